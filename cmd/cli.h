@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What every door shares: exit statuses, the options for devices and for output, and messages. */
+#ifndef CMD_CLI_H
+#define CMD_CLI_H
+
+#include <argp.h>
+#include <stdbool.h>
+
+#include "bufio/bufio.h"
+#include "ops/op.h"
+
+/* The suite's exit statuses: frozen, the same in every tool and in every manual page. */
+enum cli_status {
+	CLI_OK = 0,            /* done, clean */
+	CLI_FINDING = 1,       /* something found that is safe to run with */
+	CLI_USAGE = 2,         /* wrong options, or a script error */
+	CLI_REFUSED = 3,       /* refused by a safety rule */
+	CLI_IO = 4,            /* I/O error or unreadable input; the target is unchanged */
+	CLI_PARTLY = 5,        /* the target is partly written; the journal waits for resume or undo */
+	CLI_EXPECT = 6,        /* an expectation failed; nothing was written */
+	CLI_VERIFY = 7,        /* wrong after writing */
+	CLI_INTERNAL = 8,      /* out of memory, or a fault of the program */
+	CLI_LOST = 9,          /* mappings lost or unreachable */
+	CLI_NOT_METADATA = 10, /* no metadata of a known kind */
+	CLI_REPAIRABLE = 11,   /* damage that loses nothing, but is not safe to activate with */
+};
+
+/* The name that the program was called by, without its folder: "bufio-dump", "thin_dump". */
+const char *cli_program(const char *argv0);
+
+/* "PROGRAM: text" and a newline, to the standard error. */
+__attribute__((format(printf, 2, 3))) void cli_error(const char *program, const char *format, ...);
+
+/*
+ * First in every main: descriptors 0 to 2 are there, so that no file that is opened later becomes one of them and gets
+ * messages; argp's exit status and version are the suite's.
+ */
+void cli_init(void);
+
+/* From now on nothing reaches the standard error. */
+void cli_be_quiet(void);
+
+enum cli_status cli_status_of(const struct op_result *result);
+
+/* The version of the suite, as argp wants it. */
+void cli_print_version(FILE *stream, struct argp_state *state);
+
+/* --- cli_device.c: --block-size, --memory-limit, --io-engine, --direct, --stats --- */
+
+struct cli_device {
+	uint64_t block_size;   /* preset by the door */
+	uint64_t memory_limit; /* 0: the library's default */
+	const char *engine;
+	unsigned flags; /* BUFIO_OPEN_*, preset by the door */
+	bool stats;
+	/* after cli_device_open() */
+	struct bufio_device *device;
+	struct bufio_client *client;
+};
+
+extern const struct argp cli_device_argp; /* its input is a struct cli_device */
+
+/* Opens @path and a cache of it. On failure the reason was printed; CLI_OK otherwise. */
+enum cli_status cli_device_open(struct cli_device *d, const char *program, const char *path, unsigned held_buffers);
+
+/* Prints the statistics if they were asked for, and closes both. */
+void cli_device_close(struct cli_device *d, const char *program);
+
+/* --- cli_output.c: --output, --quiet --- */
+
+struct cli_output {
+	const char *path; /* NULL: the standard output */
+	bool quiet;
+	/* after cli_output_open() */
+	int fd;
+	char *place;     /* what path leads to */
+	char *temporary; /* beside it; NULL: written in place */
+};
+
+extern const struct argp cli_output_argp; /* its input is a struct cli_output */
+
+/*
+ * Opens the output. A regular file is written beside its place and moved there by cli_output_commit(), so that a run
+ * that fails leaves an old file as it was. @input: refused as output.
+ */
+enum cli_status cli_output_open(struct cli_output *o, const char *program, const char *input);
+enum cli_status cli_output_commit(struct cli_output *o, const char *program);
+void cli_output_abort(struct cli_output *o);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Numbers, sizes and ranges as people write them.
+ *
+ * A number is decimal, or hexadecimal after 0x. A size is a number and a unit: none (the caller says what a bare
+ * number counts), s = 512-byte sectors, B, K M G T P or KiB MiB ... = powers of 1024, KB MB ... = powers of 1000. Letters
+ * may be of either case, but for s. There are no fractions and no blanks.
+ * A range is half open: "3..7" is 3, 4, 5, 6; "3+4" is the same; "3" alone is one.
+ *
+ * Errors of all parse calls: -EINVAL not understood, -ERANGE does not fit in 64 bits. Outputs are then untouched.
+ */
+#ifndef BASE_UNITS_H
+#define BASE_UNITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+int units_parse_number(const char *text, uint64_t *value);
+
+/* @bare: how many bytes a bare number counts, 1 for bytes. */
+int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes);
+
+/* An empty or backward range is -EINVAL. */
+int units_parse_range(const char *text, uint64_t *begin, uint64_t *end);
+
+/* Room for any result of units_format_size(). */
+#define UNITS_SIZE_MAX 48
+
+/* "4 MiB", "1.5 GiB", "512 B": at most one digit after the point, never more precise than it is. Returns @buf. */
+char *units_format_size(uint64_t bytes, char buf[UNITS_SIZE_MAX]);
+
+#endif

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Opening a path: what it is, whether it may be had, how large it is, how it must be read, and by which engine. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/io.h"
+
+static const struct engine {
+	const char *name;
+	int (*open)(int fd, const struct bufio_device_info *info, struct bufio_device **dev);
+} engines[] = {
+	/* The first that opens is "auto". */
+	{ "threads", io_threads_open },
+};
+
+#define NR_ENGINES (sizeof(engines) / sizeof(*engines))
+
+/* Fills the reason and hands @error through, so that a refusal is one line where it is found. */
+__attribute__((format(printf, 3, 4))) static int refuse(struct bufio_reason *reason, int error, const char *format, ...)
+{
+	va_list args;
+
+	if (reason) {
+		va_start(args, format);
+		vsnprintf(reason->text, sizeof(reason->text), format, args);
+		va_end(args);
+	}
+	return error;
+}
+
+static int refuse_type(const char *path, mode_t mode, struct bufio_reason *reason)
+{
+	if (S_ISDIR(mode))
+		return refuse(reason, -EISDIR, "%s: is a directory; name a block device or an image file", path);
+	return refuse(reason, -ENOTBLK, "%s: is neither a block device nor a regular file", path);
+}
+
+static int refuse_busy(const char *path, dev_t rdev, struct bufio_reason *reason)
+{
+	char user[300];
+
+	io_name_user(rdev, user, sizeof(user));
+	return refuse(reason, -EBUSY, "%s: in use%s%s; deactivate or unmount it first", path, *user ? ", " : "", user);
+}
+
+/* Block devices go direct unless told otherwise: their page cache does not see what device-mapper wrote below it. */
+static int open_flags(unsigned flags, bool is_block)
+{
+	int o = O_CLOEXEC | (flags & BUFIO_OPEN_WRITE ? O_RDWR : O_RDONLY);
+
+	if (is_block && !(flags & BUFIO_OPEN_SHARED))
+		o |= O_EXCL;
+	if (flags & BUFIO_OPEN_DIRECT || (is_block && !(flags & BUFIO_OPEN_BUFFERED)))
+		o |= O_DIRECT;
+	return o;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_rdev == b->st_rdev &&
+	       (a->st_mode & S_IFMT) == (b->st_mode & S_IFMT);
+}
+
+/* The type is looked at before open(2), because opening a FIFO waits, and some devices act; and again on the descriptor. */
+static int open_path(const char *path, unsigned flags, struct stat *st, struct bufio_reason *reason, int *fd)
+{
+	struct stat first;
+	int f, e;
+
+	if (stat(path, &first))
+		return refuse(reason, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISBLK(first.st_mode) && !S_ISREG(first.st_mode))
+		return refuse_type(path, first.st_mode, reason);
+	f = open(path, open_flags(flags, S_ISBLK(first.st_mode)));
+	if (f < 0) {
+		e = errno;
+		if (e == EBUSY)
+			return refuse_busy(path, first.st_rdev, reason);
+		if (e == EINVAL && flags & BUFIO_OPEN_DIRECT)
+			return refuse(reason, -e, "%s: direct I/O is not possible here", path);
+		return refuse(reason, -e, "%s: %s", path, strerror(e));
+	}
+	if (fstat(f, st) || !is_same(st, &first)) {
+		close(f);
+		return refuse(reason, -EAGAIN, "%s: changed while it was opened; try again", path);
+	}
+	*fd = f;
+	return 0;
+}
+
+static int describe_block(int fd, const char *path, struct bufio_device_info *info, struct bufio_reason *reason)
+{
+	unsigned physical = 0;
+	int logical = 0, read_only = 0;
+
+	if (ioctl(fd, BLKGETSIZE64, &info->size) || ioctl(fd, BLKSSZGET, &logical) || ioctl(fd, BLKROGET, &read_only))
+		return refuse(reason, -errno, "%s: cannot ask for its size: %s", path, strerror(errno));
+	if (ioctl(fd, BLKPBSZGET, &physical) || physical < (unsigned)logical)
+		physical = (unsigned)logical;
+	info->logical_block_size = (uint32_t)logical;
+	info->physical_block_size = physical;
+	info->read_only = info->read_only || read_only;
+	return 0;
+}
+
+/* statx tells since Linux 6.1 how a file wants to be read directly; before, 4096 is right for every file system. */
+static uint32_t file_alignment(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx sx;
+
+	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) && sx.stx_mask & STATX_DIOALIGN &&
+	    sx.stx_dio_offset_align)
+		return sx.stx_dio_offset_align > sx.stx_dio_mem_align ? sx.stx_dio_offset_align : sx.stx_dio_mem_align;
+#else
+	(void)fd;
+#endif
+	return 4096;
+}
+
+static int describe(int fd, const struct stat *st, const char *path, unsigned flags, struct bufio_device_info *info,
+		    struct bufio_reason *reason)
+{
+	int mode = fcntl(fd, F_GETFL);
+
+	*info = (struct bufio_device_info){
+		.size = (uint64_t)st->st_size,
+		.logical_block_size = 512,
+		.physical_block_size = (uint32_t)st->st_blksize,
+		.alignment = 1,
+		.block_device = S_ISBLK(st->st_mode),
+		.read_only = !(flags & BUFIO_OPEN_WRITE),
+		.direct = mode >= 0 && mode & O_DIRECT,
+	};
+	if (info->block_device) {
+		int r = describe_block(fd, path, info, reason);
+
+		if (r)
+			return r;
+	}
+	if (info->direct)
+		info->alignment = info->block_device ? info->logical_block_size : file_alignment(fd);
+	return 0;
+}
+
+static int claim(int fd, const char *path, unsigned flags, const struct bufio_device_info *info,
+		 struct bufio_reason *reason)
+{
+	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (!(flags & BUFIO_OPEN_WRITE))
+		return 0;
+	if (info->read_only)
+		return refuse(reason, -EROFS, "%s: is a read-only device", path);
+	if (!info->block_device && fcntl(fd, F_OFD_SETLK, &whole)) {
+		if (errno == EAGAIN || errno == EACCES)
+			return refuse(reason, -EBUSY, "%s: another program is writing to it; wait until that has ended",
+				      path);
+		return refuse(reason, -errno, "%s: cannot be locked: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+static int start_engine(int fd, const char *name, const struct bufio_device_info *info, struct bufio_reason *reason,
+			struct bufio_device **dev)
+{
+	bool any = !name || !strcmp(name, "auto");
+	int r = -EINVAL;
+
+	for (size_t i = 0; i < NR_ENGINES; i++) {
+		if (!any && strcmp(name, engines[i].name))
+			continue;
+		r = engines[i].open(fd, info, dev);
+		if (!r)
+			return 0;
+	}
+	return refuse(reason, r, "I/O engine %s: %s", any ? "auto" : name, r == -EINVAL ? "not known here" : strerror(-r));
+}
+
+int bufio_device_open(const char *path, unsigned flags, const char *engine, struct bufio_reason *reason,
+		      struct bufio_device **dev)
+{
+	struct bufio_device_info info;
+	struct stat st;
+	int fd = -1, r;
+
+	if ((flags & BUFIO_OPEN_DIRECT && flags & BUFIO_OPEN_BUFFERED) ||
+	    (flags & BUFIO_OPEN_SHARED && flags & BUFIO_OPEN_WRITE))
+		return refuse(reason, -EINVAL, "%s: open flags 0x%x exclude each other", path, flags);
+	r = open_path(path, flags, &st, reason, &fd);
+	if (r)
+		return r;
+	r = describe(fd, &st, path, flags, &info, reason);
+	if (!r)
+		r = claim(fd, path, flags, &info, reason);
+	if (!r)
+		r = start_engine(fd, engine, &info, reason, dev);
+	if (r)
+		close(fd);
+	return r;
+}
+
+const struct bufio_device_info *bufio_device_describe(const struct bufio_device *dev)
+{
+	return &dev->info;
+}
+
+int bufio_device_close(struct bufio_device *dev)
+{
+	return dev ? dev->ops->close(dev) : 0;
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "meta/record.h"
+
+#include <string.h>
+
+#define F(type, member, label, attribute, how) \
+	{ .name = label, .xml = attribute, .offset = offsetof(struct type, member), \
+	  .size = sizeof(((struct type *)0)->member), .format = how }
+/* A field whose name is the member's. */
+#define N(type, member, attribute) F(type, member, #member, attribute, FIELD_DEC)
+#define T(type, member) F(type, member, #member, NULL, FIELD_TEXT)
+#define HIDDEN(type, member, label) \
+	{ .name = label, .offset = offsetof(struct type, member), .size = sizeof(((struct type *)0)->member), \
+	  .hidden = 1 }
+
+#define HIDDEN_TEXT(type, member) \
+	{ .name = #member, .offset = offsetof(struct type, member), .format = FIELD_TEXT, .hidden = 1 }
+
+static const struct field superblock_fields[] = {
+	F(record_superblock, uuid, "uuid", "uuid", FIELD_TEXT),
+	N(record_superblock, time, "time"),
+	N(record_superblock, transaction, "transaction"),
+	N(record_superblock, flags, "flags"),
+	N(record_superblock, version, "version"),
+	N(record_superblock, data_block_size, "data_block_size"),
+	N(record_superblock, nr_data_blocks, "nr_data_blocks"),
+};
+
+static const struct field device_fields[] = {
+	N(record_device, dev_id, "dev_id"),
+	N(record_device, mapped_blocks, "mapped_blocks"),
+	N(record_device, transaction, "transaction"),
+	N(record_device, creation_time, "creation_time"),
+	N(record_device, snap_time, "snap_time"),
+};
+
+/* One struct, two elements: thin_restore wants a single block under other names. JSON has one form for both. */
+static const struct field single_fields[] = {
+	F(record_mapping, dev_id, "dev_id", NULL, FIELD_DEC),
+	F(record_mapping, origin_begin, "origin", "origin_block", FIELD_DEC),
+	F(record_mapping, data_begin, "data", "data_block", FIELD_DEC),
+	F(record_mapping, length, "length", NULL, FIELD_DEC),
+	N(record_mapping, time, "time"),
+};
+
+static const struct field range_fields[] = {
+	F(record_mapping, dev_id, "dev_id", NULL, FIELD_DEC),
+	F(record_mapping, origin_begin, "origin", "origin_begin", FIELD_DEC),
+	F(record_mapping, data_begin, "data", "data_begin", FIELD_DEC),
+	N(record_mapping, length, "length"),
+	N(record_mapping, time, "time"),
+	HIDDEN(record_mapping, origin_last, "origin_last"),
+	HIDDEN(record_mapping, data_last, "data_last"),
+};
+
+static const struct field summary_fields[] = {
+	T(record_summary, image),
+	T(record_summary, what),
+	T(record_summary, state),
+	F(record_summary, bytes, "image_bytes", NULL, FIELD_BYTES),
+	T(record_summary, uuid),
+	F(record_summary, checksum, "checksum", NULL, FIELD_HEX),
+	F(record_summary, checksum_expected, "checksum_expected", NULL, FIELD_HEX),
+	T(record_summary, checksum_state),
+	F(record_summary, flags, "flags", NULL, FIELD_HEX),
+	T(record_summary, flag_names),
+	N(record_summary, version, NULL),
+	N(record_summary, time, NULL),
+	N(record_summary, transaction, NULL),
+	N(record_summary, held_root, NULL),
+	N(record_summary, data_mapping_root, NULL),
+	N(record_summary, device_details_root, NULL),
+	F(record_summary, compat_flags, "compat_flags", NULL, FIELD_HEX),
+	F(record_summary, compat_ro_flags, "compat_ro_flags", NULL, FIELD_HEX),
+	F(record_summary, incompat_flags, "incompat_flags", NULL, FIELD_HEX),
+	F(record_summary, data_block_bytes, "data_block_bytes", NULL, FIELD_BYTES),
+	F(record_summary, metadata_used, "metadata_used_blocks", NULL, FIELD_DEC),
+	F(record_summary, metadata_total, "metadata_total_blocks", NULL, FIELD_DEC),
+	F(record_summary, metadata_percent, "metadata_used_percent", NULL, FIELD_DEC),
+	F(record_summary, metadata_bytes, "metadata_total_bytes", NULL, FIELD_BYTES),
+	F(record_summary, data_used, "data_used_blocks", NULL, FIELD_DEC),
+	F(record_summary, data_total, "data_total_blocks", NULL, FIELD_DEC),
+	F(record_summary, data_percent, "data_used_percent", NULL, FIELD_DEC),
+	F(record_summary, data_used_bytes, "data_used_bytes", NULL, FIELD_BYTES),
+	F(record_summary, data_bytes, "data_total_bytes", NULL, FIELD_BYTES),
+	N(record_summary, fatal, NULL),
+	N(record_summary, lossy, NULL),
+	N(record_summary, repairable, NULL),
+	N(record_summary, cosmetic, NULL),
+	HIDDEN_TEXT(record_summary, more),
+};
+
+static const struct field device_row_fields[] = {
+	N(record_device_row, dev_id, NULL),
+	N(record_device_row, mapped_blocks, NULL),
+	F(record_device_row, mapped_bytes, "mapped_bytes", NULL, FIELD_BYTES),
+	F(record_device_row, found_blocks, "found_blocks", NULL, FIELD_OPTIONAL),
+	F(record_device_row, transaction, "transaction", NULL, FIELD_OPTIONAL),
+	F(record_device_row, creation_time, "creation_time", NULL, FIELD_OPTIONAL),
+	F(record_device_row, snap_time, "snap_time", NULL, FIELD_OPTIONAL),
+	T(record_device_row, state),
+};
+
+static const struct field block_fields[] = {
+	N(record_block, block, NULL),
+	T(record_block, kind),
+	F(record_block, checksum, "checksum", NULL, FIELD_HEX),
+	T(record_block, state),
+};
+
+static const struct field field_fields[] = {
+	N(record_field, offset, NULL),
+	T(record_field, hex),
+	T(record_field, name),
+	T(record_field, value),
+};
+
+static const char *const summary_arrays[] = { "devices", "problems", NULL };
+
+#define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
+
+const struct record_type record_types[NR_RECORD_KINDS] = {
+	[RECORD_SUPERBLOCK] = {
+		.name = "superblock", .xml = "superblock", FIELDS(superblock_fields),
+		.begin = "begin superblock: \"{uuid}\", {time}, {transaction}, {flags}, {version}, {data_block_size}, "
+			 "{nr_data_blocks}\n",
+		.end = "end superblock\n",
+	},
+	[RECORD_DEVICE] = {
+		.name = "device", .plural = "devices", .xml = "device", FIELDS(device_fields),
+		.begin = "device: {dev_id}\nmapped_blocks: {mapped_blocks}\ntransaction: {transaction}\n"
+			 "creation time: {creation_time}\nsnap time: {snap_time}\n",
+		.end = "\n",
+	},
+	[RECORD_SINGLE] = {
+		.name = "mapping", .plural = "mappings", .xml = "single_mapping", FIELDS(single_fields),
+		.begin = "    {origin} -> {data}, {time}\n",
+	},
+	[RECORD_RANGE] = {
+		.name = "mapping", .plural = "mappings", .xml = "range_mapping", FIELDS(range_fields),
+		.begin = "    ({origin}..{origin_last}) -> ({data}..{data_last}), {time}\n",
+	},
+	[RECORD_SUMMARY] = {
+		.name = "summary", .arrays = summary_arrays, FIELDS(summary_fields),
+		.begin = "{image}: {what}, {image_bytes}\n"
+			 "superblock      checksum {checksum} {checksum_state}, version {version}, flags {flag_names}\n"
+			 "transaction     {transaction}, time {time}, metadata snapshot {held_root}\n"
+			 "metadata        {metadata_used_blocks} of {metadata_total_blocks} blocks of 4 KiB used "
+			 "({metadata_used_percent} %), {metadata_total_bytes} in all\n"
+			 "data            {data_used_blocks} of {data_total_blocks} blocks of {data_block_bytes} used "
+			 "({data_used_percent} %), {data_used_bytes} of {data_total_bytes}\n"
+			 "roots           mappings {data_mapping_root}, details {device_details_root}\n"
+			 "\n"
+			 "  device      mapped blocks       size  transaction  created  snapshot  state\n",
+		.end = "{more}\n{state}\n",
+	},
+	[RECORD_DEVICE_ROW] = {
+		.name = "device", .plural = "devices", FIELDS(device_row_fields),
+		.begin = "{dev_id:8} {mapped_blocks:18} {mapped_bytes:10} {transaction:12} {creation_time:8} "
+			 "{snap_time:9}  {state}\n",
+	},
+	[RECORD_BLOCK] = {
+		.name = "block", .plural = "blocks", FIELDS(block_fields),
+		.begin = "block {block}: {kind}, {state}\n",
+		.end = "\n",
+	},
+	[RECORD_FIELD] = {
+		.name = "field", .plural = "fields", FIELDS(field_fields),
+		.begin = "  {offset:4}  {hex:-47}  {name:-26} {value}\n",
+	},
+};
+
+uint64_t field_number(const struct field *f, const void *record)
+{
+	const char *at = (const char *)record + f->offset;
+	uint64_t v64;
+	uint32_t v32;
+
+	if (f->size == 8) {
+		memcpy(&v64, at, 8);
+		return v64;
+	}
+	memcpy(&v32, at, 4);
+	return v32;
+}
+
+const char *field_text(const struct field *f, const void *record)
+{
+	const char *text;
+
+	memcpy(&text, (const char *)record + f->offset, sizeof(text));
+	return text;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Records: what walkers push into visitors, whatever the format of the metadata and of the output.
+ *
+ * A record is a plain struct; its row in record_types[] says what its fields are called and how they are written.
+ * Emitters know rows and fields, never what a pool is; walkers know structs, never XML. A builder will be a visitor too.
+ */
+#ifndef META_RECORD_H
+#define META_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pdata/problem.h"
+
+enum record_kind {
+	RECORD_SUPERBLOCK, /* contains devices */
+	RECORD_DEVICE,     /* contains mappings */
+	RECORD_SINGLE,     /* a mapping of one block */
+	RECORD_RANGE,      /* a mapping of several */
+	RECORD_SUMMARY,    /* contains the device rows and problems of the summary */
+	RECORD_DEVICE_ROW,
+	RECORD_BLOCK, /* contains fields */
+	RECORD_FIELD,
+	NR_RECORD_KINDS
+};
+
+enum field_format {
+	FIELD_DEC,
+	FIELD_OPTIONAL, /* decimal; RECORD_UNKNOWN is null, and "?" for people */
+	FIELD_HEX,   /* 0x..; a string in JSON */
+	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere */
+	FIELD_TEXT,  /* const char *; NULL is null, and nothing for people */
+};
+
+#define RECORD_UNKNOWN UINT64_MAX
+
+struct field {
+	const char *name; /* in JSON and in templates */
+	const char *xml;  /* attribute, or NULL: not in XML */
+	uint16_t offset;
+	uint8_t size; /* of the unsigned integer: 4 or 8 */
+	uint8_t format;
+	uint8_t hidden; /* for templates only */
+};
+
+struct record_type {
+	const char *name;   /* "type" in JSON lines */
+	const char *plural; /* the array it goes into in a JSON document; NULL: its fields belong to the document */
+	const char *xml;    /* element, or NULL */
+	const char *const *arrays; /* what a document of it always has, ends with NULL; or NULL */
+	/* Templates for people; {field} {field:W} right-aligned in W columns, {field:-W} left-aligned. */
+	const char *begin, *end;
+	const struct field *fields;
+	unsigned nr_fields;
+};
+
+extern const struct record_type record_types[NR_RECORD_KINDS];
+
+/* Fields of unsigned integers, whatever their size. */
+uint64_t field_number(const struct field *f, const void *record);
+const char *field_text(const struct field *f, const void *record);
+
+/*
+ * Who takes records. Containers are bracketed by begin and end; the rest come by record(). Records are valid during
+ * the call only. Each returns 0, or -errno to stop the walk.
+ */
+struct meta_visitor {
+	int (*begin)(struct meta_visitor *v, enum record_kind kind, const void *record);
+	int (*record)(struct meta_visitor *v, enum record_kind kind, const void *record);
+	int (*end)(struct meta_visitor *v, enum record_kind kind, const void *record);
+	int (*problem)(struct meta_visitor *v, const struct problem *p);
+};
+
+/* The records. Names are the kernel's, or thin_dump's where the kernel has none. */
+
+struct record_superblock {
+	const char *uuid;
+	uint32_t time;
+	uint64_t transaction;
+	uint32_t flags, version;
+	uint32_t data_block_size; /* sectors */
+	uint64_t nr_data_blocks;
+};
+
+struct record_device {
+	uint64_t dev_id, mapped_blocks, transaction;
+	uint32_t creation_time, snap_time;
+};
+
+struct record_mapping {
+	uint64_t dev_id;
+	uint64_t origin_begin, origin_last; /* virtual blocks, both included */
+	uint64_t data_begin, data_last;
+	uint64_t length;
+	uint32_t time;
+};
+
+struct record_summary {
+	const char *image, *what, *state;
+	const char *uuid;
+	uint64_t bytes; /* of the device or file */
+	uint32_t flags, version, time, checksum, checksum_expected;
+	const char *checksum_state, *flag_names;
+	uint64_t transaction, held_root;
+	uint64_t data_block_bytes;
+	uint64_t metadata_used, metadata_total, data_used, data_total; /* blocks */
+	uint64_t metadata_percent, data_percent;
+	uint64_t metadata_bytes, data_bytes, data_used_bytes;
+	uint64_t fatal, lossy, repairable, cosmetic; /* problems */
+	const char *more; /* a line about problems that are not shown, or empty */
+	uint32_t compat_flags, compat_ro_flags, incompat_flags;
+	uint64_t data_mapping_root, device_details_root;
+};
+
+struct record_device_row {
+	uint64_t dev_id, mapped_blocks, mapped_bytes;
+	uint64_t transaction, creation_time, snap_time; /* may be RECORD_UNKNOWN */
+	uint64_t found_blocks; /* mappings that were reached; RECORD_UNKNOWN: not looked */
+	const char *state;
+};
+
+struct record_block {
+	uint64_t block;
+	const char *kind, *state;
+	uint32_t checksum;
+};
+
+struct record_field {
+	uint64_t offset; /* in the block */
+	const char *hex, *name, *value;
+};
+
+#endif

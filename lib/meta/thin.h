@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Thin-pool metadata: the superblock, the devices, their mappings.
+ *
+ * Damage goes to the reader's sink, and everything else is still walked. Calls return -errno only for the world.
+ */
+#ifndef META_THIN_H
+#define META_THIN_H
+
+#include <stdbool.h>
+
+#include "meta/record.h"
+#include "pdata/btree.h"
+#include "pdata/space_map.h"
+
+/* Decoded. Sizes are in sectors of 512 bytes, as on disk. */
+struct thin_superblock {
+	uint32_t csum, csum_expected;
+	uint32_t flags, version, time;
+	uint64_t blocknr, magic, trans_id, held_root;
+	uint8_t uuid[16];
+	struct pd_sm_root data_sm, metadata_sm;
+	uint64_t data_mapping_root, device_details_root;
+	uint32_t data_block_size, metadata_block_size;
+	uint64_t metadata_nr_blocks;
+	uint32_t compat_flags, compat_ro_flags, incompat_flags;
+};
+
+void thin_superblock_decode(const void *block, struct thin_superblock *sb);
+
+#define THIN_UNKNOWN_SIZE UINT64_MAX
+
+/* A pool: where its blocks are read from, and what block 0 says. */
+struct thin_pool {
+	struct pd_reader reader;
+	struct thin_superblock sb;   /* whose trees are walked: the live one, or the metadata snapshot's */
+	struct thin_superblock live; /* block 0 */
+	uint64_t nr_data_blocks;     /* or THIN_UNKNOWN_SIZE: mappings are not compared with it */
+};
+
+/*
+ * Reads block 0 and judges every field of it; what is wrong is reported, and the fields are used as they are.
+ * Blocks are trusted up to the metadata's own size where the checksum is right, else up to the device's.
+ * Returns 0 or -errno, also when block 0 cannot be read: there is no pool without it.
+ */
+int thin_pool_open(struct thin_pool *pool, struct bufio_client *client, struct problem_sink *sink);
+
+/*
+ * Changes to the roots of the metadata snapshot at @block, 0 = the one that the superblock names. The data device's
+ * size stays the live pool's. Returns 1, 0 when there is none or it is damaged (reported), -errno.
+ */
+int thin_pool_use_snapshot(struct thin_pool *pool, uint64_t block);
+
+/* A device as the two trees know it. */
+struct thin_device {
+	uint64_t id;
+	bool has_details, has_root;
+	uint64_t mapped_blocks, transaction_id;
+	uint32_t creation_time, snapshotted_time;
+	uint64_t root;
+};
+
+/* All devices, in order of their ids: both trees walked side by side. */
+struct thin_devices {
+	struct thin_pool *pool;
+	struct pd_cursor details, top;
+	struct thin_device from_details, from_top; /* read ahead; no has_... when used up */
+};
+
+void thin_devices_open(struct thin_devices *d, struct thin_pool *pool);
+/* 1: the next device; 0: the end; -errno. */
+int thin_devices_next(struct thin_devices *d, struct thin_device *device);
+void thin_devices_close(struct thin_devices *d);
+
+/* What was found below a device's root. */
+struct thin_count {
+	uint64_t mappings;
+	uint64_t holes; /* nodes that could not be used */
+	uint64_t flaws; /* leaves with mappings beyond the data device */
+};
+
+/*
+ * Walks a device's mappings in order, merges neighbours into runs, and gives them to @v as RECORD_SINGLE and
+ * RECORD_RANGE; or only counts, with @v NULL, and then @memo (may be NULL) makes shared subtrees cost nothing the
+ * second time. A wrong mapped_blocks is reported.
+ */
+int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device, struct pd_memo *memo,
+		       struct meta_visitor *v, struct thin_count *count);
+
+struct thin_walk {
+	uint64_t only_device; /* PROBLEM_NO_DEVICE: all */
+	bool skip_mappings;
+};
+
+/*
+ * Gives the whole pool to @v: superblock, devices, mappings. A device whose details are lost gets some that are safe
+ * to run with: counted mappings, and times that make every block count as shared.
+ */
+int thin_walk(struct thin_pool *pool, const struct thin_walk *walk, struct meta_visitor *v);
+
+/* "", or 32 hexadecimal digits: the kernel leaves it zero. */
+#define THIN_UUID_MAX 33
+const char *thin_uuid_text(const struct thin_superblock *sb, char text[THIN_UUID_MAX]);
+
+#endif

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Devices and mappings in key order, as records. */
+#include "meta/thin.h"
+#include "meta/thin_disk.h"
+
+static struct pd_context context(enum problem_where where, uint64_t dev_id)
+{
+	return (struct pd_context){ .where = where, .dev_id = dev_id };
+}
+
+void thin_devices_open(struct thin_devices *d, struct thin_pool *pool)
+{
+	struct pd_context details = context(WHERE_DETAILS, PROBLEM_NO_DEVICE);
+	struct pd_context top = context(WHERE_TOP, PROBLEM_NO_DEVICE);
+
+	*d = (struct thin_devices){ .pool = pool };
+	pd_cursor_open(&d->details, &pool->reader, &details, pool->sb.device_details_root,
+		       sizeof(struct thin_details_disk));
+	pd_cursor_open(&d->top, &pool->reader, &top, pool->sb.data_mapping_root, sizeof(le64));
+}
+
+void thin_devices_close(struct thin_devices *d)
+{
+	pd_cursor_close(&d->details);
+	pd_cursor_close(&d->top);
+}
+
+static int fill_from_details(struct thin_devices *d)
+{
+	struct thin_device *t = &d->from_details;
+	const struct thin_details_disk *disk;
+	const uint8_t *value;
+	int r;
+
+	if (t->has_details)
+		return 0;
+	r = pd_cursor_next_entry(&d->details, &t->id, &value);
+	if (r <= 0)
+		return r;
+	disk = (const struct thin_details_disk *)value;
+	t->has_details = true;
+	t->mapped_blocks = le64_get(disk->mapped_blocks);
+	t->transaction_id = le64_get(disk->transaction_id);
+	t->creation_time = le32_get(disk->creation_time);
+	t->snapshotted_time = le32_get(disk->snapshotted_time);
+	return 0;
+}
+
+static int fill_from_top(struct thin_devices *d)
+{
+	struct thin_device *t = &d->from_top;
+	const uint8_t *value;
+	int r;
+
+	if (t->has_root)
+		return 0;
+	r = pd_cursor_next_entry(&d->top, &t->id, &value);
+	if (r <= 0)
+		return r;
+	t->has_root = true;
+	t->root = le_load(value, 8);
+	return 0;
+}
+
+/* A half that is missing is news only if the tree that lacks it could be read: else the hole was reported already. */
+static void judge_device(struct thin_devices *d, const struct thin_device *t)
+{
+	const struct pd_reader *r = &d->pool->reader;
+	struct pd_context details = context(WHERE_DETAILS, t->id), mappings = context(WHERE_MAPPINGS, t->id);
+
+	if (t->id >= THIN_MAX_DEVICES)
+		pd_report(r, &details, PROBLEM_DEVICE_ID, PROBLEM_NO_BLOCK,
+			  (struct problem){ .expected = THIN_MAX_DEVICES, .found = t->id });
+	if (!t->has_details && !d->details.holes)
+		pd_report(r, &details, PROBLEM_DEVICE_DETAILS, PROBLEM_NO_BLOCK, (struct problem){ 0 });
+	if (!t->has_root && !d->top.holes)
+		pd_report(r, &mappings, PROBLEM_DEVICE_MAPPINGS, PROBLEM_NO_BLOCK,
+			  (struct problem){ .begin = 0, .end = UINT64_MAX });
+}
+
+int thin_devices_next(struct thin_devices *d, struct thin_device *device)
+{
+	struct thin_device *a = &d->from_details, *b = &d->from_top;
+	bool use_a, use_b;
+	int r = fill_from_details(d);
+
+	if (!r)
+		r = fill_from_top(d);
+	if (r)
+		return r;
+	use_a = a->has_details && (!b->has_root || a->id <= b->id);
+	use_b = b->has_root && (!a->has_details || b->id <= a->id);
+	if (!use_a && !use_b)
+		return 0;
+	*device = use_a ? *a : (struct thin_device){ .id = b->id };
+	if (use_b) {
+		device->has_root = true;
+		device->root = b->root;
+		b->has_root = false;
+	}
+	if (use_a)
+		a->has_details = false;
+	judge_device(d, device);
+	return 1;
+}
+
+/* Neighbouring mappings that can be said as one. */
+struct run {
+	struct record_mapping m; /* length 0: none yet */
+	struct meta_visitor *v;
+};
+
+static int flush_run(struct run *run)
+{
+	struct record_mapping *m = &run->m;
+	enum record_kind kind = m->length == 1 ? RECORD_SINGLE : RECORD_RANGE;
+
+	if (!m->length)
+		return 0;
+	m->origin_last = m->origin_begin + m->length - 1;
+	m->data_last = m->data_begin + m->length - 1;
+	return run->v->record(run->v, kind, m);
+}
+
+static int add_to_run(struct run *run, uint64_t origin, uint64_t data, uint32_t time)
+{
+	struct record_mapping *m = &run->m;
+	int r;
+
+	if (m->length && origin == m->origin_begin + m->length && data == m->data_begin + m->length && time == m->time) {
+		m->length++;
+		return 0;
+	}
+	r = flush_run(run);
+	m->origin_begin = origin;
+	m->data_begin = data;
+	m->length = 1;
+	m->time = time;
+	return r;
+}
+
+static int add_leaf(struct run *run, const struct pd_node *leaf)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < leaf->nr && !r; i++) {
+		uint64_t v = pd_value64(leaf, i);
+
+		r = add_to_run(run, pd_key(leaf, i), v >> THIN_TIME_BITS, (uint32_t)(v & THIN_TIME_MASK));
+	}
+	return r;
+}
+
+/* Once a leaf, with a count: damage of this kind comes in heaps. */
+static void judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const struct pd_node *leaf)
+{
+	struct problem p = { .expected = pool->nr_data_blocks };
+
+	for (unsigned i = 0; i < leaf->nr; i++) {
+		uint64_t data = pd_value64(leaf, i) >> THIN_TIME_BITS;
+
+		if (data < pool->nr_data_blocks)
+			continue;
+		if (!p.count++) {
+			p.found = data;
+			p.begin = pd_key(leaf, i);
+		}
+		p.end = pd_key(leaf, i) + 1;
+	}
+	if (!p.count)
+		return;
+	pd_report(&pool->reader, &c->ctx, PROBLEM_DATA_BEYOND, leaf->block, p);
+	pd_cursor_flaw(c);
+}
+
+int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device, struct pd_memo *memo,
+		       struct meta_visitor *v, struct thin_count *count)
+{
+	struct pd_context ctx = context(WHERE_MAPPINGS, device->id);
+	struct run run = { .m = { .dev_id = device->id }, .v = v };
+	const struct pd_node *leaf;
+	struct pd_cursor c;
+	int r;
+
+	pd_cursor_open(&c, &pool->reader, &ctx, device->root, sizeof(le64));
+	c.memo = memo;
+	while ((r = pd_cursor_next(&c, &leaf)) > 0) {
+		judge_leaf(pool, &c, leaf);
+		r = v ? add_leaf(&run, leaf) : 0;
+		if (r)
+			break;
+	}
+	pd_cursor_close(&c);
+	if (!r && v)
+		r = flush_run(&run);
+	if (r)
+		return r;
+	if (device->has_details && !c.holes && c.entries != device->mapped_blocks)
+		pd_report(&pool->reader, &ctx, PROBLEM_MAPPED_BLOCKS, PROBLEM_NO_BLOCK,
+			  (struct problem){ .expected = c.entries, .found = device->mapped_blocks });
+	count->mappings = c.entries;
+	count->holes = c.holes;
+	count->flaws = c.flaws;
+	return 0;
+}
+
+static void ignore(struct problem_sink *sink, const struct problem *p)
+{
+	(void)sink;
+	(void)p;
+}
+
+/*
+ * Details for a device that lost its own. Blocks written before the last snapshot must count as shared, and a mapping
+ * is taken as shared when its time is below the device's snap_time: the pool's time is the highest there can be.
+ */
+static int invent_details(const struct thin_pool *pool, struct thin_device *device)
+{
+	struct problem_sink silent = { ignore };
+	struct thin_pool quiet = *pool;
+	struct thin_count count = { 0 };
+	int r = 0;
+
+	quiet.reader.sink = &silent;
+	if (device->has_root)
+		r = thin_walk_mappings(&quiet, device, NULL, NULL, &count);
+	device->mapped_blocks = count.mappings;
+	device->transaction_id = pool->sb.trans_id;
+	device->creation_time = device->snapshotted_time = pool->sb.time;
+	return r;
+}
+
+static int walk_device(struct thin_pool *pool, const struct thin_walk *walk, struct thin_device *device,
+		       struct meta_visitor *v)
+{
+	struct record_device record;
+	struct thin_count count;
+	int r = device->has_details ? 0 : invent_details(pool, device);
+
+	if (r)
+		return r;
+	record = (struct record_device){
+		.dev_id = device->id,
+		.mapped_blocks = device->mapped_blocks,
+		.transaction = device->transaction_id,
+		.creation_time = device->creation_time,
+		.snap_time = device->snapshotted_time,
+	};
+	r = v->begin(v, RECORD_DEVICE, &record);
+	if (!r && device->has_root && !walk->skip_mappings)
+		r = thin_walk_mappings(pool, device, NULL, v, &count);
+	return r ? r : v->end(v, RECORD_DEVICE, &record);
+}
+
+static int walk_devices(struct thin_pool *pool, const struct thin_walk *walk, struct meta_visitor *v)
+{
+	struct thin_device device;
+	struct thin_devices d;
+	int r;
+
+	thin_devices_open(&d, pool);
+	while ((r = thin_devices_next(&d, &device)) > 0) {
+		if (walk->only_device != PROBLEM_NO_DEVICE && walk->only_device != device.id)
+			continue;
+		r = walk_device(pool, walk, &device, v);
+		if (r)
+			break;
+	}
+	thin_devices_close(&d);
+	return r;
+}
+
+int thin_walk(struct thin_pool *pool, const struct thin_walk *walk, struct meta_visitor *v)
+{
+	char uuid[THIN_UUID_MAX];
+	struct record_superblock record = {
+		.uuid = thin_uuid_text(&pool->sb, uuid),
+		.time = pool->sb.time,
+		.transaction = pool->sb.trans_id,
+		.flags = pool->sb.flags,
+		.version = pool->sb.version,
+		.data_block_size = pool->sb.data_block_size,
+		.nr_data_blocks = pool->sb.data_sm.nr_blocks,
+	};
+	int r;
+
+	r = v->begin(v, RECORD_SUPERBLOCK, &record);
+	if (!r)
+		r = walk_devices(pool, walk, v);
+	return r ? r : v->end(v, RECORD_SUPERBLOCK, &record);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What every verb returns: how it ended, and for a person why. The doors turn it into an exit status. */
+#ifndef OPS_OP_H
+#define OPS_OP_H
+
+#include <stdint.h>
+
+#include "pdata/problem.h"
+
+enum op_outcome {
+	OP_DONE,         /* to the end; what was found is in the problem counts */
+	OP_USAGE,        /* asked for something that does not exist */
+	OP_LOST,         /* what was asked for may be behind damage */
+	OP_NOT_METADATA, /* no metadata of a known kind */
+	OP_INPUT,        /* the input cannot be read */
+	OP_OUTPUT,       /* the output cannot be written */
+	OP_INTERNAL,     /* out of memory, or a fault of ours */
+};
+
+/* A path of any length, and a sentence. */
+#define OP_REASON_MAX 5120
+
+struct op_result {
+	enum op_outcome outcome;
+	int error; /* -errno of OP_OUTPUT and OP_INPUT */
+	uint64_t problems[NR_SEVERITIES];
+	uint64_t unreadable; /* blocks that were asked for by number and could not be read */
+	char reason[OP_REASON_MAX]; /* unless OP_DONE: one line, what and what to do next */
+};
+
+__attribute__((format(printf, 4, 5))) void op_fail(struct op_result *r, enum op_outcome outcome, int error,
+						   const char *format, ...);
+
+#endif

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "pdata/btree.h"
+
+#define HEADER sizeof(struct pd_node_disk)
+#define KEY_SIZE 8
+#define CHILD_SIZE 8
+
+unsigned pd_max_entries(uint32_t value_size)
+{
+	return (unsigned)((PD_BLOCK_SIZE - HEADER) / (KEY_SIZE + (uint64_t)value_size) / 3 * 3);
+}
+
+static bool wrong(struct problem *p, enum problem_code code, uint64_t expected, uint64_t found)
+{
+	p->code = code;
+	p->expected = expected;
+	p->found = found;
+	return false;
+}
+
+static bool check_keys(const struct pd_node *n, struct problem *p)
+{
+	for (unsigned i = 1; i < n->nr; i++)
+		if (pd_key(n, i) <= pd_key(n, i - 1))
+			return wrong(p, PROBLEM_NODE_KEY_ORDER, pd_key(n, i - 1), pd_key(n, i));
+	return true;
+}
+
+bool pd_node_decode(const void *data, uint64_t block, uint32_t value_size, struct pd_node *node, struct problem *p)
+{
+	const struct pd_node_disk *d = data;
+	uint32_t flags = le32_get(d->flags), nr = le32_get(d->nr_entries), max = le32_get(d->max_entries);
+	uint32_t size = le32_get(d->value_size);
+	bool is_leaf = flags == PD_NODE_LEAF;
+
+	if (!is_leaf && flags != PD_NODE_INTERNAL)
+		return wrong(p, PROBLEM_NODE_FLAGS, 0, flags);
+	if (!is_leaf)
+		value_size = CHILD_SIZE;
+	else if (!value_size)
+		value_size = size;
+	if (size != value_size || !size)
+		return wrong(p, PROBLEM_NODE_VALUE_SIZE, value_size, size);
+	if (!max || HEADER + (uint64_t)max * (KEY_SIZE + (uint64_t)size) > PD_BLOCK_SIZE)
+		return wrong(p, PROBLEM_NODE_MAX_ENTRIES, pd_max_entries(size), max);
+	if (nr > max)
+		return wrong(p, PROBLEM_NODE_NR_ENTRIES, max, nr);
+	*node = (struct pd_node){
+		.block = block,
+		.is_leaf = is_leaf,
+		.nr = nr,
+		.value_size = size,
+		.keys = (const uint8_t *)data + HEADER,
+		.values = (const uint8_t *)data + HEADER + (size_t)max * KEY_SIZE,
+	};
+	return check_keys(node, p);
+}
+
+void pd_cursor_open(struct pd_cursor *c, const struct pd_reader *r, const struct pd_context *ctx, uint64_t root,
+		    uint32_t value_size)
+{
+	*c = (struct pd_cursor){ .reader = r, .ctx = *ctx, .value_size = value_size, .root = root };
+}
+
+static bool is_on_path(const struct pd_cursor *c, uint64_t block)
+{
+	for (unsigned i = 0; i < c->depth; i++)
+		if (c->path[i].node.block == block)
+			return true;
+	return false;
+}
+
+static struct pd_memo_entry *memo_entry(const struct pd_cursor *c, uint64_t block)
+{
+	return c->memo && block < c->memo->nr ? &c->memo->entries[block] : NULL;
+}
+
+/* Keys that do not fit here are left to a real visit, which reports them. */
+static bool is_seen(struct pd_cursor *c, uint64_t block)
+{
+	const struct pd_memo_entry *e = memo_entry(c, block);
+
+	if (!e || !e->is_seen || (e->count && (e->first < c->ctx.begin || e->last >= c->ctx.end)))
+		return false;
+	if (e->is_damaged && c->memo->retell) {
+		c->memo->retell--;
+		return false;
+	}
+	c->holes += e->is_damaged;
+	c->entries += e->count;
+	if (e->count)
+		c->last_key = e->last;
+	return true;
+}
+
+/* @entries of them were below @block, and the last of the cursor is the last one of these. */
+static void remember(struct pd_cursor *c, uint64_t block, uint64_t first, uint64_t entries, bool is_damaged)
+{
+	struct pd_memo_entry *e = memo_entry(c, block);
+
+	if (e && (!entries || c->last_key < UINT32_MAX))
+		*e = (struct pd_memo_entry){
+			.count = (uint32_t)entries & 0x3FFFFFFF,
+			.is_seen = true,
+			.is_damaged = is_damaged,
+			.first = (uint32_t)first,
+			.last = (uint32_t)c->last_key,
+		};
+}
+
+/* Tells of damage in the node at @block, which then is a hole. */
+static void hole(struct pd_cursor *c, enum problem_code code, uint64_t block, struct problem p)
+{
+	pd_report(c->reader, &c->ctx, code, block, p);
+	c->holes++;
+}
+
+/* The same for damage that the node has wherever it is reached from. */
+static void dead_node(struct pd_cursor *c, uint64_t block)
+{
+	c->holes++;
+	remember(c, block, 0, 0, true);
+}
+
+/* The keys of the node against what its parent said, and its place against the other leaves. */
+static bool check_place(struct pd_cursor *c, const struct pd_node *n)
+{
+	if (n->nr && (pd_key(n, 0) < c->ctx.begin || pd_key(n, n->nr - 1) >= c->ctx.end)) {
+		bool first = pd_key(n, 0) < c->ctx.begin;
+
+		hole(c, PROBLEM_NODE_KEY_RANGE, n->block,
+		     (struct problem){ .found = pd_key(n, first ? 0 : n->nr - 1) });
+		return false;
+	}
+	if (!n->nr && c->depth)
+		pd_report(c->reader, &c->ctx, PROBLEM_NODE_EMPTY, n->block, (struct problem){ 0 });
+	if (n->is_leaf && !c->leaf_depth)
+		c->leaf_depth = c->depth + 1;
+	else if (n->is_leaf && c->leaf_depth != c->depth + 1)
+		pd_report(c->reader, &c->ctx, PROBLEM_LEAF_DEPTH, n->block,
+			  (struct problem){ .expected = c->leaf_depth, .found = c->depth + 1 });
+	return true;
+}
+
+/* Enters the node at @block, which covers ctx.begin..end: 1 as the next level or as the leaf, 0 not to be entered. */
+static int enter(struct pd_cursor *c, uint64_t block)
+{
+	struct bufio_buffer *b;
+	struct problem p = { 0 };
+	struct pd_node n;
+	const void *data;
+	int r;
+
+	if (is_on_path(c, block)) {
+		hole(c, PROBLEM_NODE_LOOP, block, p);
+		return 0;
+	}
+	if (c->depth == PD_MAX_DEPTH) {
+		hole(c, PROBLEM_TREE_DEPTH, block, (struct problem){ .expected = PD_MAX_DEPTH });
+		return 0;
+	}
+	if (is_seen(c, block))
+		return 0;
+	r = pd_read(c->reader, &c->ctx, block, PD_NODE, &data, &b);
+	if (!r)
+		dead_node(c, block);
+	if (r <= 0)
+		return r;
+	if (!pd_node_decode(data, block, c->value_size, &n, &p)) {
+		pd_report(c->reader, &c->ctx, p.code, block, p);
+		dead_node(c, block);
+		bufio_release(b);
+		return 0;
+	}
+	if (!check_place(c, &n)) {
+		bufio_release(b);
+		return 0;
+	}
+	if (n.is_leaf) {
+		c->leaf = n;
+		c->leaf_buffer = b;
+		c->leaf_next = 0;
+		c->entries += n.nr;
+		if (n.nr)
+			c->last_key = pd_key(&n, n.nr - 1);
+		remember(c, block, n.nr ? pd_key(&n, 0) : 0, n.nr, false);
+	} else {
+		c->path[c->depth++] = (struct pd_level){
+			.buffer = b,
+			.node = n,
+			.begin = c->ctx.begin,
+			.end = c->ctx.end,
+			.entries = c->entries,
+			.holes = c->holes,
+			.flaws = c->flaws,
+		};
+	}
+	return 1;
+}
+
+static void leave(struct pd_cursor *c)
+{
+	struct pd_level *l = &c->path[--c->depth];
+
+	remember(c, l->node.block, l->node.nr ? pd_key(&l->node, 0) : 0, c->entries - l->entries,
+		 c->holes != l->holes || c->flaws != l->flaws);
+	bufio_release(l->buffer);
+}
+
+static int enter_next_child(struct pd_cursor *c, struct pd_level *l)
+{
+	unsigned i = l->next++;
+
+	c->ctx.begin = pd_key(&l->node, i);
+	c->ctx.end = i + 1 < l->node.nr ? pd_key(&l->node, i + 1) : l->end;
+	return enter(c, pd_value64(&l->node, i));
+}
+
+static void release_leaf(struct pd_cursor *c)
+{
+	if (c->leaf_buffer)
+		bufio_release(c->leaf_buffer);
+	c->leaf_buffer = NULL;
+}
+
+int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf)
+{
+	int r = 0;
+
+	release_leaf(c);
+	if (!c->started) {
+		c->started = true;
+		c->ctx.begin = 0;
+		c->ctx.end = UINT64_MAX;
+		r = enter(c, c->root);
+	}
+	while (r >= 0 && !c->leaf_buffer && c->depth) {
+		struct pd_level *l = &c->path[c->depth - 1];
+
+		if (l->next < l->node.nr)
+			r = enter_next_child(c, l);
+		else
+			leave(c);
+	}
+	if (r < 0)
+		return r;
+	if (!c->leaf_buffer)
+		return 0;
+	*leaf = &c->leaf;
+	return 1;
+}
+
+void pd_cursor_flaw(struct pd_cursor *c)
+{
+	struct pd_memo_entry *e = memo_entry(c, c->leaf.block);
+
+	c->flaws++;
+	if (e)
+		e->is_damaged = true;
+}
+
+int pd_cursor_next_entry(struct pd_cursor *c, uint64_t *key, const uint8_t **value)
+{
+	const struct pd_node *leaf;
+	int r;
+
+	while (!c->leaf_buffer || c->leaf_next == c->leaf.nr) {
+		r = pd_cursor_next(c, &leaf);
+		if (r <= 0)
+			return r;
+	}
+	*key = pd_key(&c->leaf, c->leaf_next);
+	*value = pd_value(&c->leaf, c->leaf_next);
+	c->leaf_next++;
+	return 1;
+}
+
+void pd_cursor_close(struct pd_cursor *c)
+{
+	release_leaf(c);
+	while (c->depth)
+		bufio_release(c->path[--c->depth].buffer);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Btrees: decoding a node, and walking a tree in key order.
+ *
+ * Whatever the bytes are, a walk ends: a child's keys must lie between its parent's keys, so at each level a node that
+ * has keys is visited once, and there are at most PD_MAX_DEPTH levels; one that has none, or is damaged, has nothing
+ * below it and is visited once for each pointer to it. A node that cannot be trusted is reported with the keys that it
+ * would have covered, skipped, and the walk goes on behind it.
+ */
+#ifndef PDATA_BTREE_H
+#define PDATA_BTREE_H
+
+#include <stdbool.h>
+
+#include "pdata/block.h"
+
+/* 84 children at the least, and keys of 64 bits: 11 levels are the most a kernel can make. */
+#define PD_MAX_DEPTH 16
+
+/* A node whose bounds were checked. Points into the block. */
+struct pd_node {
+	uint64_t block;
+	bool is_leaf;
+	unsigned nr;
+	uint32_t value_size;
+	const uint8_t *keys, *values;
+};
+
+static inline uint64_t pd_key(const struct pd_node *n, unsigned i)
+{
+	return le_load(n->keys + 8 * (size_t)i, 8);
+}
+
+static inline const uint8_t *pd_value(const struct pd_node *n, unsigned i)
+{
+	return n->values + (size_t)n->value_size * i;
+}
+
+static inline uint64_t pd_value64(const struct pd_node *n, unsigned i)
+{
+	return le_load(pd_value(n, i), 8);
+}
+
+/* Entries that fit into a node with values of so many bytes: a multiple of 3, as the kernel wants it. */
+unsigned pd_max_entries(uint32_t value_size);
+
+/*
+ * Decodes a node. @value_size is that of the tree's leaves, 0 = take what the node says (if it is possible).
+ * True on success; else *@p holds code, expected and found of the first thing that is wrong.
+ */
+bool pd_node_decode(const void *data, uint64_t block, uint32_t value_size, struct pd_node *node, struct problem *p);
+
+/*
+ * For walks that visit shared subtrees once: what is below each block, and its lowest and highest key, which must lie
+ * between those of every parent. Keys that do not fit in 32 bits, as those of no device of a sensible size do, are not
+ * remembered. What has damage below it is visited again for everyone who shares it, until retell is used up; from then
+ * on it counts as a hole, without a report.
+ */
+struct pd_memo {
+	struct pd_memo_entry {
+		uint32_t count : 30; /* there are not so many blocks that they could hold more */
+		uint32_t is_seen : 1;
+		uint32_t is_damaged : 1;
+		uint32_t first, last;
+	} *entries;
+	uint64_t nr;     /* blocks */
+	uint64_t retell; /* damaged nodes that may be visited again, for those who share them to be told */
+};
+
+struct pd_level {
+	struct bufio_buffer *buffer;
+	struct pd_node node;
+	unsigned next;       /* child to visit */
+	uint64_t begin, end; /* keys that this node may have */
+	uint64_t entries, holes, flaws; /* the cursor's, when this node was entered */
+};
+
+/*
+ * A place in a tree, moving in key order.
+ *
+ *	struct pd_cursor c;
+ *	pd_cursor_open(&c, reader, &ctx, root, 8);
+ *	while ((r = pd_cursor_next(&c, &leaf)) > 0)
+ *		...pd_key(leaf, i), pd_value64(leaf, i)...
+ *	pd_cursor_close(&c);
+ *
+ * Holds at most PD_MAX_DEPTH + 1 buffers.
+ */
+struct pd_cursor {
+	const struct pd_reader *reader;
+	struct pd_context ctx; /* begin..end follow the place */
+	uint32_t value_size;
+	struct pd_memo *memo; /* NULL: visit shared subtrees again */
+	uint64_t root;
+	struct pd_level path[PD_MAX_DEPTH];
+	unsigned depth;      /* levels of path in use */
+	bool started;
+	unsigned leaf_depth; /* of the first leaf; 0 before it */
+	struct bufio_buffer *leaf_buffer;
+	struct pd_node leaf;
+	unsigned leaf_next; /* of pd_cursor_next_entry() */
+	/* So far: */
+	uint64_t entries; /* in leaves, those of skipped shared subtrees included */
+	uint64_t last_key; /* of the last entry */
+	uint64_t holes;   /* nodes that were skipped as damaged */
+	uint64_t flaws;   /* leaves that the caller found fault with */
+};
+
+/* Reads nothing yet. begin and end of @ctx do not matter: a root may have any keys. */
+void pd_cursor_open(struct pd_cursor *c, const struct pd_reader *r, const struct pd_context *ctx, uint64_t root,
+		    uint32_t value_size);
+
+/* 1: *@leaf is the next leaf, valid until the next call; 0: the end; -errno. */
+int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf);
+
+/* The caller found fault with the leaf it was given: the memo must not hide that from others who share it. */
+void pd_cursor_flaw(struct pd_cursor *c);
+
+/* The same, entry by entry. Not to be mixed with the above. */
+int pd_cursor_next_entry(struct pd_cursor *c, uint64_t *key, const uint8_t **value);
+
+/* Gives up all holds; may be called twice. */
+void pd_cursor_close(struct pd_cursor *c);
+
+#endif

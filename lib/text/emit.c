@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* What the emitters share: choosing one, fields, and problems as sentences. */
+#include "text/emit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/units.h"
+
+struct text_emitter *text_emit_create(const struct text_emit_args *args)
+{
+	switch (args->format) {
+	case TEXT_HUMAN:
+		return text_emit_human(args);
+	case TEXT_XML:
+		return text_emit_xml(args);
+	case TEXT_JSON:
+	case TEXT_JSON_LINES:
+		break;
+	}
+	return text_emit_json(args);
+}
+
+int text_emit_finish(struct text_emitter *e)
+{
+	int r = e->finish ? e->finish(e) : 0;
+
+	return r ? r : e->out->error;
+}
+
+void text_emit_destroy(struct text_emitter *e)
+{
+	if (e)
+		e->destroy(e);
+}
+
+void text_put_field(struct text_out *o, const struct field *f, const void *record, bool people)
+{
+	char size[UNITS_SIZE_MAX];
+	const char *text;
+
+	switch (f->format) {
+	case FIELD_DEC:
+		text_put_dec(o, field_number(f, record));
+		break;
+	case FIELD_HEX:
+		text_put_hex(o, field_number(f, record));
+		break;
+	case FIELD_BYTES:
+		if (people)
+			text_puts(o, units_format_size(field_number(f, record), size));
+		else
+			text_put_dec(o, field_number(f, record));
+		break;
+	case FIELD_OPTIONAL:
+		if (field_number(f, record) == RECORD_UNKNOWN)
+			text_puts(o, people ? "?" : "null");
+		else
+			text_put_dec(o, field_number(f, record));
+		break;
+	case FIELD_TEXT:
+		text = field_text(f, record);
+		text_puts(o, text ? text : "");
+		break;
+	}
+}
+
+static void put_variable(struct text_out *o, const char *name, size_t len, const struct problem *p)
+{
+#define IS(word) (len == sizeof(word) - 1 && !memcmp(name, word, sizeof(word) - 1))
+	if (IS("expected"))
+		text_put_dec(o, p->expected);
+	else if (IS("found"))
+		text_put_dec(o, p->found);
+	else if (IS("count"))
+		text_put_dec(o, p->count);
+	else if (IS("xexpected"))
+		text_put_hex(o, p->expected);
+	else if (IS("xfound"))
+		text_put_hex(o, p->found);
+	else if (IS("kexpected"))
+		text_puts(o, p->expected_kind);
+	else if (IS("kfound"))
+		text_puts(o, p->found_kind);
+	else if (IS("error"))
+		text_puts(o, strerror(p->error));
+#undef IS
+}
+
+void text_put_message(struct text_out *o, const struct problem *p)
+{
+	const char *t = problem_table[p->code].message, *open;
+
+	while ((open = strchr(t, '{'))) {
+		const char *close = strchr(open, '}');
+
+		text_put(o, t, (size_t)(open - t));
+		put_variable(o, open + 1, (size_t)(close - open - 1), p);
+		t = close + 1;
+	}
+	text_puts(o, t);
+}
+
+static void put_place(struct text_out *o, const struct problem *p)
+{
+	const char *where = problem_where_text(p->where);
+
+	if (p->block != PROBLEM_NO_BLOCK)
+		text_printf(o, "block %" PRIu64 "%s%s", p->block, p->where ? " (" : "", where);
+	else
+		text_printf(o, "%s%s", where, p->dev_id == PROBLEM_NO_DEVICE ? "" : ", ");
+	if (p->dev_id != PROBLEM_NO_DEVICE)
+		text_printf(o, "%sdevice %" PRIu64, p->block != PROBLEM_NO_BLOCK ? ", " : "", p->dev_id);
+	text_puts(o, p->block != PROBLEM_NO_BLOCK && p->where ? "): " : ": ");
+}
+
+/* What the keys of a structure are, and so what is lost with a piece of it. */
+static const char *const key_names[NR_WHERES] = {
+	[WHERE_DETAILS] = "devices",
+	[WHERE_TOP] = "devices",
+	[WHERE_MAPPINGS] = "virtual blocks",
+	[WHERE_DATA_SM] = "counts of data blocks",
+	[WHERE_DATA_COUNTS] = "counts of data blocks",
+	[WHERE_META_SM] = "counts of metadata blocks",
+	[WHERE_META_COUNTS] = "counts of metadata blocks",
+};
+
+static void put_cost(struct text_out *o, const struct problem *p)
+{
+	const char *keys = key_names[p->where];
+
+	if (p->begin == p->end || !keys)
+		return;
+	text_printf(o, "; %s %" PRIu64 "..", keys, p->begin);
+	if (p->end == UINT64_MAX)
+		text_puts(o, "end");
+	else
+		text_put_dec(o, p->end - 1);
+}
+
+void text_put_problem(struct text_out *o, const char *program, const struct problem *p)
+{
+	if (program)
+		text_printf(o, "%s: ", program);
+	put_place(o, p);
+	text_put_message(o, p);
+	put_cost(o, p);
+	text_printf(o, " [%s]\n", problem_table[p->code].name);
+}
+
+int text_message_problem(struct meta_visitor *v, const struct problem *p)
+{
+	struct text_emitter *e = (struct text_emitter *)v;
+
+	e->nr_problems++;
+	text_put_problem(e->messages, e->program, p);
+	if (e->messages != e->out)
+		text_out_flush(e->messages); /* lost messages do not stop the output */
+	return 0;
+}

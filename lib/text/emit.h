@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Emitters: visitors that write records as text. Each output format is one file here and knows fields, not pools.
+ */
+#ifndef TEXT_EMIT_H
+#define TEXT_EMIT_H
+
+#include <stdbool.h>
+
+#include "meta/record.h"
+#include "text/out.h"
+
+enum text_format {
+	TEXT_HUMAN,
+	TEXT_XML,        /* what thin_restore reads */
+	TEXT_JSON,       /* one document: for views that fit one screen */
+	TEXT_JSON_LINES, /* a document a line: a schema line, records, a closing count */
+};
+
+/* Each format fills this in; a private struct embeds it. */
+struct text_emitter {
+	struct meta_visitor visitor;
+	struct text_out *out;
+	struct text_out *messages; /* where problems go when the format has no place for them */
+	const char *program;       /* in front of each message; NULL: none */
+	uint64_t nr_records, nr_problems;
+	int (*finish)(struct text_emitter *e);
+	void (*destroy)(struct text_emitter *e);
+};
+
+struct text_emit_args {
+	enum text_format format;
+	struct text_out *out, *messages;
+	const char *program;
+	const char *schema; /* "bufio.mappings/1", for JSON */
+	const char *image;  /* for JSON */
+};
+
+/* Nothing is written before the first record. NULL when there is no memory. */
+struct text_emitter *text_emit_create(const struct text_emit_args *args);
+
+/* Closes what is open. A stream that was not finished can be told by its missing end. 0 or -errno. */
+int text_emit_finish(struct text_emitter *e);
+
+/* NULL is allowed. */
+void text_emit_destroy(struct text_emitter *e);
+
+/* The three formats. */
+struct text_emitter *text_emit_human(const struct text_emit_args *args);
+struct text_emitter *text_emit_xml(const struct text_emit_args *args);
+struct text_emitter *text_emit_json(const struct text_emit_args *args);
+
+/* --- for the emitters --- */
+
+/* One field; sizes with a unit for people, in bytes for programs. Not escaped. */
+void text_put_field(struct text_out *o, const struct field *f, const void *record, bool people);
+
+/* "PROGRAM: block 7 (mapping tree, device 1): is all zeroes; virtual blocks 0..5 [block-zeroed]", and a newline. */
+void text_put_problem(struct text_out *o, const char *program, const struct problem *p);
+
+/* Its message alone, the template filled in. */
+void text_put_message(struct text_out *o, const struct problem *p);
+
+/* A problem in a format that has no place for it: a line among the messages, flushed so that it comes in time. */
+int text_message_problem(struct meta_visitor *v, const struct problem *p);
+
+void text_put_json_string(struct text_out *o, const char *s);
+void text_put_xml_string(struct text_out *o, const char *s);
+
+#endif

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* XML, the form that thin_restore reads: an element a record, an attribute a field. */
+#include <stdlib.h>
+
+#include "text/emit.h"
+
+struct xml_emitter {
+	struct text_emitter e;
+	unsigned depth;
+};
+
+static struct xml_emitter *xml(struct meta_visitor *v)
+{
+	return (struct xml_emitter *)v;
+}
+
+void text_put_xml_string(struct text_out *o, const char *s)
+{
+	static const char *const entities[128] = {
+		['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&apos;",
+	};
+
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c < 128 && entities[c])
+			text_puts(o, entities[c]);
+		else
+			text_put(o, s, 1);
+	}
+}
+
+static void indent(struct xml_emitter *x)
+{
+	text_put(x->e.out, "                ", 2 * (size_t)x->depth);
+}
+
+static void put_attributes(struct text_out *o, const struct record_type *t, const void *record)
+{
+	for (unsigned i = 0; i < t->nr_fields; i++) {
+		const struct field *f = &t->fields[i];
+
+		if (!f->xml)
+			continue;
+		text_put(o, " ", 1);
+		text_puts(o, f->xml);
+		text_put(o, "=\"", 2);
+		if (f->format == FIELD_TEXT)
+			text_put_xml_string(o, field_text(f, record));
+		else
+			text_put_field(o, f, record, false);
+		text_put(o, "\"", 1);
+	}
+}
+
+static int put_element(struct xml_emitter *x, enum record_kind kind, const void *record, const char *close)
+{
+	const struct record_type *t = &record_types[kind];
+	struct text_out *o = x->e.out;
+
+	x->e.nr_records++;
+	indent(x);
+	text_put(o, "<", 1);
+	text_puts(o, t->xml);
+	put_attributes(o, t, record);
+	text_puts(o, close);
+	return o->error;
+}
+
+static int xml_record(struct meta_visitor *v, enum record_kind kind, const void *record)
+{
+	return put_element(xml(v), kind, record, "/>\n");
+}
+
+/* The first line goes out at once: LVM reads it for the transaction and then closes the pipe. */
+static int xml_begin(struct meta_visitor *v, enum record_kind kind, const void *record)
+{
+	struct xml_emitter *x = xml(v);
+	int r = put_element(x, kind, record, ">\n");
+
+	if (!x->depth++ && !r)
+		r = text_out_flush(x->e.out);
+	return r;
+}
+
+static int xml_end(struct meta_visitor *v, enum record_kind kind, const void *record)
+{
+	struct xml_emitter *x = xml(v);
+
+	(void)record;
+	x->depth--;
+	indent(x);
+	text_puts(x->e.out, "</");
+	text_puts(x->e.out, record_types[kind].xml);
+	text_puts(x->e.out, ">\n");
+	return x->e.out->error;
+}
+
+static void xml_destroy(struct text_emitter *e)
+{
+	free(e);
+}
+
+struct text_emitter *text_emit_xml(const struct text_emit_args *args)
+{
+	struct xml_emitter *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	x->e = (struct text_emitter){
+		.visitor = { xml_begin, xml_record, xml_end, text_message_problem },
+		.out = args->out,
+		.messages = args->messages,
+		.program = args->program,
+		.destroy = xml_destroy,
+	};
+	return &x->e;
+}

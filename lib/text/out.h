@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where text goes: a buffer in front of a file descriptor, written at memory speed.
+ *
+ * The first error sticks and swallows what follows; text_out_flush() tells it. A closed pipe is -EPIPE like any other
+ * error (the caller leaves SIGPIPE at its default, if it wants to die quietly).
+ */
+#ifndef TEXT_OUT_H
+#define TEXT_OUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define TEXT_OUT_BUFFER 65536
+
+struct text_out {
+	int fd;
+	int error; /* -errno */
+	size_t len;
+	char buffer[TEXT_OUT_BUFFER];
+};
+
+void text_out_init(struct text_out *o, int fd);
+
+/* 0, or the first -errno since init. */
+int text_out_flush(struct text_out *o);
+
+void text_put_slow(struct text_out *o, const char *p, size_t n);
+
+static inline void text_put(struct text_out *o, const char *p, size_t n)
+{
+	if (n <= sizeof(o->buffer) - o->len) {
+		memcpy(o->buffer + o->len, p, n);
+		o->len += n;
+	} else {
+		text_put_slow(o, p, n);
+	}
+}
+
+static inline void text_puts(struct text_out *o, const char *s)
+{
+	text_put(o, s, strlen(s));
+}
+
+/* Digits of an unsigned number, as text ends at @end: returns where they begin. 20 characters at most. */
+char *text_digits(uint64_t v, char *end);
+
+void text_put_dec(struct text_out *o, uint64_t v);
+void text_put_hex(struct text_out *o, uint64_t v); /* with 0x */
+/* A short piece: what is longer than 1023 bytes is cut off. */
+__attribute__((format(printf, 2, 3))) void text_printf(struct text_out *o, const char *format, ...);
+
+#endif

@@ -1,0 +1,97 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Each guard passes on the tree as it is, and fails on a copy of it with a planted fault.
+. "$srcdir/tests/tap.sh"
+guards=$srcdir/tests/guards
+
+# A fresh copy of the sources to plant a fault in.
+copy() {
+	rm -rf copy
+	mkdir copy
+	(cd "$srcdir" && tar cf - --exclude=tests/corpus lib cmd man completions tests README.md HACKING.md CHANGES configure.ac \
+		examples) | tar xf - -C copy
+}
+
+passes() { # SENTENCE COMMAND...
+	sentence=$1
+	shift
+	"$@" >messages 2>&1
+	is $? 0 "$sentence"
+}
+
+# The fault was planted already; the guard must name it.
+fails() { # SENTENCE PATTERN COMMAND...
+	sentence=$1 pattern=$2
+	shift 2
+	"$@" >messages 2>&1
+	[ $? = 1 ] && grep -q -e "$pattern" messages
+	is $? 0 "planted: $sentence"
+}
+
+passes "files include only what lies to their left" "$guards/layers" "$srcdir"
+copy
+echo '#include "ops/op.h"' >>copy/lib/base/units.c
+fails "base includes ops" "units.c includes ops/op.h" "$guards/layers" copy
+copy
+echo '#include "bufio/bufio_int.h"' >>copy/lib/pdata/block.c
+fails "an internal header leaves its room" "internal header" "$guards/layers" copy
+copy
+echo '#include "pdata/block.h"' >>copy/lib/text/emit.c
+fails "text learns what a block is" "text sees" "$guards/layers" copy
+copy
+echo '#include "meta/thin.h"' >>copy/cmd/bufio-dump.c
+fails "a door learns what a pool is" "cmd sees" "$guards/layers" copy
+copy
+mkdir copy/lib/util
+fails "a room called util" "lib/util" "$guards/layers" copy
+
+if [ "${SANITIZERS:-no}" = no ]; then
+	passes "libbufio.a shows only bufio_ symbols and never prints or exits" "$guards/symbols" "$builddir/libbufio.a"
+	mkdir -p sym && cp "$builddir/libbufio.a" sym/
+	echo 'int helper; int helper_call(int x) { return x + helper; }' >sym/a.c
+	${CC:-cc} -c sym/a.c -o sym/a.o && ar q sym/libbufio.a sym/a.o
+	fails "a symbol without the prefix" "helper" "$guards/symbols" sym/libbufio.a
+	cp "$builddir/libbufio.a" sym/
+	printf '#include <stdlib.h>\nvoid bufio_die(void) { exit(1); }\n' >sym/a.c
+	${CC:-cc} -c sym/a.c -o sym/a.o && ar q sym/libbufio.a sym/a.o
+	fails "the library exits" "^exit" "$guards/symbols" sym/libbufio.a
+else
+	skip "symbols: instrumented code calls its run-time library"
+fi
+
+passes "options, statuses, problems, calls and README are in step" "$guards/docs" "$srcdir" "$builddir"
+copy
+sed 's/skip-mappings/skip-nothing/g; s/Fl -skip/Fl -slip/' "$srcdir/man/bufio-dump.8" >copy/man/bufio-dump.8
+fails "an option is missing from the manual" "does not know --skip-mappings" "$guards/docs" copy "$builddir"
+copy
+sed 's/dev-id/dev-ix/g' "$srcdir/completions/fish/bufio-dump.fish" >copy/completions/fish/bufio-dump.fish
+fails "an option is missing from a completion" "fish completion does not know --dev-id" "$guards/docs" copy "$builddir"
+copy
+sed 's/--json/--jsox/' "$srcdir/completions/bash/bufio-dump" >copy/completions/bash/bufio-dump
+fails "a completion knows an option that is none" "knows --jsox, which is none" "$guards/docs" copy "$builddir"
+copy
+echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "wait")' >>copy/lib/pdata/problem.def
+fails "a problem without a manual entry" "problem brand-new" "$guards/docs" copy "$builddir"
+copy
+echo 'int bufio_brand_new(struct bufio_client *c);' >>copy/lib/bufio/bufio.h
+fails "a call without a manual entry" "bufio_brand_new" "$guards/docs" copy "$builddir"
+copy
+sed 's/^	CLI_REPAIRABLE = 11/	CLI_REPAIRABLE = 12/' "$srcdir/cmd/cli.h" >copy/cmd/cli.h
+fails "an exit status without a manual entry" "exit status 12" "$guards/docs" copy "$builddir"
+copy
+sed 's/^superblock  /superblok   /' "$srcdir/README.md" >copy/README.md
+fails "README shows what is not printed" "not what this prints now" "$guards/docs" copy "$builddir"
+
+passes "every file has its licence, none speaks of a place outside" "$guards/tree" "$srcdir"
+copy
+sed 1d "$srcdir/lib/base/le.h" >copy/lib/base/le.h
+fails "a file without a licence" "le.h: no SPDX line" "$guards/tree" copy
+
+if command -v mandoc >/dev/null; then
+	for page in "$srcdir"/man/*.[0-9]; do
+		passes "$(basename "$page"): mandoc finds nothing to complain about" mandoc -T lint -W warning "$page"
+	done
+else
+	skip "mandoc is not installed to look at the manual pages"
+fi
+finish

@@ -1,0 +1,1223 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/io.h"
+#include "pdata/btree.h"
+#include "unit.h"
+
+#define NR_BLOCKS 128
+#define MAX_SEEN 4096
+#define LEN(table) (sizeof(table) / sizeof(*(table)))
+#define TOO_LONG 30 /* seconds, after which a walk counts as endless */
+
+static struct bufio_device *below, *dev;
+static struct io_fault_plan plan;
+static struct pd_reader reader;
+
+/* What was reported. */
+static struct {
+	struct problem_sink sink;
+	unsigned nr;
+	struct problem p[8];
+} told;
+
+/* What the last walk gave. */
+static struct {
+	unsigned nr, leaves;
+	uint64_t keys[MAX_SEEN];
+	uint64_t entries, holes;
+} seen;
+
+static void listen(struct problem_sink *sink, const struct problem *p)
+{
+	(void)sink;
+	if (told.nr < LEN(told.p))
+		told.p[told.nr] = *p;
+	told.nr++;
+}
+
+static uint8_t *at(uint64_t block)
+{
+	return (uint8_t *)io_mem_data(below) + block * PD_BLOCK_SIZE;
+}
+
+static void start(void)
+{
+	memset(&told, 0, sizeof(told));
+	told.sink.report = listen;
+	plan = (struct io_fault_plan){ .kinds = IO_FAULT_READ, .error = EIO };
+	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(NR_BLOCKS * PD_BLOCK_SIZE, &below), 0);
+	CU_ASSERT_EQUAL_FATAL(io_fault_open(below, &plan, &dev), 0);
+	reader = (struct pd_reader){ bufio_client_create(dev, PD_BLOCK_SIZE, PD_MAX_DEPTH + 1, 0, NULL, NULL),
+				     NR_BLOCKS, &told.sink };
+	CU_ASSERT_PTR_NOT_NULL_FATAL(reader.client);
+}
+
+/* 0 from destroy says that no hold was left. */
+static void finish(void)
+{
+	CU_ASSERT_EQUAL(bufio_client_destroy(reader.client), 0);
+	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+}
+
+/* --- making nodes --- */
+
+static void header(uint8_t *b, uint32_t flags, uint32_t nr, uint32_t max, uint32_t value_size)
+{
+	memset(b, 0, PD_BLOCK_SIZE);
+	le_store(b + 4, 4, flags);
+	le_store(b + 16, 4, nr);
+	le_store(b + 20, 4, max);
+	le_store(b + 24, 4, value_size);
+}
+
+static void set_key(uint8_t *b, unsigned i, uint64_t key)
+{
+	le_store(b + 32 + 8 * i, 8, key);
+}
+
+/* A leaf of the keys from @first on; each value is ten times its key. */
+static void leaf(uint64_t block, uint64_t first, unsigned nr)
+{
+	uint8_t *b = at(block);
+
+	header(b, 2, nr, 252, 8);
+	for (unsigned i = 0; i < nr; i++) {
+		set_key(b, i, first + i);
+		le_store(b + 32 + 8 * 252 + 8 * i, 8, 10 * (first + i));
+	}
+	pd_block_seal(b, PD_NODE, block);
+}
+
+struct child {
+	uint64_t key, block;
+};
+
+static void parent(uint64_t block, const struct child *children, unsigned nr)
+{
+	uint8_t *b = at(block);
+
+	header(b, 1, nr, 252, 8);
+	for (unsigned i = 0; i < nr; i++) {
+		set_key(b, i, children[i].key);
+		le_store(b + 32 + 8 * 252 + 8 * i, 8, children[i].block);
+	}
+	pd_block_seal(b, PD_NODE, block);
+}
+
+#define PARENT(block, ...) \
+	parent(block, (const struct child[]){ __VA_ARGS__ }, \
+	       sizeof((const struct child[]){ __VA_ARGS__ }) / sizeof(struct child))
+
+/* Root 1 over the leaves 2, 3 and 4: keys 0..9, 10..19, 20..29. */
+static void three_leaves(void)
+{
+	leaf(2, 0, 10);
+	leaf(3, 10, 10);
+	leaf(4, 20, 10);
+	PARENT(1, { 0, 2 }, { 10, 3 }, { 20, 4 });
+}
+
+/* Root 1 over 5 and 6, these over the leaves 2, 3 and 4, 7: keys 0..39. */
+static void three_levels(void)
+{
+	leaf(2, 0, 10);
+	leaf(3, 10, 10);
+	leaf(4, 20, 10);
+	leaf(7, 30, 10);
+	PARENT(5, { 0, 2 }, { 10, 3 });
+	PARENT(6, { 20, 4 }, { 30, 7 });
+	PARENT(1, { 0, 5 }, { 20, 6 });
+}
+
+/* @nr internal nodes, each the only child of the one before, from block 10 on; a leaf below the last. */
+static void chain(unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		PARENT(10 + i, { 0, 11 + i });
+	leaf(10 + nr, 0, 3);
+}
+
+/* --- walking --- */
+
+static const struct pd_context everything = { WHERE_MAPPINGS, 3, 0, UINT64_MAX };
+
+static void note_leaf(const struct pd_node *n)
+{
+	seen.leaves++;
+	CU_ASSERT_TRUE(n->is_leaf);
+	for (unsigned i = 0; i < n->nr && seen.nr < MAX_SEEN; i++) {
+		CU_ASSERT_EQUAL(pd_value64(n, i), 10 * pd_key(n, i));
+		seen.keys[seen.nr++] = pd_key(n, i);
+	}
+}
+
+static int walk_remembering(uint64_t root, struct pd_memo *memo)
+{
+	const struct pd_node *n = NULL;
+	struct pd_cursor c;
+	int r;
+
+	memset(&seen, 0, sizeof(seen));
+	pd_cursor_open(&c, &reader, &everything, root, 8);
+	c.memo = memo;
+	alarm(TOO_LONG);
+	while ((r = pd_cursor_next(&c, &n)) > 0)
+		note_leaf(n);
+	alarm(0);
+	seen.entries = c.entries;
+	seen.holes = c.holes;
+	pd_cursor_close(&c);
+	return r;
+}
+
+static int walk(uint64_t root)
+{
+	return walk_remembering(root, NULL);
+}
+
+/* The walk gave exactly the keys of @first <= key < @last, from the @from'th on. */
+static void saw(unsigned from, uint64_t first, uint64_t last)
+{
+	for (uint64_t key = first; key < last; key++)
+		CU_ASSERT_EQUAL(seen.keys[from + (unsigned)(key - first)], key);
+}
+
+/* The only problem. */
+static void one_problem(enum problem_code code, uint64_t block, uint64_t begin, uint64_t end)
+{
+	const struct problem *p = told.p;
+
+	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
+	CU_ASSERT_EQUAL(p->code, code);
+	CU_ASSERT_EQUAL(p->block, block);
+	CU_ASSERT_EQUAL(p->where, WHERE_MAPPINGS);
+	CU_ASSERT_EQUAL(p->dev_id, 3);
+	CU_ASSERT_EQUAL(p->begin, begin);
+	CU_ASSERT_EQUAL(p->end, end);
+}
+
+static uint64_t blocks_asked(void)
+{
+	struct bufio_stats s;
+
+	bufio_get_stats(reader.client, &s);
+	return s.hits + s.misses;
+}
+
+/* --- decoding --- */
+
+static void max_entries(void)
+{
+	CU_ASSERT_EQUAL(pd_max_entries(8), 252);
+	CU_ASSERT_EQUAL(pd_max_entries(24), 126);
+	CU_ASSERT_EQUAL(pd_max_entries(16), 168);
+	CU_ASSERT_EQUAL(pd_max_entries(4), 336);
+	CU_ASSERT_EQUAL(pd_max_entries(12), 201);
+}
+
+static void max_entries_of_giants(void)
+{
+	CU_ASSERT_EQUAL(pd_max_entries(1346), 3);
+	CU_ASSERT_EQUAL(pd_max_entries(1347), 0);
+	CU_ASSERT_EQUAL(pd_max_entries(5000), 0);
+	CU_ASSERT_EQUAL(pd_max_entries(UINT32_MAX), 0);
+	CU_ASSERT_EQUAL(pd_max_entries(UINT32_MAX - 7), 0);
+}
+
+static bool decode(const uint8_t *b, uint32_t value_size, struct pd_node *n, struct problem *p)
+{
+	memset(n, 0xAA, sizeof(*n));
+	memset(p, 0, sizeof(*p));
+	return pd_node_decode(b, 77, value_size, n, p);
+}
+
+static void rejects(const uint8_t *b, uint32_t value_size, enum problem_code code, uint64_t expected, uint64_t found)
+{
+	struct pd_node n;
+	struct problem p;
+
+	CU_ASSERT_FALSE(decode(b, value_size, &n, &p));
+	CU_ASSERT_EQUAL(p.code, code);
+	CU_ASSERT_EQUAL(p.expected, expected);
+	CU_ASSERT_EQUAL(p.found, found);
+}
+
+static void decodes_leaf(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+	struct pd_node n;
+	struct problem p;
+
+	header(b, 2, 2, 201, 12);
+	set_key(b, 0, 5);
+	set_key(b, 1, 0xFFFFFFFFFFFFFFFF);
+	le_store(b + 32 + 8 * 201 + 12, 8, 0x0102030405060708);
+	CU_ASSERT_TRUE_FATAL(decode(b, 12, &n, &p));
+	CU_ASSERT_EQUAL(n.block, 77);
+	CU_ASSERT_TRUE(n.is_leaf);
+	CU_ASSERT_EQUAL(n.nr, 2);
+	CU_ASSERT_EQUAL(n.value_size, 12);
+	CU_ASSERT_EQUAL(pd_key(&n, 0), 5);
+	CU_ASSERT_EQUAL(pd_key(&n, 1), 0xFFFFFFFFFFFFFFFF);
+	CU_ASSERT_PTR_EQUAL(pd_value(&n, 0), b + 32 + 8 * 201);
+	CU_ASSERT_EQUAL(pd_value64(&n, 1), 0x0102030405060708);
+}
+
+/* An internal node's values are block numbers, whatever the tree's leaves hold. */
+static void decodes_internal(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+	struct pd_node n;
+	struct problem p;
+
+	header(b, 1, 1, 252, 8);
+	set_key(b, 0, 5);
+	le_store(b + 32 + 8 * 252, 8, 99);
+	CU_ASSERT_TRUE_FATAL(decode(b, 24, &n, &p));
+	CU_ASSERT_FALSE(n.is_leaf);
+	CU_ASSERT_EQUAL(n.value_size, 8);
+	CU_ASSERT_EQUAL(pd_value64(&n, 0), 99);
+}
+
+static void accepts_empty_leaf(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+	struct pd_node n;
+	struct problem p;
+
+	header(b, 2, 0, 252, 8);
+	CU_ASSERT_TRUE_FATAL(decode(b, 8, &n, &p));
+	CU_ASSERT_TRUE(n.is_leaf);
+	CU_ASSERT_EQUAL(n.nr, 0);
+}
+
+static void accepts_full_leaf(void)
+{
+	static const uint32_t sizes[] = { 4, 8, 12, 16, 24 };
+	uint8_t b[PD_BLOCK_SIZE];
+	struct pd_node n;
+	struct problem p;
+
+	for (unsigned s = 0; s < LEN(sizes); s++) {
+		unsigned max = pd_max_entries(sizes[s]);
+
+		header(b, 2, max, max, sizes[s]);
+		for (unsigned i = 0; i < max; i++)
+			set_key(b, i, 3 * i);
+		CU_ASSERT_TRUE_FATAL(decode(b, sizes[s], &n, &p));
+		CU_ASSERT_EQUAL(n.nr, max);
+		CU_ASSERT_EQUAL(pd_key(&n, max - 1), 3 * (max - 1));
+		CU_ASSERT_TRUE(pd_value(&n, max - 1) + sizes[s] <= b + PD_BLOCK_SIZE);
+	}
+}
+
+/* The kernel checks that all fits, not that it is as much as would fit. */
+static void accepts_smaller_max(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+	struct pd_node n;
+	struct problem p;
+
+	header(b, 2, 2, 3, 8);
+	set_key(b, 1, 1);
+	le_store(b + 32 + 8 * 3 + 8, 8, 1234);
+	CU_ASSERT_TRUE_FATAL(decode(b, 8, &n, &p));
+	CU_ASSERT_EQUAL(pd_value64(&n, 1), 1234);
+}
+
+static void takes_what_node_says(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+	struct pd_node n;
+	struct problem p;
+
+	header(b, 2, 1, 126, 24);
+	CU_ASSERT_TRUE_FATAL(decode(b, 0, &n, &p));
+	CU_ASSERT_EQUAL(n.value_size, 24);
+	header(b, 2, 1, 1, 5000);
+	CU_ASSERT_FALSE(decode(b, 0, &n, &p));
+	header(b, 2, 1, 0x20000000, UINT32_MAX - 7);
+	CU_ASSERT_FALSE(decode(b, 0, &n, &p));
+}
+
+static void rejects_flags(void)
+{
+	static const uint32_t flags[] = { 0, 3, 4, 5, 6, 0x80000001 };
+	uint8_t b[PD_BLOCK_SIZE];
+
+	for (unsigned i = 0; i < LEN(flags); i++) {
+		struct pd_node n;
+		struct problem p;
+
+		header(b, flags[i], 1, 252, 8);
+		CU_ASSERT_FALSE(decode(b, 8, &n, &p));
+		CU_ASSERT_EQUAL(p.code, PROBLEM_NODE_FLAGS);
+		CU_ASSERT_EQUAL(p.found, flags[i]);
+	}
+}
+
+static void rejects_value_size(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+
+	header(b, 2, 1, 126, 24);
+	rejects(b, 8, PROBLEM_NODE_VALUE_SIZE, 8, 24);
+	header(b, 2, 1, 252, 8);
+	rejects(b, 24, PROBLEM_NODE_VALUE_SIZE, 24, 8);
+	header(b, 1, 1, 126, 24);
+	rejects(b, 24, PROBLEM_NODE_VALUE_SIZE, 8, 24);
+}
+
+static void rejects_max_entries(void)
+{
+	static const uint32_t maxima[] = { 0, 255, 4096, 0x10000000, UINT32_MAX };
+	uint8_t b[PD_BLOCK_SIZE];
+
+	for (unsigned i = 0; i < LEN(maxima); i++) {
+		header(b, 2, 0, maxima[i], 8);
+		rejects(b, 8, PROBLEM_NODE_MAX_ENTRIES, 252, maxima[i]);
+		header(b, 1, 0, maxima[i], 8);
+		rejects(b, 24, PROBLEM_NODE_MAX_ENTRIES, 252, maxima[i]);
+	}
+	header(b, 2, 0, 128, 24);
+	rejects(b, 24, PROBLEM_NODE_MAX_ENTRIES, 126, 128);
+}
+
+static void rejects_nr_entries(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+
+	header(b, 2, 253, 252, 8);
+	rejects(b, 8, PROBLEM_NODE_NR_ENTRIES, 252, 253);
+	header(b, 2, 4, 3, 8);
+	rejects(b, 8, PROBLEM_NODE_NR_ENTRIES, 3, 4);
+	header(b, 1, UINT32_MAX, 252, 8);
+	rejects(b, 8, PROBLEM_NODE_NR_ENTRIES, 252, UINT32_MAX);
+}
+
+static void rejects_keys(void)
+{
+	uint8_t b[PD_BLOCK_SIZE];
+
+	header(b, 2, 3, 252, 8);
+	set_key(b, 0, 7);
+	set_key(b, 1, 9);
+	set_key(b, 2, 9);
+	rejects(b, 8, PROBLEM_NODE_KEY_ORDER, 9, 9);
+	set_key(b, 2, 8);
+	rejects(b, 8, PROBLEM_NODE_KEY_ORDER, 9, 8);
+	set_key(b, 1, 0);
+	rejects(b, 8, PROBLEM_NODE_KEY_ORDER, 7, 0);
+}
+
+/* --- whole trees --- */
+
+static void empty_tree(void)
+{
+	start();
+	leaf(1, 0, 0);
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(seen.nr, 0);
+	CU_ASSERT_EQUAL(seen.entries, 0);
+	CU_ASSERT_EQUAL(seen.holes, 0);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void one_leaf(void)
+{
+	start();
+	leaf(1, 100, 252);
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(seen.nr, 252);
+	CU_ASSERT_EQUAL(seen.entries, 252);
+	saw(0, 100, 352);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void two_levels(void)
+{
+	start();
+	three_leaves();
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(seen.leaves, 3);
+	CU_ASSERT_EQUAL(seen.nr, 30);
+	CU_ASSERT_EQUAL(seen.entries, 30);
+	CU_ASSERT_EQUAL(seen.holes, 0);
+	saw(0, 0, 30);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void three_levels_in_order(void)
+{
+	start();
+	three_levels();
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(seen.leaves, 4);
+	CU_ASSERT_EQUAL(seen.nr, 40);
+	CU_ASSERT_EQUAL(seen.entries, 40);
+	saw(0, 0, 40);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+/* A key says where a child may begin, not where it does. */
+static void gaps_at_edges(void)
+{
+	start();
+	leaf(2, 4, 3);
+	leaf(3, 15, 3);
+	PARENT(1, { 0, 2 }, { 10, 3 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(seen.nr, 6);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void largest_keys(void)
+{
+	start();
+	leaf(2, 0, 1);
+	leaf(3, UINT64_MAX - 2, 2);
+	PARENT(1, { 0, 2 }, { UINT64_MAX - 2, 3 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(seen.nr, 3);
+	CU_ASSERT_EQUAL(seen.keys[2], UINT64_MAX - 1);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void entry_by_entry(void)
+{
+	struct pd_cursor c;
+	const uint8_t *value;
+	uint64_t key, nr = 0;
+
+	start();
+	three_levels();
+	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	for (; pd_cursor_next_entry(&c, &key, &value) > 0; nr++) {
+		CU_ASSERT_EQUAL(key, nr);
+		CU_ASSERT_EQUAL(le_load(value, 8), 10 * nr);
+	}
+	CU_ASSERT_EQUAL(nr, 40);
+	CU_ASSERT_EQUAL(pd_cursor_next_entry(&c, &key, &value), 0);
+	pd_cursor_close(&c);
+	finish();
+}
+
+static void entries_skip_what_is_empty(void)
+{
+	struct pd_cursor c;
+	const uint8_t *value;
+	uint64_t key, sum = 0;
+
+	start();
+	three_leaves();
+	leaf(2, 0, 0);
+	at(3)[100] ^= 1;
+	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	while (pd_cursor_next_entry(&c, &key, &value) > 0)
+		sum += key;
+	CU_ASSERT_EQUAL(sum, (20 + 29) * 10 / 2);
+	pd_cursor_close(&c);
+	finish();
+}
+
+static void end_stays(void)
+{
+	const struct pd_node *n;
+	struct pd_cursor c;
+
+	start();
+	leaf(1, 0, 5);
+	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 1);
+	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 0);
+	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 0);
+	pd_cursor_close(&c);
+	finish();
+}
+
+static void opening_reads_nothing(void)
+{
+	struct pd_cursor c;
+
+	start();
+	pd_cursor_open(&c, &reader, &everything, NR_BLOCKS + 5, 8);
+	CU_ASSERT_EQUAL(blocks_asked(), 0);
+	pd_cursor_close(&c);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void close_in_the_middle(void)
+{
+	const struct pd_node *n;
+	struct pd_cursor c;
+
+	for (unsigned leaves = 1; leaves <= 4; leaves++) {
+		start();
+		three_levels();
+		pd_cursor_open(&c, &reader, &everything, 1, 8);
+		for (unsigned i = 0; i < leaves; i++)
+			CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 1);
+		pd_cursor_close(&c);
+		pd_cursor_close(&c);
+		finish();
+	}
+}
+
+/* --- damage --- */
+
+static void bad_root(void)
+{
+	start();
+	leaf(1, 0, 5);
+	at(1)[50] ^= 1;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 1, 0, UINT64_MAX);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	CU_ASSERT_EQUAL(seen.nr, 0);
+	finish();
+}
+
+static void bad_middle_leaf(void)
+{
+	start();
+	three_leaves();
+	memset(at(3), 0, PD_BLOCK_SIZE);
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_ZEROED, 3, 10, 20);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	saw(0, 0, 10);
+	saw(10, 20, 30);
+	finish();
+}
+
+static void bad_outer_leaves(void)
+{
+	start();
+	three_leaves();
+	at(2)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 2, 0, 10);
+	told.nr = 0;
+	leaf(2, 0, 10);
+	finish();
+
+	start();
+	three_leaves();
+	at(4)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 4, 20, UINT64_MAX);
+	finish();
+}
+
+static void bad_internal_node(void)
+{
+	start();
+	three_levels();
+	at(5)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 5, 0, 20);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	saw(0, 20, 40);
+	finish();
+}
+
+static void last_leaf_of_a_subtree(void)
+{
+	start();
+	three_levels();
+	at(3)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 3, 10, 20);
+	CU_ASSERT_EQUAL(seen.entries, 30);
+	finish();
+}
+
+static void unreadable_leaf(void)
+{
+	start();
+	three_leaves();
+	plan.fail_at = 3;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_UNREADABLE, 3, 10, 20);
+	CU_ASSERT_EQUAL(told.p[0].error, EIO);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	finish();
+}
+
+static void bad_pointer(void)
+{
+	start();
+	three_leaves();
+	PARENT(1, { 0, 2 }, { 10, NR_BLOCKS }, { 20, 4 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_BLOCK_BEYOND, NR_BLOCKS, 10, 20);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	finish();
+}
+
+static void bad_contents(void)
+{
+	start();
+	three_leaves();
+	header(at(3), 2, 300, 252, 8);
+	pd_block_seal(at(3), PD_NODE, 3);
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_NODE_NR_ENTRIES, 3, 10, 20);
+	CU_ASSERT_EQUAL(told.p[0].expected, 252);
+	CU_ASSERT_EQUAL(told.p[0].found, 300);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	finish();
+}
+
+static void all_leaves_bad(void)
+{
+	start();
+	three_leaves();
+	for (unsigned b = 2; b <= 4; b++)
+		at(b)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(told.nr, 3);
+	CU_ASSERT_EQUAL(seen.holes, 3);
+	CU_ASSERT_EQUAL(seen.entries, 0);
+	finish();
+}
+
+static void leaf_key_out_of_range(uint64_t first, unsigned nr, uint64_t found)
+{
+	start();
+	three_leaves();
+	leaf(3, first, nr);
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_NODE_KEY_RANGE, 3, 10, 20);
+	CU_ASSERT_EQUAL(told.p[0].found, found);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	finish();
+}
+
+static void leaf_keys_out_of_range(void)
+{
+	leaf_key_out_of_range(9, 3, 9);
+	leaf_key_out_of_range(18, 3, 20);
+	leaf_key_out_of_range(20, 1, 20);
+	leaf_key_out_of_range(0, 1, 0);
+}
+
+static void internal_key_out_of_range(void)
+{
+	start();
+	three_levels();
+	PARENT(5, { 0, 2 }, { 20, 3 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_NODE_KEY_RANGE, 5, 0, 20);
+	CU_ASSERT_EQUAL(told.p[0].found, 20);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	finish();
+}
+
+static void loop_to_itself(void)
+{
+	start();
+	three_leaves();
+	PARENT(1, { 0, 2 }, { 10, 1 }, { 20, 4 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_NODE_LOOP, 1, 10, 20);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	finish();
+}
+
+static void loop_to_grandparent(void)
+{
+	start();
+	three_levels();
+	PARENT(5, { 0, 2 }, { 10, 1 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_NODE_LOOP, 1, 10, 20);
+	CU_ASSERT_EQUAL(seen.entries, 30);
+	finish();
+}
+
+static void deepest_real_tree(void)
+{
+	start();
+	chain(PD_MAX_DEPTH - 1);
+	CU_ASSERT_EQUAL(walk(10), 0);
+	CU_ASSERT_EQUAL(seen.entries, 3);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void too_deep(void)
+{
+	start();
+	chain(PD_MAX_DEPTH + 4);
+	CU_ASSERT_EQUAL(walk(10), 0);
+	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
+	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_TREE_DEPTH);
+	CU_ASSERT_EQUAL(told.p[0].expected, PD_MAX_DEPTH);
+	CU_ASSERT_EQUAL(told.p[0].begin, 0);
+	CU_ASSERT_EQUAL(told.p[0].end, UINT64_MAX);
+	CU_ASSERT_EQUAL(seen.entries, 0);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	finish();
+}
+
+static void too_deep_then_more(void)
+{
+	start();
+	chain(PD_MAX_DEPTH + 4);
+	leaf(2, 1000, 7);
+	PARENT(1, { 0, 10 }, { 1000, 2 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(seen.nr, 7);
+	saw(0, 1000, 1007);
+	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_TREE_DEPTH);
+	finish();
+}
+
+/* Below the root, leaf 7 is at level 3, where the first leaf is at level 2. */
+static void unequal_depth(void)
+{
+	start();
+	leaf(2, 0, 10);
+	leaf(7, 10, 10);
+	PARENT(5, { 10, 7 });
+	PARENT(1, { 0, 2 }, { 10, 5 });
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_LEAF_DEPTH, 7, 10, UINT64_MAX);
+	CU_ASSERT_EQUAL(told.p[0].found, 3);
+	CU_ASSERT_EQUAL(told.p[0].expected, 2);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	CU_ASSERT_EQUAL(seen.holes, 0);
+	saw(0, 0, 20);
+	finish();
+}
+
+static void empty_leaf_below_root(void)
+{
+	start();
+	three_leaves();
+	leaf(3, 0, 0);
+	CU_ASSERT_EQUAL(walk(1), 0);
+	one_problem(PROBLEM_NODE_EMPTY, 3, 10, 20);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	CU_ASSERT_EQUAL(seen.holes, 0);
+	finish();
+}
+
+/* An internal node that has 252 times the same child. */
+static void same_child(uint64_t block, uint64_t child, uint64_t step)
+{
+	struct child children[252];
+
+	for (unsigned i = 0; i < 252; i++)
+		children[i] = (struct child){ i * step, child };
+	parent(block, children, 252);
+}
+
+/* Were each path walked, there would be 252^7 of them. */
+static void bomb(void)
+{
+	uint64_t step = 1;
+
+	for (unsigned level = 0; level < 7; level++, step *= 252)
+		same_child(10 + 6 - level, 10 + 7 - level, step);
+	leaf(17, 0, 1);
+}
+
+static void bomb_ends(void)
+{
+	start();
+	bomb();
+	CU_ASSERT_EQUAL(walk(10), 0);
+	CU_ASSERT_EQUAL(seen.entries, 1);
+	CU_ASSERT_EQUAL(told.nr, 7 * 251);
+	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_NODE_KEY_RANGE);
+	CU_ASSERT_TRUE(blocks_asked() <= 8 * 252);
+	finish();
+}
+
+static void bomb_of_empty_leaves(void)
+{
+	start();
+	bomb();
+	leaf(17, 0, 0);
+	CU_ASSERT_EQUAL(walk(10), 0);
+	CU_ASSERT_EQUAL(seen.entries, 0);
+	CU_ASSERT_TRUE(blocks_asked() <= 8 * 252);
+	finish();
+}
+
+/* There is room for the root, and then for nothing below it. */
+static void world_fails(void)
+{
+	struct bufio_buffer *held[NR_BLOCKS];
+	const struct pd_node *n;
+	struct pd_cursor c;
+	unsigned nr = 0;
+
+	start();
+	three_levels();
+	CU_ASSERT_EQUAL(bufio_set_memory_limit(reader.client, bufio_get_memory_floor(reader.client)), 0);
+	while (nr < 100 && bufio_read(reader.client, 20 + nr, &held[nr]))
+		nr++;
+	CU_ASSERT_TRUE_FATAL(nr < 100);
+	bufio_release(held[--nr]);
+	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), -EDEADLK);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(c.holes, 0);
+	pd_cursor_close(&c);
+	while (nr)
+		bufio_release(held[--nr]);
+	finish();
+}
+
+/* --- shared subtrees --- */
+
+static struct pd_memo_entry memo_entries[NR_BLOCKS];
+
+static struct pd_memo *new_memo(void)
+{
+	static struct pd_memo memo;
+
+	memset(memo_entries, 0, sizeof(memo_entries));
+	memo = (struct pd_memo){ .entries = memo_entries, .nr = NR_BLOCKS, .retell = 1000 };
+	return &memo;
+}
+
+/* Entries below @block; 0: not remembered as sound. */
+static uint32_t remembered(uint64_t block)
+{
+	return memo_entries[block].is_damaged ? 0 : memo_entries[block].count;
+}
+
+/* The roots 1 and 8 share 6 with its leaves 4 and 7; 8 has leaf 9 of its own. */
+static void two_trees(void)
+{
+	three_levels();
+	leaf(9, 0, 5);
+	PARENT(11, { 0, 9 });
+	PARENT(8, { 0, 11 }, { 20, 6 });
+}
+
+static void shared_counted_once(void)
+{
+	struct pd_memo *memo = new_memo();
+	uint64_t before;
+
+	start();
+	two_trees();
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 40);
+	CU_ASSERT_EQUAL(remembered(6), 20);
+	before = blocks_asked();
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 25);
+	CU_ASSERT_EQUAL(seen.holes, 0);
+	CU_ASSERT_EQUAL(blocks_asked() - before, 3);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+static void shared_root_costs_nothing(void)
+{
+	struct pd_memo *memo = new_memo();
+	uint64_t before;
+
+	start();
+	three_levels();
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(remembered(1), 40);
+	before = blocks_asked();
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 40);
+	CU_ASSERT_EQUAL(blocks_asked() - before, 0);
+	finish();
+}
+
+static void without_memo_walks_again(void)
+{
+	start();
+	two_trees();
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(walk(8), 0);
+	CU_ASSERT_EQUAL(seen.nr, 25);
+	saw(5, 20, 40);
+	finish();
+}
+
+static void damaged_not_remembered(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	two_trees();
+	at(7)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 30);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 7, 30, UINT64_MAX);
+	CU_ASSERT_EQUAL(remembered(1) + remembered(6) + remembered(7), 0);
+	CU_ASSERT_EQUAL(remembered(5), 20);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 15);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	CU_ASSERT_EQUAL(told.nr, 2);
+	finish();
+}
+
+static void empty_tree_with_memo(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	leaf(1, 0, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+		CU_ASSERT_EQUAL(seen.entries, 0);
+		CU_ASSERT_EQUAL(seen.holes, 0);
+	}
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+/* Keys around 2^32, which a memo has no room for: the count is the same as without it. */
+static void large_keys_with_memo(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	leaf(2, UINT32_MAX - 5, 3);
+	leaf(3, UINT32_MAX - 1, 5);
+	leaf(4, (UINT64_C(1) << 32) + 7, 6);
+	PARENT(1, { 0, 2 }, { UINT32_MAX - 1, 3 }, { (UINT64_C(1) << 32) + 7, 4 });
+	leaf(9, 100, 1);
+	PARENT(8, { 7, 4 }, { 100, 9 });
+	for (unsigned i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+		CU_ASSERT_EQUAL(seen.entries, 14);
+	}
+	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	one_problem(PROBLEM_NODE_KEY_RANGE, 4, 7, 100);
+	CU_ASSERT_EQUAL(seen.entries, 1);
+	finish();
+}
+
+/* Damage is told to a bounded number of sharers; the rest still count it as a hole. */
+static void retelling_ends(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	three_levels();
+	at(7)[40] ^= 1;
+	memo->retell = 3; /* the nodes 1, 6 and 7 once more */
+	for (unsigned i = 0; i < 4; i++) {
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+		CU_ASSERT_EQUAL(seen.entries, 30);
+		CU_ASSERT_EQUAL(seen.holes, 1);
+	}
+	CU_ASSERT_EQUAL(told.nr, 2);
+	finish();
+}
+
+/* 252 pointers to one empty leaf, and a dead block likewise: each is read once. */
+static void many_pointers_to_nothing(void)
+{
+	struct pd_memo *memo = new_memo();
+	uint64_t before;
+
+	start();
+	three_leaves();
+	leaf(2, 0, 0);
+	at(3)[40] ^= 1;
+	memo->retell = 0;
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	before = blocks_asked();
+	for (unsigned i = 0; i < 100; i++)
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(blocks_asked() - before, 0);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	finish();
+}
+
+/* The edges of the range that another parent gives: 10..19 fit into 10..20, and no more tightly. */
+static void memo_at_the_edges(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	three_leaves();
+	leaf(9, 19, 1);
+	leaf(12, 20, 1);
+	PARENT(8, { 0, 2 }, { 10, 3 }, { 20, 12 });
+	PARENT(11, { 10, 3 }, { 19, 9 });
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 21);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(walk_remembering(11, memo), 0);
+	one_problem(PROBLEM_NODE_KEY_RANGE, 3, 10, 19);
+	CU_ASSERT_EQUAL(seen.entries, 1);
+	finish();
+}
+
+/* The leaf that the caller is given at @at, counted from 0, has something that the caller does not like. */
+static void walk_with_flaw(uint64_t root, struct pd_memo *memo, unsigned at_leaf)
+{
+	const struct pd_node *n;
+	struct pd_cursor c;
+
+	pd_cursor_open(&c, &reader, &everything, root, 8);
+	c.memo = memo;
+	for (unsigned i = 0; pd_cursor_next(&c, &n) > 0; i++)
+		if (i == at_leaf)
+			pd_cursor_flaw(&c);
+	CU_ASSERT_EQUAL(c.flaws, 1);
+	CU_ASSERT_EQUAL(c.holes, 0);
+	pd_cursor_close(&c);
+}
+
+static void flawed_not_remembered(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	two_trees();
+	walk_with_flaw(1, memo, 2);
+	CU_ASSERT_EQUAL(remembered(1) + remembered(6) + remembered(4), 0);
+	CU_ASSERT_EQUAL(remembered(5), 20);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 25);
+	CU_ASSERT_TRUE(seen.leaves >= 2);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	finish();
+}
+
+/* Leaf 3 is sound under 1, but 8 says that its keys begin at 12. */
+static void memo_hides_no_damage(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	three_leaves();
+	PARENT(8, { 0, 2 }, { 12, 3 });
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(told.nr, 1);
+	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_NODE_KEY_RANGE);
+	CU_ASSERT_EQUAL(seen.entries, 10);
+	CU_ASSERT_EQUAL(seen.holes, 1);
+	finish();
+}
+
+/* The last keys of 8 are those of 6, which was counted without being read: 20..39. */
+static void remembered_below_remembered(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	two_trees();
+	leaf(14, 30, 1);
+	PARENT(13, { 0, 8 }, { 30, 14 });
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 25);
+	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(walk_remembering(13, memo), 0);
+	CU_ASSERT_EQUAL(told.nr, 1);
+	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_NODE_KEY_RANGE);
+	CU_ASSERT_EQUAL(told.p[0].block, 6);
+	CU_ASSERT_EQUAL(seen.entries, 6);
+	finish();
+}
+
+static void bomb_with_memo(void)
+{
+	start();
+	bomb();
+	CU_ASSERT_EQUAL(walk_remembering(10, new_memo()), 0);
+	CU_ASSERT_TRUE(blocks_asked() <= 8 * 252);
+	finish();
+}
+
+static const struct unit_case cases[] = {
+	{ "as many entries fit into a node as the kernel puts there", max_entries },
+	{ "nothing fits when values are larger than a block", max_entries_of_giants },
+	{ "a leaf's keys and values are where the layout says", decodes_leaf },
+	{ "an internal node has values of 8 bytes, whatever its leaves have", decodes_internal },
+	{ "a leaf without entries is a good node", accepts_empty_leaf },
+	{ "a full leaf is a good node, for every size of values", accepts_full_leaf },
+	{ "a node may have room for fewer entries than would fit", accepts_smaller_max },
+	{ "without a value size the node's own is taken, if it is possible", takes_what_node_says },
+	{ "a node that is not just leaf or just internal is rejected", rejects_flags },
+	{ "values of another size than the tree's are rejected", rejects_value_size },
+	{ "room for no entries, or for more than a block holds, is rejected", rejects_max_entries },
+	{ "more entries than there is room for are rejected", rejects_nr_entries },
+	{ "keys that are equal or fall are rejected", rejects_keys },
+	{ "an empty tree has no leaf with entries, and nothing wrong", empty_tree },
+	{ "a tree of one leaf gives it", one_leaf },
+	{ "two levels are walked in key order", two_levels },
+	{ "three levels are walked in key order", three_levels_in_order },
+	{ "a child may begin behind its parent's key", gaps_at_edges },
+	{ "keys up to the largest that can lie in the range are walked", largest_keys },
+	{ "entries come one by one across leaves", entry_by_entry },
+	{ "entries go on behind empty and damaged leaves", entries_skip_what_is_empty },
+	{ "the end stays the end", end_stays },
+	{ "opening reads nothing", opening_reads_nothing },
+	{ "closing gives up all holds at any place, and may be done twice", close_in_the_middle },
+	{ "a damaged root costs the whole range", bad_root },
+	{ "a damaged child is skipped with its parent's keys, and the walk goes on behind it", bad_middle_leaf },
+	{ "the first child's range begins, and the last one's ends, where its parent's does", bad_outer_leaves },
+	{ "a damaged internal node costs all keys below it, and no others", bad_internal_node },
+	{ "the last child of a subtree ends where the next subtree begins", last_leaf_of_a_subtree },
+	{ "an unreadable child is skipped like a damaged one", unreadable_leaf },
+	{ "a pointer out of the metadata is skipped like a damaged child", bad_pointer },
+	{ "a child with a good checksum and bad contents is skipped", bad_contents },
+	{ "a tree without one good leaf is walked to its end", all_leaves_bad },
+	{ "a leaf with a key outside of its parent's range is skipped", leaf_keys_out_of_range },
+	{ "an internal node with a key outside of its parent's range is skipped", internal_key_out_of_range },
+	{ "a node that is its own child is a loop, and is not entered again", loop_to_itself },
+	{ "a node that is its own grandchild is a loop", loop_to_grandparent },
+	{ "a tree as deep as is allowed is walked", deepest_real_tree },
+	{ "a chain of nodes that is too deep is cut off and reported once", too_deep },
+	{ "behind what is too deep the walk goes on", too_deep_then_more },
+	{ "a leaf at another level is reported with both levels, and used", unequal_depth },
+	{ "an empty leaf below the root is reported, and loses nothing", empty_leaf_below_root },
+	{ "nodes whose children are all the same end after one visit for each level", bomb_ends },
+	{ "the same over an empty leaf ends too", bomb_of_empty_leaves },
+	{ "what the world does ends the walk with its error", world_fails },
+	{ "a shared subtree is counted again without being read again", shared_counted_once },
+	{ "a tree that is shared from its root on costs no reads", shared_root_costs_nothing },
+	{ "without a memo a shared subtree is walked again", without_memo_walks_again },
+	{ "a subtree with damage is not remembered, its sound neighbour is", damaged_not_remembered },
+	{ "a leaf that the caller found fault with is given to everyone who shares it", flawed_not_remembered },
+	{ "an empty tree is empty with a memo too", empty_tree_with_memo },
+	{ "keys that a memo has no room for are counted all the same", large_keys_with_memo },
+	{ "a remembered subtree fits a range if all of its keys do", memo_at_the_edges },
+	{ "damage in a shared subtree is told a bounded number of times", retelling_ends },
+	{ "empty and dead nodes are remembered too", many_pointers_to_nothing },
+	{ "a remembered subtree that does not fit another parent's keys is reported there", memo_hides_no_damage },
+	{ "what is remembered of a tree covers the remembered subtrees in it", remembered_below_remembered },
+	{ "nodes whose children are all the same end with a memo too", bomb_with_memo },
+	{ NULL, NULL },
+};
+
+const struct unit_suite btree_suite = { "btree", cases };

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bufio/bufio.h"
+#include "io/io.h"
+#include "unit.h"
+
+#define SIZE 65536
+#define UNTOUCHED ((struct bufio_device *)&reason)
+
+static struct bufio_reason reason;
+static char path[512];
+
+/* A file of @size bytes at path; the descriptor is ours. */
+static int make_file(off_t size)
+{
+	const char *dir = getenv("TMPDIR");
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/unitXXXXXX", dir ? dir : "/tmp");
+	fd = mkstemp(path);
+	CU_ASSERT_TRUE_FATAL(fd >= 0);
+	CU_ASSERT_EQUAL(ftruncate(fd, size), 0);
+	return fd;
+}
+
+static void remove_file(int fd)
+{
+	unlink(path);
+	close(fd);
+}
+
+/* A failed open touches no output but the reason, which names the path or the engine in one line. */
+static void refused(const char *name, unsigned flags, const char *engine, int error)
+{
+	struct bufio_device *dev = UNTOUCHED;
+
+	memset(&reason, 0, sizeof(reason));
+	CU_ASSERT_EQUAL(bufio_device_open(name, flags, engine, &reason, &dev), error);
+	CU_ASSERT_PTR_EQUAL(dev, UNTOUCHED);
+	CU_ASSERT_PTR_NOT_NULL(memchr(reason.text, 0, sizeof(reason.text)));
+	CU_ASSERT_TRUE(strstr(reason.text, name) || (engine && strstr(reason.text, engine)));
+	CU_ASSERT_PTR_NULL(strchr(reason.text, '\n'));
+	CU_ASSERT_EQUAL(bufio_device_open(name, flags, engine, NULL, &dev), error);
+	CU_ASSERT_PTR_EQUAL(dev, UNTOUCHED);
+}
+
+static struct bufio_device *opened(unsigned flags, const char *engine)
+{
+	struct bufio_device *dev = NULL;
+
+	CU_ASSERT_EQUAL(bufio_device_open(path, flags, engine, &reason, &dev), 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(dev);
+	return dev;
+}
+
+static void missing_file(void)
+{
+	int fd = make_file(SIZE);
+
+	remove_file(fd);
+	refused(path, 0, NULL, -ENOENT);
+	refused(path, BUFIO_OPEN_WRITE, "auto", -ENOENT);
+	CU_ASSERT_EQUAL(access(path, F_OK), -1);
+}
+
+static void directory(void)
+{
+	refused("/", 0, NULL, -EISDIR);
+	refused("/", BUFIO_OPEN_WRITE, NULL, -EISDIR);
+}
+
+static void character_device(void)
+{
+	refused("/dev/null", 0, NULL, -ENOTBLK);
+	refused("/dev/null", BUFIO_OPEN_WRITE, NULL, -ENOTBLK);
+}
+
+/* A FIFO without a writer must not make the open wait for one. */
+static void fifo(void)
+{
+	int fd = make_file(0);
+
+	unlink(path);
+	CU_ASSERT_EQUAL_FATAL(mkfifo(path, 0600), 0);
+	refused(path, 0, NULL, -ENOTBLK);
+	refused(path, BUFIO_OPEN_WRITE, NULL, -ENOTBLK);
+	remove_file(fd);
+}
+
+static void unreadable(void)
+{
+	int fd = make_file(SIZE);
+
+	if (geteuid() != 0) {
+		CU_ASSERT_EQUAL(chmod(path, 0), 0);
+		refused(path, 0, NULL, -EACCES);
+		CU_ASSERT_EQUAL(chmod(path, 0400), 0);
+		refused(path, BUFIO_OPEN_WRITE, NULL, -EACCES);
+		bufio_device_close(opened(0, NULL));
+	}
+	remove_file(fd);
+}
+
+static void exclusive_flags(void)
+{
+	int fd = make_file(SIZE);
+
+	refused(path, BUFIO_OPEN_WRITE | BUFIO_OPEN_SHARED, NULL, -EINVAL);
+	refused(path, BUFIO_OPEN_DIRECT | BUFIO_OPEN_BUFFERED, NULL, -EINVAL);
+	remove_file(fd);
+}
+
+static void engines(void)
+{
+	static const char *const good[] = { NULL, "auto", "threads" };
+	int fd = make_file(SIZE);
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct bufio_device *dev = opened(0, good[i]);
+
+		CU_ASSERT_STRING_EQUAL(bufio_device_describe(dev)->engine, "threads");
+		CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+	}
+	refused(path, 0, "no-such-engine", -EINVAL);
+	refused(path, 0, "thread", -EINVAL);
+	remove_file(fd);
+}
+
+static void sizes(void)
+{
+	static const off_t table[] = { 0, 1, 512, 4097, 1 << 30 };
+
+	for (unsigned i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		int fd = make_file(table[i]);
+		struct bufio_device *dev = opened(0, NULL);
+
+		CU_ASSERT_EQUAL(bufio_device_describe(dev)->size, (uint64_t)table[i]);
+		CU_ASSERT_EQUAL(bufio_device_describe(dev)->logical_block_size, 512);
+		CU_ASSERT_FALSE(bufio_device_describe(dev)->block_device);
+		bufio_device_close(dev);
+		remove_file(fd);
+	}
+}
+
+static void read_only(void)
+{
+	int fd = make_file(SIZE);
+	struct bufio_device *dev = opened(0, NULL);
+
+	CU_ASSERT_TRUE(bufio_device_describe(dev)->read_only);
+	bufio_device_close(dev);
+	dev = opened(BUFIO_OPEN_WRITE, NULL);
+	CU_ASSERT_FALSE(bufio_device_describe(dev)->read_only);
+	bufio_device_close(dev);
+	CU_ASSERT_EQUAL(lseek(fd, 0, SEEK_END), SIZE);
+	remove_file(fd);
+}
+
+static void second_writer(void)
+{
+	int fd = make_file(SIZE);
+	struct bufio_device *dev = opened(BUFIO_OPEN_WRITE, NULL);
+
+	refused(path, BUFIO_OPEN_WRITE, NULL, -EBUSY);
+	/* The refused open must not have taken the first one's lock away. */
+	refused(path, BUFIO_OPEN_WRITE, NULL, -EBUSY);
+	bufio_device_close(dev);
+	bufio_device_close(opened(BUFIO_OPEN_WRITE, NULL));
+	remove_file(fd);
+}
+
+static void readers_beside_a_writer(void)
+{
+	int fd = make_file(SIZE);
+	struct bufio_device *writer = opened(BUFIO_OPEN_WRITE, NULL), *reader = opened(0, NULL);
+
+	bufio_device_close(reader);
+	refused(path, BUFIO_OPEN_WRITE, NULL, -EBUSY);
+	bufio_device_close(writer);
+	reader = opened(0, NULL);
+	bufio_device_close(opened(BUFIO_OPEN_WRITE, NULL));
+	bufio_device_close(reader);
+	remove_file(fd);
+}
+
+static void reason_on_success(void)
+{
+	int fd = make_file(SIZE);
+
+	strcpy(reason.text, "as before");
+	bufio_device_close(opened(0, NULL));
+	CU_ASSERT_STRING_EQUAL(reason.text, "as before");
+	remove_file(fd);
+}
+
+static void long_path(void)
+{
+	static char name[3000];
+	struct bufio_device *dev = UNTOUCHED;
+
+	memset(name, 'x', sizeof(name) - 1);
+	CU_ASSERT_EQUAL(bufio_device_open(name, 0, NULL, &reason, &dev), -ENAMETOOLONG);
+	CU_ASSERT_PTR_NOT_NULL(memchr(reason.text, 0, sizeof(reason.text)));
+	CU_ASSERT_PTR_EQUAL(dev, UNTOUCHED);
+}
+
+static void buffered(void)
+{
+	int fd = make_file(SIZE);
+	struct bufio_device *dev = opened(0, NULL);
+
+	CU_ASSERT_FALSE(bufio_device_describe(dev)->direct);
+	bufio_device_close(dev);
+	dev = opened(BUFIO_OPEN_BUFFERED, NULL);
+	CU_ASSERT_FALSE(bufio_device_describe(dev)->direct);
+	bufio_device_close(dev);
+	remove_file(fd);
+}
+
+static void write_one_block(struct bufio_device *dev)
+{
+	struct bufio_client *c = bufio_client_create(dev, 4096, 1, 0, NULL, NULL);
+	struct bufio_buffer *b;
+	void *data;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+	data = bufio_read(c, 3, &b);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(data);
+	CU_ASSERT_EQUAL((uintptr_t)data % bufio_device_describe(dev)->alignment, 0);
+	memset(data, 0x3c, 4096);
+	CU_ASSERT_EQUAL(bufio_mark_buffer_dirty(b), 0);
+	bufio_release(b);
+	CU_ASSERT_EQUAL(bufio_client_destroy(c), 0);
+}
+
+/* Not every file system has direct I/O: the refusal is then -EINVAL, and all there is to test. */
+static void direct(void)
+{
+	int fd = make_file(SIZE), r;
+	struct bufio_device *dev = UNTOUCHED;
+	unsigned char data[4096];
+
+	r = bufio_device_open(path, BUFIO_OPEN_DIRECT | BUFIO_OPEN_WRITE, NULL, NULL, &dev);
+	CU_ASSERT_TRUE(r == 0 || r == -EINVAL);
+	if (r == 0) {
+		CU_ASSERT_TRUE(bufio_device_describe(dev)->direct);
+		CU_ASSERT_TRUE(bufio_device_describe(dev)->alignment > 1);
+		write_one_block(dev);
+		CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+		CU_ASSERT_EQUAL(pread(fd, data, sizeof(data), 3 * 4096), sizeof(data));
+		CU_ASSERT_EQUAL(data[0] & data[4095], 0x3c);
+	} else {
+		CU_ASSERT_PTR_EQUAL(dev, UNTOUCHED);
+	}
+	remove_file(fd);
+}
+
+static void survives_the_close(void)
+{
+	int fd = make_file(SIZE);
+	struct bufio_device *dev = opened(BUFIO_OPEN_WRITE, NULL);
+	unsigned char data[2 * 4096];
+
+	write_one_block(dev);
+	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+	CU_ASSERT_EQUAL(pread(fd, data, sizeof(data), 3 * 4096), sizeof(data));
+	CU_ASSERT_EQUAL(data[0] & data[4095], 0x3c);
+	CU_ASSERT_EQUAL(data[4096], 0);
+	remove_file(fd);
+}
+
+static void unknown_user(void)
+{
+	char text[64] = "old", one[2] = { 'x', 'y' };
+
+	io_name_user(0, text, sizeof(text));
+	CU_ASSERT_STRING_EQUAL(text, "");
+	io_name_user(0, one, 1);
+	CU_ASSERT_EQUAL(one[0], 0);
+	CU_ASSERT_EQUAL(one[1], 'y');
+}
+
+static const struct unit_case cases[] = {
+	{ "a missing file is refused, and not created", missing_file },
+	{ "a directory is refused as one", directory },
+	{ "a character device is refused", character_device },
+	{ "a FIFO is refused without waiting for its other end", fifo },
+	{ "a file without permission is refused", unreadable },
+	{ "flags that exclude each other are refused", exclusive_flags },
+	{ "an engine is named, or chosen; an unknown one is refused", engines },
+	{ "a file is as large as it is, whole blocks or not", sizes },
+	{ "a file is read only unless opened for writing, and never truncated", read_only },
+	{ "a second writer is refused while the first has the file", second_writer },
+	{ "readers and a writer do not keep each other out", readers_beside_a_writer },
+	{ "a success leaves the reason alone", reason_on_success },
+	{ "a reason fits, however long the path", long_path },
+	{ "a file goes through the page cache unless asked otherwise", buffered },
+	{ "direct I/O on a file demands alignment, and buffers have it", direct },
+	{ "what was written is in the file after the close", survives_the_close },
+	{ "a device that nobody uses has no user's name", unknown_user },
+	{ NULL, NULL },
+};
+
+const struct unit_suite io_open_suite = { "io_open", cases };

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Runs every suite, or those named on the command line, and prints TAP: one line a case. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "unit.h"
+
+static const struct unit_suite *const suites[] = {
+	&units_suite, &crc32c_suite, &le_suite, &list_suite,
+	&io_mem_suite, &io_threads_suite, &io_fault_suite, &io_open_suite,
+	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
+	&block_suite, &btree_suite, &space_map_suite, &problem_suite, &thin_suite, &emit_suite,
+};
+
+#define NR_SUITES (sizeof(suites) / sizeof(*suites))
+
+static unsigned nr_done;
+static unsigned nr_failed;
+
+static int is_wanted(const char *name, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(name, argv[i]))
+			return 1;
+	return argc < 2;
+}
+
+static void add(const struct unit_suite *suite)
+{
+	CU_pSuite s = CU_add_suite(suite->name, NULL, NULL);
+
+	for (const struct unit_case *c = suite->cases; s && c->sentence; c++)
+		if (!CU_add_test(s, c->sentence, c->run))
+			exit(99);
+	if (!s)
+		exit(99);
+}
+
+static void on_done(const CU_pTest test, const CU_pSuite suite, const CU_pFailureRecord failure)
+{
+	printf("%sok %u - %s: %s\n", failure ? "not " : "", ++nr_done, suite->pName, test->pName);
+	nr_failed += failure != NULL;
+	for (CU_pFailureRecord f = failure; f; f = f->pNext)
+		printf("# %s:%u: %s\n", f->strFileName, f->uiLineNumber, f->strCondition);
+	fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	if (CU_initialize_registry() != CUE_SUCCESS)
+		return 99;
+	for (size_t i = 0; i < NR_SUITES; i++)
+		if (is_wanted(suites[i]->name, argc, argv))
+			add(suites[i]);
+	printf("1..%u\n", CU_get_registry()->uiNumberOfTests);
+	CU_set_test_complete_handler(on_done);
+	CU_run_all_tests();
+	CU_cleanup_registry();
+	return nr_failed != 0;
+}

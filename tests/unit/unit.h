@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Unit tests: CUnit does the asserting, main.c runs every suite and prints TAP.
+ *
+ * NAME_t.c tests lib/ROOM/NAME.c. Each entry of its table is a sentence that the code promises and the function
+ * that would fail if it did not hold, so the tables of all files read as the specification.
+ */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include <CUnit/CUnit.h>
+
+struct unit_case {
+	const char *sentence;
+	void (*run)(void);
+};
+
+struct unit_suite {
+	const char *name;
+	const struct unit_case *cases; /* ends with a NULL sentence */
+};
+
+/* One line in main.c's table for each. */
+extern const struct unit_suite units_suite, crc32c_suite, le_suite, list_suite;
+extern const struct unit_suite io_mem_suite, io_threads_suite, io_fault_suite, io_open_suite;
+extern const struct unit_suite client_suite, hold_suite, memory_suite, writeback_suite, transfer_suite;
+extern const struct unit_suite block_suite, btree_suite, space_map_suite, problem_suite, thin_suite, emit_suite;
+
+#endif
