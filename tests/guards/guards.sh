@@ -6,10 +6,12 @@ guards=$srcdir/tests/guards
 
 # A fresh copy of the sources to plant a fault in.
 copy() {
+	[ ! -d copy ] || chmod -R u+w copy
 	rm -rf copy
 	mkdir copy
 	(cd "$srcdir" && tar cf - --exclude=tests/corpus lib cmd man completions tests README.md HACKING.md CHANGES configure.ac \
 		examples) | tar xf - -C copy
+	chmod -R u+w copy # the sources may be read-only
 }
 
 passes() { # SENTENCE COMMAND...
