@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "io/io.h"
+#include "image.h"
 #include "pdata/block.h"
 #include "unit.h"
 
@@ -27,24 +27,7 @@ static const struct {
 	{ PD_ERA_SUPERBLOCK, 146538381, 8 },
 };
 
-static struct bufio_device *below, *dev;
-static struct io_fault_plan plan;
-static struct pd_reader reader;
-
 static const struct pd_context context = { WHERE_MAPPINGS, 17, 1000, 2000 };
-
-static struct {
-	struct problem_sink sink;
-	unsigned nr;
-	struct problem last;
-} told;
-
-static void listen(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	told.nr++;
-	told.last = *p;
-}
 
 /* Bit by bit, as in the polynomial's definition. */
 static uint32_t slow_crc(const uint8_t *p, size_t len)
@@ -68,27 +51,9 @@ static void make(uint8_t *block, unsigned k, uint64_t number)
 	le_store(block, 4, slow_crc(block + 4, PD_BLOCK_SIZE - 4) ^ kinds[k].salt);
 }
 
-static uint8_t *at(uint64_t block)
-{
-	return (uint8_t *)io_mem_data(below) + block * PD_BLOCK_SIZE;
-}
-
 static void start(void)
 {
-	memset(&told, 0, sizeof(told));
-	told.sink.report = listen;
-	plan = (struct io_fault_plan){ .kinds = IO_FAULT_READ, .error = EIO };
-	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(NR_DEVICE_BLOCKS * PD_BLOCK_SIZE, &below), 0);
-	CU_ASSERT_EQUAL_FATAL(io_fault_open(below, &plan, &dev), 0);
-	reader = (struct pd_reader){ bufio_client_create(dev, PD_BLOCK_SIZE, 4, 0, NULL, NULL), NR_BLOCKS, &told.sink };
-	CU_ASSERT_PTR_NOT_NULL_FATAL(reader.client);
-}
-
-/* 0 from destroy says that no hold was left. */
-static void finish(void)
-{
-	CU_ASSERT_EQUAL(bufio_client_destroy(reader.client), 0);
-	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+	image_open(NR_BLOCKS, NR_DEVICE_BLOCKS, 4);
 }
 
 /* Reads what is damaged: exactly one problem, and nothing given out. */
@@ -97,17 +62,17 @@ static void read_damaged(uint64_t block, enum pd_kind kind, enum problem_code co
 	struct bufio_buffer *b = NULL;
 	const void *data = NULL;
 
-	told.nr = 0;
-	CU_ASSERT_EQUAL(pd_read(&reader, &context, block, kind, &data, &b), 0);
+	image.told.nr = 0;
+	CU_ASSERT_EQUAL(pd_read(&image.reader, &context, block, kind, &data, &b), 0);
 	CU_ASSERT_PTR_NULL(data);
 	CU_ASSERT_PTR_NULL(b);
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.last.code, code);
-	CU_ASSERT_EQUAL(told.last.block, block);
-	CU_ASSERT_EQUAL(told.last.where, context.where);
-	CU_ASSERT_EQUAL(told.last.dev_id, context.dev_id);
-	CU_ASSERT_EQUAL(told.last.begin, context.begin);
-	CU_ASSERT_EQUAL(told.last.end, context.end);
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.last.code, code);
+	CU_ASSERT_EQUAL(image.told.last.block, block);
+	CU_ASSERT_EQUAL(image.told.last.where, context.where);
+	CU_ASSERT_EQUAL(image.told.last.dev_id, context.dev_id);
+	CU_ASSERT_EQUAL(image.told.last.begin, context.begin);
+	CU_ASSERT_EQUAL(image.told.last.end, context.end);
 }
 
 static void reference(void)
@@ -266,14 +231,14 @@ static void reads_every_kind(void)
 
 	start();
 	for (unsigned k = 0; k < LEN(kinds); k++) {
-		make(at(k), k, k);
-		CU_ASSERT_EQUAL_FATAL(pd_read(&reader, &context, k, kinds[k].kind, &data, &b), 1);
-		CU_ASSERT_EQUAL(memcmp(data, at(k), PD_BLOCK_SIZE), 0);
+		make(image_at(k), k, k);
+		CU_ASSERT_EQUAL_FATAL(pd_read(&image.reader, &context, k, kinds[k].kind, &data, &b), 1);
+		CU_ASSERT_EQUAL(memcmp(data, image_at(k), PD_BLOCK_SIZE), 0);
 		CU_ASSERT_EQUAL(bufio_get_block_number(b), k);
 		CU_ASSERT_EQUAL(bufio_release(b), 0);
 	}
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void last_block(void)
@@ -282,11 +247,11 @@ static void last_block(void)
 	const void *data;
 
 	start();
-	make(at(NR_BLOCKS - 1), 0, NR_BLOCKS - 1);
-	CU_ASSERT_EQUAL_FATAL(pd_read(&reader, &context, NR_BLOCKS - 1, PD_NODE, &data, &b), 1);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	make(image_at(NR_BLOCKS - 1), 0, NR_BLOCKS - 1);
+	CU_ASSERT_EQUAL_FATAL(pd_read(&image.reader, &context, NR_BLOCKS - 1, PD_NODE, &data, &b), 1);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	bufio_release(b);
-	finish();
+	image_close();
 }
 
 static void beyond(void)
@@ -295,13 +260,13 @@ static void beyond(void)
 					   UINT64_MAX - 1 };
 
 	start();
-	make(at(NR_BLOCKS), 0, NR_BLOCKS);
+	make(image_at(NR_BLOCKS), 0, NR_BLOCKS);
 	for (unsigned i = 0; i < LEN(blocks); i++) {
 		read_damaged(blocks[i], PD_NODE, PROBLEM_BLOCK_BEYOND);
-		CU_ASSERT_EQUAL(told.last.expected, NR_BLOCKS);
+		CU_ASSERT_EQUAL(image.told.last.expected, NR_BLOCKS);
 	}
-	CU_ASSERT_EQUAL(plan.count, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.plan.count, 0);
+	image_close();
 }
 
 static void all_zero(void)
@@ -309,7 +274,7 @@ static void all_zero(void)
 	start();
 	for (unsigned k = 0; k < LEN(kinds); k++)
 		read_damaged(9, kinds[k].kind, PROBLEM_BLOCK_ZEROED);
-	finish();
+	image_close();
 }
 
 static void wrong_kind(void)
@@ -318,36 +283,37 @@ static void wrong_kind(void)
 	for (unsigned k = 0; k < LEN(kinds); k++) {
 		unsigned other = (k + 1) % LEN(kinds);
 
-		make(at(k), k, k);
+		make(image_at(k), k, k);
 		read_damaged(k, kinds[other].kind, PROBLEM_BLOCK_KIND);
-		CU_ASSERT_STRING_EQUAL(told.last.found_kind, pd_kind_name(kinds[k].kind));
-		CU_ASSERT_STRING_EQUAL(told.last.expected_kind, pd_kind_name(kinds[other].kind));
+		CU_ASSERT_STRING_EQUAL(image.told.last.found_kind, pd_kind_name(kinds[k].kind));
+		CU_ASSERT_STRING_EQUAL(image.told.last.expected_kind, pd_kind_name(kinds[other].kind));
 	}
-	finish();
+	image_close();
 }
 
 static void bad_checksum(void)
 {
 	start();
 	for (unsigned k = 0; k < LEN(kinds); k++) {
-		make(at(k), k, k);
-		at(k)[77] ^= 0x10;
+		make(image_at(k), k, k);
+		image_at(k)[77] ^= 0x10;
 		read_damaged(k, kinds[k].kind, PROBLEM_BLOCK_CHECKSUM);
-		CU_ASSERT_EQUAL(told.last.found, le_load(at(k), 4));
-		CU_ASSERT_EQUAL(told.last.expected, (slow_crc(at(k) + 4, PD_BLOCK_SIZE - 4) ^ kinds[k].salt));
+		CU_ASSERT_EQUAL(image.told.last.found, le_load(image_at(k), 4));
+		CU_ASSERT_EQUAL(image.told.last.expected,
+				(slow_crc(image_at(k) + 4, PD_BLOCK_SIZE - 4) ^ kinds[k].salt));
 	}
-	finish();
+	image_close();
 }
 
 static void wrong_number(void)
 {
 	start();
 	for (unsigned k = 0; k < LEN(kinds); k++) {
-		make(at(k), k, k + 100);
+		make(image_at(k), k, k + 100);
 		read_damaged(k, kinds[k].kind, PROBLEM_BLOCK_NUMBER);
-		CU_ASSERT_EQUAL(told.last.found, k + 100);
+		CU_ASSERT_EQUAL(image.told.last.found, k + 100);
 	}
-	finish();
+	image_close();
 }
 
 static void unreadable(void)
@@ -356,14 +322,14 @@ static void unreadable(void)
 	const void *data;
 
 	start();
-	make(at(3), 0, 3);
-	plan.fail_at = 1;
-	plan.error = EREMOTEIO;
+	make(image_at(3), 0, 3);
+	image.plan.fail_at = 1;
+	image.plan.error = EREMOTEIO;
 	read_damaged(3, PD_NODE, PROBLEM_BLOCK_UNREADABLE);
-	CU_ASSERT_EQUAL(told.last.error, EREMOTEIO);
-	CU_ASSERT_EQUAL_FATAL(pd_read(&reader, &context, 3, PD_NODE, &data, &b), 1);
+	CU_ASSERT_EQUAL(image.told.last.error, EREMOTEIO);
+	CU_ASSERT_EQUAL_FATAL(pd_read(&image.reader, &context, 3, PD_NODE, &data, &b), 1);
 	bufio_release(b);
-	finish();
+	image_close();
 }
 
 /* Only this thread holds buffers, so no waiting could help. */
@@ -374,36 +340,36 @@ static void world_fails(void)
 	unsigned nr = 0;
 
 	start();
-	make(at(NR_BLOCKS - 1), 0, NR_BLOCKS - 1);
-	CU_ASSERT_EQUAL(bufio_set_memory_limit(reader.client, bufio_get_memory_floor(reader.client)), 0);
-	while (nr < NR_BLOCKS - 1 && bufio_read(reader.client, nr, &held[nr]))
+	make(image_at(NR_BLOCKS - 1), 0, NR_BLOCKS - 1);
+	CU_ASSERT_EQUAL(bufio_set_memory_limit(image.reader.client, bufio_get_memory_floor(image.reader.client)), 0);
+	while (nr < NR_BLOCKS - 1 && bufio_read(image.reader.client, nr, &held[nr]))
 		nr++;
 	CU_ASSERT_TRUE(nr < NR_BLOCKS - 1);
-	CU_ASSERT_EQUAL(pd_read(&reader, &context, NR_BLOCKS - 1, PD_NODE, &data, &b), -EDEADLK);
+	CU_ASSERT_EQUAL(pd_read(&image.reader, &context, NR_BLOCKS - 1, PD_NODE, &data, &b), -EDEADLK);
 	CU_ASSERT_PTR_NULL(b);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	while (nr)
 		bufio_release(held[--nr]);
-	finish();
+	image_close();
 }
 
 static void report_fills_in(void)
 {
 	start();
-	pd_report(&reader, &context, PROBLEM_NODE_KEY_ORDER, 40,
+	pd_report(&image.reader, &context, PROBLEM_NODE_KEY_ORDER, 40,
 		  (struct problem){ .expected = 6, .found = 5, .count = 4, .error = 3 });
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.last.code, PROBLEM_NODE_KEY_ORDER);
-	CU_ASSERT_EQUAL(told.last.block, 40);
-	CU_ASSERT_EQUAL(told.last.where, WHERE_MAPPINGS);
-	CU_ASSERT_EQUAL(told.last.dev_id, 17);
-	CU_ASSERT_EQUAL(told.last.begin, 1000);
-	CU_ASSERT_EQUAL(told.last.end, 2000);
-	CU_ASSERT_EQUAL(told.last.expected, 6);
-	CU_ASSERT_EQUAL(told.last.found, 5);
-	CU_ASSERT_EQUAL(told.last.count, 4);
-	CU_ASSERT_EQUAL(told.last.error, 3);
-	finish();
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.last.code, PROBLEM_NODE_KEY_ORDER);
+	CU_ASSERT_EQUAL(image.told.last.block, 40);
+	CU_ASSERT_EQUAL(image.told.last.where, WHERE_MAPPINGS);
+	CU_ASSERT_EQUAL(image.told.last.dev_id, 17);
+	CU_ASSERT_EQUAL(image.told.last.begin, 1000);
+	CU_ASSERT_EQUAL(image.told.last.end, 2000);
+	CU_ASSERT_EQUAL(image.told.last.expected, 6);
+	CU_ASSERT_EQUAL(image.told.last.found, 5);
+	CU_ASSERT_EQUAL(image.told.last.count, 4);
+	CU_ASSERT_EQUAL(image.told.last.error, 3);
+	image_close();
 }
 
 static const struct unit_case cases[] = {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/io.h"
+#include "image.h"
 #include "pdata/btree.h"
 #include "unit.h"
 
@@ -13,17 +13,6 @@
 #define LEN(table) (sizeof(table) / sizeof(*(table)))
 #define TOO_LONG 30 /* seconds, after which a walk counts as endless */
 
-static struct bufio_device *below, *dev;
-static struct io_fault_plan plan;
-static struct pd_reader reader;
-
-/* What was reported. */
-static struct {
-	struct problem_sink sink;
-	unsigned nr;
-	struct problem p[8];
-} told;
-
 /* What the last walk gave. */
 static struct {
 	unsigned nr, leaves;
@@ -31,48 +20,12 @@ static struct {
 	uint64_t entries, holes;
 } seen;
 
-static void listen(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	if (told.nr < LEN(told.p))
-		told.p[told.nr] = *p;
-	told.nr++;
-}
-
-static uint8_t *at(uint64_t block)
-{
-	return (uint8_t *)io_mem_data(below) + block * PD_BLOCK_SIZE;
-}
-
 static void start(void)
 {
-	memset(&told, 0, sizeof(told));
-	told.sink.report = listen;
-	plan = (struct io_fault_plan){ .kinds = IO_FAULT_READ, .error = EIO };
-	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(NR_BLOCKS * PD_BLOCK_SIZE, &below), 0);
-	CU_ASSERT_EQUAL_FATAL(io_fault_open(below, &plan, &dev), 0);
-	reader = (struct pd_reader){ bufio_client_create(dev, PD_BLOCK_SIZE, PD_MAX_DEPTH + 1, 0, NULL, NULL),
-				     NR_BLOCKS, &told.sink };
-	CU_ASSERT_PTR_NOT_NULL_FATAL(reader.client);
-}
-
-/* 0 from destroy says that no hold was left. */
-static void finish(void)
-{
-	CU_ASSERT_EQUAL(bufio_client_destroy(reader.client), 0);
-	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+	image_open(NR_BLOCKS, NR_BLOCKS, PD_MAX_DEPTH + 1);
 }
 
 /* --- making nodes --- */
-
-static void header(uint8_t *b, uint32_t flags, uint32_t nr, uint32_t max, uint32_t value_size)
-{
-	memset(b, 0, PD_BLOCK_SIZE);
-	le_store(b + 4, 4, flags);
-	le_store(b + 16, 4, nr);
-	le_store(b + 20, 4, max);
-	le_store(b + 24, 4, value_size);
-}
 
 static void set_key(uint8_t *b, unsigned i, uint64_t key)
 {
@@ -82,14 +35,9 @@ static void set_key(uint8_t *b, unsigned i, uint64_t key)
 /* A leaf of the keys from @first on; each value is ten times its key. */
 static void leaf(uint64_t block, uint64_t first, unsigned nr)
 {
-	uint8_t *b = at(block);
-
-	header(b, 2, nr, 252, 8);
-	for (unsigned i = 0; i < nr; i++) {
-		set_key(b, i, first + i);
-		le_store(b + 32 + 8 * 252 + 8 * i, 8, 10 * (first + i));
-	}
-	pd_block_seal(b, PD_NODE, block);
+	image_node(block, 2, nr, 252, 8);
+	for (unsigned i = 0; i < nr; i++)
+		image_entry(block, i, first + i, 10 * (first + i), 8);
 }
 
 struct child {
@@ -98,14 +46,9 @@ struct child {
 
 static void parent(uint64_t block, const struct child *children, unsigned nr)
 {
-	uint8_t *b = at(block);
-
-	header(b, 1, nr, 252, 8);
-	for (unsigned i = 0; i < nr; i++) {
-		set_key(b, i, children[i].key);
-		le_store(b + 32 + 8 * 252 + 8 * i, 8, children[i].block);
-	}
-	pd_block_seal(b, PD_NODE, block);
+	image_node(block, 1, nr, 252, 8);
+	for (unsigned i = 0; i < nr; i++)
+		image_entry(block, i, children[i].key, children[i].block, 8);
 }
 
 #define PARENT(block, ...) \
@@ -162,7 +105,7 @@ static int walk_remembering(uint64_t root, struct pd_memo *memo)
 	int r;
 
 	memset(&seen, 0, sizeof(seen));
-	pd_cursor_open(&c, &reader, &everything, root, 8);
+	pd_cursor_open(&c, &image.reader, &everything, root, 8);
 	c.memo = memo;
 	alarm(TOO_LONG);
 	while ((r = pd_cursor_next(&c, &n)) > 0)
@@ -189,9 +132,9 @@ static void saw(unsigned from, uint64_t first, uint64_t last)
 /* The only problem. */
 static void one_problem(enum problem_code code, uint64_t block, uint64_t begin, uint64_t end)
 {
-	const struct problem *p = told.p;
+	const struct problem *p = image.told.p;
 
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
 	CU_ASSERT_EQUAL(p->code, code);
 	CU_ASSERT_EQUAL(p->block, block);
 	CU_ASSERT_EQUAL(p->where, WHERE_MAPPINGS);
@@ -204,7 +147,7 @@ static uint64_t blocks_asked(void)
 {
 	struct bufio_stats s;
 
-	bufio_get_stats(reader.client, &s);
+	bufio_get_stats(image.reader.client, &s);
 	return s.hits + s.misses;
 }
 
@@ -252,7 +195,7 @@ static void decodes_leaf(void)
 	struct pd_node n;
 	struct problem p;
 
-	header(b, 2, 2, 201, 12);
+	image_header(b, 2, 2, 201, 12);
 	set_key(b, 0, 5);
 	set_key(b, 1, 0xFFFFFFFFFFFFFFFF);
 	le_store(b + 32 + 8 * 201 + 12, 8, 0x0102030405060708);
@@ -274,7 +217,7 @@ static void decodes_internal(void)
 	struct pd_node n;
 	struct problem p;
 
-	header(b, 1, 1, 252, 8);
+	image_header(b, 1, 1, 252, 8);
 	set_key(b, 0, 5);
 	le_store(b + 32 + 8 * 252, 8, 99);
 	CU_ASSERT_TRUE_FATAL(decode(b, 24, &n, &p));
@@ -289,7 +232,7 @@ static void accepts_empty_leaf(void)
 	struct pd_node n;
 	struct problem p;
 
-	header(b, 2, 0, 252, 8);
+	image_header(b, 2, 0, 252, 8);
 	CU_ASSERT_TRUE_FATAL(decode(b, 8, &n, &p));
 	CU_ASSERT_TRUE(n.is_leaf);
 	CU_ASSERT_EQUAL(n.nr, 0);
@@ -305,7 +248,7 @@ static void accepts_full_leaf(void)
 	for (unsigned s = 0; s < LEN(sizes); s++) {
 		unsigned max = pd_max_entries(sizes[s]);
 
-		header(b, 2, max, max, sizes[s]);
+		image_header(b, 2, max, max, sizes[s]);
 		for (unsigned i = 0; i < max; i++)
 			set_key(b, i, 3 * i);
 		CU_ASSERT_TRUE_FATAL(decode(b, sizes[s], &n, &p));
@@ -322,7 +265,7 @@ static void accepts_smaller_max(void)
 	struct pd_node n;
 	struct problem p;
 
-	header(b, 2, 2, 3, 8);
+	image_header(b, 2, 2, 3, 8);
 	set_key(b, 1, 1);
 	le_store(b + 32 + 8 * 3 + 8, 8, 1234);
 	CU_ASSERT_TRUE_FATAL(decode(b, 8, &n, &p));
@@ -335,12 +278,12 @@ static void takes_what_node_says(void)
 	struct pd_node n;
 	struct problem p;
 
-	header(b, 2, 1, 126, 24);
+	image_header(b, 2, 1, 126, 24);
 	CU_ASSERT_TRUE_FATAL(decode(b, 0, &n, &p));
 	CU_ASSERT_EQUAL(n.value_size, 24);
-	header(b, 2, 1, 1, 5000);
+	image_header(b, 2, 1, 1, 5000);
 	CU_ASSERT_FALSE(decode(b, 0, &n, &p));
-	header(b, 2, 1, 0x20000000, UINT32_MAX - 7);
+	image_header(b, 2, 1, 0x20000000, UINT32_MAX - 7);
 	CU_ASSERT_FALSE(decode(b, 0, &n, &p));
 }
 
@@ -353,7 +296,7 @@ static void rejects_flags(void)
 		struct pd_node n;
 		struct problem p;
 
-		header(b, flags[i], 1, 252, 8);
+		image_header(b, flags[i], 1, 252, 8);
 		CU_ASSERT_FALSE(decode(b, 8, &n, &p));
 		CU_ASSERT_EQUAL(p.code, PROBLEM_NODE_FLAGS);
 		CU_ASSERT_EQUAL(p.found, flags[i]);
@@ -364,11 +307,11 @@ static void rejects_value_size(void)
 {
 	uint8_t b[PD_BLOCK_SIZE];
 
-	header(b, 2, 1, 126, 24);
+	image_header(b, 2, 1, 126, 24);
 	rejects(b, 8, PROBLEM_NODE_VALUE_SIZE, 8, 24);
-	header(b, 2, 1, 252, 8);
+	image_header(b, 2, 1, 252, 8);
 	rejects(b, 24, PROBLEM_NODE_VALUE_SIZE, 24, 8);
-	header(b, 1, 1, 126, 24);
+	image_header(b, 1, 1, 126, 24);
 	rejects(b, 24, PROBLEM_NODE_VALUE_SIZE, 8, 24);
 }
 
@@ -378,12 +321,12 @@ static void rejects_max_entries(void)
 	uint8_t b[PD_BLOCK_SIZE];
 
 	for (unsigned i = 0; i < LEN(maxima); i++) {
-		header(b, 2, 0, maxima[i], 8);
+		image_header(b, 2, 0, maxima[i], 8);
 		rejects(b, 8, PROBLEM_NODE_MAX_ENTRIES, 252, maxima[i]);
-		header(b, 1, 0, maxima[i], 8);
+		image_header(b, 1, 0, maxima[i], 8);
 		rejects(b, 24, PROBLEM_NODE_MAX_ENTRIES, 252, maxima[i]);
 	}
-	header(b, 2, 0, 128, 24);
+	image_header(b, 2, 0, 128, 24);
 	rejects(b, 24, PROBLEM_NODE_MAX_ENTRIES, 126, 128);
 }
 
@@ -391,11 +334,11 @@ static void rejects_nr_entries(void)
 {
 	uint8_t b[PD_BLOCK_SIZE];
 
-	header(b, 2, 253, 252, 8);
+	image_header(b, 2, 253, 252, 8);
 	rejects(b, 8, PROBLEM_NODE_NR_ENTRIES, 252, 253);
-	header(b, 2, 4, 3, 8);
+	image_header(b, 2, 4, 3, 8);
 	rejects(b, 8, PROBLEM_NODE_NR_ENTRIES, 3, 4);
-	header(b, 1, UINT32_MAX, 252, 8);
+	image_header(b, 1, UINT32_MAX, 252, 8);
 	rejects(b, 8, PROBLEM_NODE_NR_ENTRIES, 252, UINT32_MAX);
 }
 
@@ -403,7 +346,7 @@ static void rejects_keys(void)
 {
 	uint8_t b[PD_BLOCK_SIZE];
 
-	header(b, 2, 3, 252, 8);
+	image_header(b, 2, 3, 252, 8);
 	set_key(b, 0, 7);
 	set_key(b, 1, 9);
 	set_key(b, 2, 9);
@@ -424,8 +367,8 @@ static void empty_tree(void)
 	CU_ASSERT_EQUAL(seen.nr, 0);
 	CU_ASSERT_EQUAL(seen.entries, 0);
 	CU_ASSERT_EQUAL(seen.holes, 0);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void one_leaf(void)
@@ -436,8 +379,8 @@ static void one_leaf(void)
 	CU_ASSERT_EQUAL(seen.nr, 252);
 	CU_ASSERT_EQUAL(seen.entries, 252);
 	saw(0, 100, 352);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void two_levels(void)
@@ -450,8 +393,8 @@ static void two_levels(void)
 	CU_ASSERT_EQUAL(seen.entries, 30);
 	CU_ASSERT_EQUAL(seen.holes, 0);
 	saw(0, 0, 30);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void three_levels_in_order(void)
@@ -463,8 +406,8 @@ static void three_levels_in_order(void)
 	CU_ASSERT_EQUAL(seen.nr, 40);
 	CU_ASSERT_EQUAL(seen.entries, 40);
 	saw(0, 0, 40);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 /* A key says where a child may begin, not where it does. */
@@ -476,8 +419,8 @@ static void gaps_at_edges(void)
 	PARENT(1, { 0, 2 }, { 10, 3 });
 	CU_ASSERT_EQUAL(walk(1), 0);
 	CU_ASSERT_EQUAL(seen.nr, 6);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void largest_keys(void)
@@ -489,8 +432,8 @@ static void largest_keys(void)
 	CU_ASSERT_EQUAL(walk(1), 0);
 	CU_ASSERT_EQUAL(seen.nr, 3);
 	CU_ASSERT_EQUAL(seen.keys[2], UINT64_MAX - 1);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void entry_by_entry(void)
@@ -501,7 +444,7 @@ static void entry_by_entry(void)
 
 	start();
 	three_levels();
-	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
 	for (; pd_cursor_next_entry(&c, &key, &value) > 0; nr++) {
 		CU_ASSERT_EQUAL(key, nr);
 		CU_ASSERT_EQUAL(le_load(value, 8), 10 * nr);
@@ -509,7 +452,7 @@ static void entry_by_entry(void)
 	CU_ASSERT_EQUAL(nr, 40);
 	CU_ASSERT_EQUAL(pd_cursor_next_entry(&c, &key, &value), 0);
 	pd_cursor_close(&c);
-	finish();
+	image_close();
 }
 
 static void entries_skip_what_is_empty(void)
@@ -521,13 +464,13 @@ static void entries_skip_what_is_empty(void)
 	start();
 	three_leaves();
 	leaf(2, 0, 0);
-	at(3)[100] ^= 1;
-	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	image_at(3)[100] ^= 1;
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
 	while (pd_cursor_next_entry(&c, &key, &value) > 0)
 		sum += key;
 	CU_ASSERT_EQUAL(sum, (20 + 29) * 10 / 2);
 	pd_cursor_close(&c);
-	finish();
+	image_close();
 }
 
 static void end_stays(void)
@@ -537,12 +480,12 @@ static void end_stays(void)
 
 	start();
 	leaf(1, 0, 5);
-	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
 	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 1);
 	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 0);
 	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 0);
 	pd_cursor_close(&c);
-	finish();
+	image_close();
 }
 
 static void opening_reads_nothing(void)
@@ -550,11 +493,11 @@ static void opening_reads_nothing(void)
 	struct pd_cursor c;
 
 	start();
-	pd_cursor_open(&c, &reader, &everything, NR_BLOCKS + 5, 8);
+	pd_cursor_open(&c, &image.reader, &everything, NR_BLOCKS + 5, 8);
 	CU_ASSERT_EQUAL(blocks_asked(), 0);
 	pd_cursor_close(&c);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void close_in_the_middle(void)
@@ -565,12 +508,12 @@ static void close_in_the_middle(void)
 	for (unsigned leaves = 1; leaves <= 4; leaves++) {
 		start();
 		three_levels();
-		pd_cursor_open(&c, &reader, &everything, 1, 8);
+		pd_cursor_open(&c, &image.reader, &everything, 1, 8);
 		for (unsigned i = 0; i < leaves; i++)
 			CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 1);
 		pd_cursor_close(&c);
 		pd_cursor_close(&c);
-		finish();
+		image_close();
 	}
 }
 
@@ -580,81 +523,81 @@ static void bad_root(void)
 {
 	start();
 	leaf(1, 0, 5);
-	at(1)[50] ^= 1;
+	image_at(1)[50] ^= 1;
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, 1, 0, UINT64_MAX);
 	CU_ASSERT_EQUAL(seen.holes, 1);
 	CU_ASSERT_EQUAL(seen.nr, 0);
-	finish();
+	image_close();
 }
 
 static void bad_middle_leaf(void)
 {
 	start();
 	three_leaves();
-	memset(at(3), 0, PD_BLOCK_SIZE);
+	memset(image_at(3), 0, PD_BLOCK_SIZE);
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_ZEROED, 3, 10, 20);
 	CU_ASSERT_EQUAL(seen.entries, 20);
 	CU_ASSERT_EQUAL(seen.holes, 1);
 	saw(0, 0, 10);
 	saw(10, 20, 30);
-	finish();
+	image_close();
 }
 
 static void bad_outer_leaves(void)
 {
 	start();
 	three_leaves();
-	at(2)[40] ^= 1;
+	image_at(2)[40] ^= 1;
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, 2, 0, 10);
-	told.nr = 0;
+	image.told.nr = 0;
 	leaf(2, 0, 10);
-	finish();
+	image_close();
 
 	start();
 	three_leaves();
-	at(4)[40] ^= 1;
+	image_at(4)[40] ^= 1;
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, 4, 20, UINT64_MAX);
-	finish();
+	image_close();
 }
 
 static void bad_internal_node(void)
 {
 	start();
 	three_levels();
-	at(5)[40] ^= 1;
+	image_at(5)[40] ^= 1;
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, 5, 0, 20);
 	CU_ASSERT_EQUAL(seen.entries, 20);
 	CU_ASSERT_EQUAL(seen.holes, 1);
 	saw(0, 20, 40);
-	finish();
+	image_close();
 }
 
 static void last_leaf_of_a_subtree(void)
 {
 	start();
 	three_levels();
-	at(3)[40] ^= 1;
+	image_at(3)[40] ^= 1;
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, 3, 10, 20);
 	CU_ASSERT_EQUAL(seen.entries, 30);
-	finish();
+	image_close();
 }
 
 static void unreadable_leaf(void)
 {
 	start();
 	three_leaves();
-	plan.fail_at = 3;
+	image.plan.fail_at = 3;
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_UNREADABLE, 3, 10, 20);
-	CU_ASSERT_EQUAL(told.p[0].error, EIO);
+	CU_ASSERT_EQUAL(image.told.p[0].error, EIO);
 	CU_ASSERT_EQUAL(seen.entries, 20);
-	finish();
+	image_close();
 }
 
 static void bad_pointer(void)
@@ -665,22 +608,22 @@ static void bad_pointer(void)
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_BEYOND, NR_BLOCKS, 10, 20);
 	CU_ASSERT_EQUAL(seen.entries, 20);
-	finish();
+	image_close();
 }
 
 static void bad_contents(void)
 {
 	start();
 	three_leaves();
-	header(at(3), 2, 300, 252, 8);
-	pd_block_seal(at(3), PD_NODE, 3);
+	image_header(image_at(3), 2, 300, 252, 8);
+	pd_block_seal(image_at(3), PD_NODE, 3);
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_NODE_NR_ENTRIES, 3, 10, 20);
-	CU_ASSERT_EQUAL(told.p[0].expected, 252);
-	CU_ASSERT_EQUAL(told.p[0].found, 300);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, 252);
+	CU_ASSERT_EQUAL(image.told.p[0].found, 300);
 	CU_ASSERT_EQUAL(seen.entries, 20);
 	CU_ASSERT_EQUAL(seen.holes, 1);
-	finish();
+	image_close();
 }
 
 static void all_leaves_bad(void)
@@ -688,12 +631,12 @@ static void all_leaves_bad(void)
 	start();
 	three_leaves();
 	for (unsigned b = 2; b <= 4; b++)
-		at(b)[40] ^= 1;
+		image_at(b)[40] ^= 1;
 	CU_ASSERT_EQUAL(walk(1), 0);
-	CU_ASSERT_EQUAL(told.nr, 3);
+	CU_ASSERT_EQUAL(image.told.nr, 3);
 	CU_ASSERT_EQUAL(seen.holes, 3);
 	CU_ASSERT_EQUAL(seen.entries, 0);
-	finish();
+	image_close();
 }
 
 static void leaf_key_out_of_range(uint64_t first, unsigned nr, uint64_t found)
@@ -703,10 +646,10 @@ static void leaf_key_out_of_range(uint64_t first, unsigned nr, uint64_t found)
 	leaf(3, first, nr);
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_NODE_KEY_RANGE, 3, 10, 20);
-	CU_ASSERT_EQUAL(told.p[0].found, found);
+	CU_ASSERT_EQUAL(image.told.p[0].found, found);
 	CU_ASSERT_EQUAL(seen.holes, 1);
 	CU_ASSERT_EQUAL(seen.entries, 20);
-	finish();
+	image_close();
 }
 
 static void leaf_keys_out_of_range(void)
@@ -724,9 +667,9 @@ static void internal_key_out_of_range(void)
 	PARENT(5, { 0, 2 }, { 20, 3 });
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_NODE_KEY_RANGE, 5, 0, 20);
-	CU_ASSERT_EQUAL(told.p[0].found, 20);
+	CU_ASSERT_EQUAL(image.told.p[0].found, 20);
 	CU_ASSERT_EQUAL(seen.entries, 20);
-	finish();
+	image_close();
 }
 
 static void loop_to_itself(void)
@@ -738,7 +681,7 @@ static void loop_to_itself(void)
 	one_problem(PROBLEM_NODE_LOOP, 1, 10, 20);
 	CU_ASSERT_EQUAL(seen.entries, 20);
 	CU_ASSERT_EQUAL(seen.holes, 1);
-	finish();
+	image_close();
 }
 
 static void loop_to_grandparent(void)
@@ -749,7 +692,7 @@ static void loop_to_grandparent(void)
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_NODE_LOOP, 1, 10, 20);
 	CU_ASSERT_EQUAL(seen.entries, 30);
-	finish();
+	image_close();
 }
 
 static void deepest_real_tree(void)
@@ -758,8 +701,8 @@ static void deepest_real_tree(void)
 	chain(PD_MAX_DEPTH - 1);
 	CU_ASSERT_EQUAL(walk(10), 0);
 	CU_ASSERT_EQUAL(seen.entries, 3);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void too_deep(void)
@@ -767,14 +710,14 @@ static void too_deep(void)
 	start();
 	chain(PD_MAX_DEPTH + 4);
 	CU_ASSERT_EQUAL(walk(10), 0);
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_TREE_DEPTH);
-	CU_ASSERT_EQUAL(told.p[0].expected, PD_MAX_DEPTH);
-	CU_ASSERT_EQUAL(told.p[0].begin, 0);
-	CU_ASSERT_EQUAL(told.p[0].end, UINT64_MAX);
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_TREE_DEPTH);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, PD_MAX_DEPTH);
+	CU_ASSERT_EQUAL(image.told.p[0].begin, 0);
+	CU_ASSERT_EQUAL(image.told.p[0].end, UINT64_MAX);
 	CU_ASSERT_EQUAL(seen.entries, 0);
 	CU_ASSERT_EQUAL(seen.holes, 1);
-	finish();
+	image_close();
 }
 
 static void too_deep_then_more(void)
@@ -786,8 +729,8 @@ static void too_deep_then_more(void)
 	CU_ASSERT_EQUAL(walk(1), 0);
 	CU_ASSERT_EQUAL(seen.nr, 7);
 	saw(0, 1000, 1007);
-	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_TREE_DEPTH);
-	finish();
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_TREE_DEPTH);
+	image_close();
 }
 
 /* Below the root, leaf 7 is at level 3, where the first leaf is at level 2. */
@@ -800,12 +743,12 @@ static void unequal_depth(void)
 	PARENT(1, { 0, 2 }, { 10, 5 });
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_LEAF_DEPTH, 7, 10, UINT64_MAX);
-	CU_ASSERT_EQUAL(told.p[0].found, 3);
-	CU_ASSERT_EQUAL(told.p[0].expected, 2);
+	CU_ASSERT_EQUAL(image.told.p[0].found, 3);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, 2);
 	CU_ASSERT_EQUAL(seen.entries, 20);
 	CU_ASSERT_EQUAL(seen.holes, 0);
 	saw(0, 0, 20);
-	finish();
+	image_close();
 }
 
 static void empty_leaf_below_root(void)
@@ -817,7 +760,7 @@ static void empty_leaf_below_root(void)
 	one_problem(PROBLEM_NODE_EMPTY, 3, 10, 20);
 	CU_ASSERT_EQUAL(seen.entries, 20);
 	CU_ASSERT_EQUAL(seen.holes, 0);
-	finish();
+	image_close();
 }
 
 /* An internal node that has 252 times the same child. */
@@ -846,10 +789,10 @@ static void bomb_ends(void)
 	bomb();
 	CU_ASSERT_EQUAL(walk(10), 0);
 	CU_ASSERT_EQUAL(seen.entries, 1);
-	CU_ASSERT_EQUAL(told.nr, 7 * 251);
-	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_NODE_KEY_RANGE);
+	CU_ASSERT_EQUAL(image.told.nr, 7 * 251);
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_NODE_KEY_RANGE);
 	CU_ASSERT_TRUE(blocks_asked() <= 8 * 252);
-	finish();
+	image_close();
 }
 
 static void bomb_of_empty_leaves(void)
@@ -860,7 +803,7 @@ static void bomb_of_empty_leaves(void)
 	CU_ASSERT_EQUAL(walk(10), 0);
 	CU_ASSERT_EQUAL(seen.entries, 0);
 	CU_ASSERT_TRUE(blocks_asked() <= 8 * 252);
-	finish();
+	image_close();
 }
 
 /* There is room for the root, and then for nothing below it. */
@@ -873,19 +816,19 @@ static void world_fails(void)
 
 	start();
 	three_levels();
-	CU_ASSERT_EQUAL(bufio_set_memory_limit(reader.client, bufio_get_memory_floor(reader.client)), 0);
-	while (nr < 100 && bufio_read(reader.client, 20 + nr, &held[nr]))
+	CU_ASSERT_EQUAL(bufio_set_memory_limit(image.reader.client, bufio_get_memory_floor(image.reader.client)), 0);
+	while (nr < 100 && bufio_read(image.reader.client, 20 + nr, &held[nr]))
 		nr++;
 	CU_ASSERT_TRUE_FATAL(nr < 100);
 	bufio_release(held[--nr]);
-	pd_cursor_open(&c, &reader, &everything, 1, 8);
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
 	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), -EDEADLK);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	CU_ASSERT_EQUAL(c.holes, 0);
 	pd_cursor_close(&c);
 	while (nr)
 		bufio_release(held[--nr]);
-	finish();
+	image_close();
 }
 
 /* --- shared subtrees --- */
@@ -931,8 +874,8 @@ static void shared_counted_once(void)
 	CU_ASSERT_EQUAL(seen.entries, 25);
 	CU_ASSERT_EQUAL(seen.holes, 0);
 	CU_ASSERT_EQUAL(blocks_asked() - before, 3);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void shared_root_costs_nothing(void)
@@ -948,7 +891,7 @@ static void shared_root_costs_nothing(void)
 	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 40);
 	CU_ASSERT_EQUAL(blocks_asked() - before, 0);
-	finish();
+	image_close();
 }
 
 static void without_memo_walks_again(void)
@@ -959,7 +902,7 @@ static void without_memo_walks_again(void)
 	CU_ASSERT_EQUAL(walk(8), 0);
 	CU_ASSERT_EQUAL(seen.nr, 25);
 	saw(5, 20, 40);
-	finish();
+	image_close();
 }
 
 static void damaged_not_remembered(void)
@@ -968,7 +911,7 @@ static void damaged_not_remembered(void)
 
 	start();
 	two_trees();
-	at(7)[40] ^= 1;
+	image_at(7)[40] ^= 1;
 	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 30);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, 7, 30, UINT64_MAX);
@@ -977,8 +920,8 @@ static void damaged_not_remembered(void)
 	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 15);
 	CU_ASSERT_EQUAL(seen.holes, 1);
-	CU_ASSERT_EQUAL(told.nr, 2);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 2);
+	image_close();
 }
 
 static void empty_tree_with_memo(void)
@@ -992,8 +935,8 @@ static void empty_tree_with_memo(void)
 		CU_ASSERT_EQUAL(seen.entries, 0);
 		CU_ASSERT_EQUAL(seen.holes, 0);
 	}
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 /* Keys around 2^32, which a memo has no room for: the count is the same as without it. */
@@ -1012,11 +955,11 @@ static void large_keys_with_memo(void)
 		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 		CU_ASSERT_EQUAL(seen.entries, 14);
 	}
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
 	one_problem(PROBLEM_NODE_KEY_RANGE, 4, 7, 100);
 	CU_ASSERT_EQUAL(seen.entries, 1);
-	finish();
+	image_close();
 }
 
 /* Damage is told to a bounded number of sharers; the rest still count it as a hole. */
@@ -1026,15 +969,15 @@ static void retelling_ends(void)
 
 	start();
 	three_levels();
-	at(7)[40] ^= 1;
+	image_at(7)[40] ^= 1;
 	memo->retell = 3; /* the nodes 1, 6 and 7 once more */
 	for (unsigned i = 0; i < 4; i++) {
 		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 		CU_ASSERT_EQUAL(seen.entries, 30);
 		CU_ASSERT_EQUAL(seen.holes, 1);
 	}
-	CU_ASSERT_EQUAL(told.nr, 2);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 2);
+	image_close();
 }
 
 /* 252 pointers to one empty leaf, and a dead block likewise: each is read once. */
@@ -1046,7 +989,7 @@ static void many_pointers_to_nothing(void)
 	start();
 	three_leaves();
 	leaf(2, 0, 0);
-	at(3)[40] ^= 1;
+	image_at(3)[40] ^= 1;
 	memo->retell = 0;
 	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 	before = blocks_asked();
@@ -1054,7 +997,7 @@ static void many_pointers_to_nothing(void)
 		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 	CU_ASSERT_EQUAL(blocks_asked() - before, 0);
 	CU_ASSERT_EQUAL(seen.holes, 1);
-	finish();
+	image_close();
 }
 
 /* The edges of the range that another parent gives: 10..19 fit into 10..20, and no more tightly. */
@@ -1071,11 +1014,11 @@ static void memo_at_the_edges(void)
 	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 21);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	CU_ASSERT_EQUAL(walk_remembering(11, memo), 0);
 	one_problem(PROBLEM_NODE_KEY_RANGE, 3, 10, 19);
 	CU_ASSERT_EQUAL(seen.entries, 1);
-	finish();
+	image_close();
 }
 
 /* The leaf that the caller is given at @at, counted from 0, has something that the caller does not like. */
@@ -1084,7 +1027,7 @@ static void walk_with_flaw(uint64_t root, struct pd_memo *memo, unsigned at_leaf
 	const struct pd_node *n;
 	struct pd_cursor c;
 
-	pd_cursor_open(&c, &reader, &everything, root, 8);
+	pd_cursor_open(&c, &image.reader, &everything, root, 8);
 	c.memo = memo;
 	for (unsigned i = 0; pd_cursor_next(&c, &n) > 0; i++)
 		if (i == at_leaf)
@@ -1106,8 +1049,8 @@ static void flawed_not_remembered(void)
 	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 25);
 	CU_ASSERT_TRUE(seen.leaves >= 2);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 /* Leaf 3 is sound under 1, but 8 says that its keys begin at 12. */
@@ -1119,13 +1062,13 @@ static void memo_hides_no_damage(void)
 	three_leaves();
 	PARENT(8, { 0, 2 }, { 12, 3 });
 	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
-	CU_ASSERT_EQUAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_NODE_KEY_RANGE);
+	CU_ASSERT_EQUAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_NODE_KEY_RANGE);
 	CU_ASSERT_EQUAL(seen.entries, 10);
 	CU_ASSERT_EQUAL(seen.holes, 1);
-	finish();
+	image_close();
 }
 
 /* The last keys of 8 are those of 6, which was counted without being read: 20..39. */
@@ -1140,13 +1083,13 @@ static void remembered_below_remembered(void)
 	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 25);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	CU_ASSERT_EQUAL(walk_remembering(13, memo), 0);
-	CU_ASSERT_EQUAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_NODE_KEY_RANGE);
-	CU_ASSERT_EQUAL(told.p[0].block, 6);
+	CU_ASSERT_EQUAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_NODE_KEY_RANGE);
+	CU_ASSERT_EQUAL(image.told.p[0].block, 6);
 	CU_ASSERT_EQUAL(seen.entries, 6);
-	finish();
+	image_close();
 }
 
 static void bomb_with_memo(void)
@@ -1155,7 +1098,7 @@ static void bomb_with_memo(void)
 	bomb();
 	CU_ASSERT_EQUAL(walk_remembering(10, new_memo()), 0);
 	CU_ASSERT_TRUE(blocks_asked() <= 8 * 252);
-	finish();
+	image_close();
 }
 
 static const struct unit_case cases[] = {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io/io.h"
+#include "requests.h"
 #include "unit.h"
 
 #define SECTOR 512
@@ -25,15 +26,7 @@ static struct bufio_device *open_device(unsigned kinds, uint64_t fail_at, bool s
 
 static int transfer(struct bufio_device *dev, enum io_direction direction, uint64_t sector, void *data)
 {
-	struct iovec iov = { data, SECTOR };
-	struct io_request r = { .direction = direction, .offset = sector * SECTOR, .iov = &iov, .nr_iov = 1,
-				.result = 1 };
-	struct io_request *p = &r, *done[2] = { NULL, NULL };
-
-	dev->ops->submit(dev, &p, 1);
-	CU_ASSERT_EQUAL(dev->ops->wait(dev, done, 2), 1);
-	CU_ASSERT_PTR_EQUAL(done[0], &r);
-	return r.result;
+	return requests_transfer(dev, direction, sector * SECTOR, data, SECTOR, false);
 }
 
 static int read_sector(struct bufio_device *dev, uint64_t sector)

@@ -2,7 +2,6 @@
 /* The thread engine over a file in the temporary directory. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -13,22 +12,12 @@
 #include <unistd.h>
 
 #include "io/io.h"
+#include "requests.h"
 #include "unit.h"
 
 #define BLOCK 4096
-#define NR_ITEMS 240
-#define SIZE ((uint64_t)NR_ITEMS * BLOCK)
-#define NR_THREADS 4
-
-/* One request, its memory, and how often it came back. */
-struct item {
-	struct io_request request; /* first, so that a request is its item */
-	struct iovec iov;
-	unsigned char data[BLOCK];
-	atomic_uint seen;
-};
-
-static struct item items[NR_ITEMS];
+#define NR_REQUESTS 240
+#define SIZE ((uint64_t)NR_REQUESTS * BLOCK)
 
 /* A file of @size bytes without a name: a descriptor of our own in *@fd, and a device. */
 static struct bufio_device *open_device(uint64_t size, int *fd)
@@ -52,70 +41,6 @@ static void close_device(struct bufio_device *dev, int fd)
 {
 	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
 	close(fd);
-}
-
-static int transfer_iov(struct bufio_device *dev, enum io_direction direction, uint64_t offset, struct iovec *iov,
-			unsigned nr, bool wait_follows)
-{
-	struct io_request r = { .direction = direction, .offset = offset, .iov = iov, .nr_iov = nr, .result = 1,
-				.wait_follows = wait_follows };
-	struct io_request *p = &r, *done[2] = { NULL, NULL };
-
-	dev->ops->submit(dev, &p, 1);
-	CU_ASSERT_EQUAL(dev->ops->wait(dev, done, 2), 1);
-	CU_ASSERT_PTR_EQUAL(done[0], &r);
-	return r.result;
-}
-
-static int transfer(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t len,
-		    bool wait_follows)
-{
-	struct iovec iov = { data, len };
-
-	return transfer_iov(dev, direction, offset, &iov, 1, wait_follows);
-}
-
-static void prepare_items(enum io_direction direction)
-{
-	for (unsigned i = 0; i < NR_ITEMS; i++) {
-		struct item *t = items + i;
-
-		memset(t->data, direction == IO_WRITE ? (int)(i * 7 + 1) : 0, BLOCK);
-		t->iov = (struct iovec){ t->data, BLOCK };
-		t->request = (struct io_request){ .direction = direction, .offset = (uint64_t)i * BLOCK,
-						  .iov = &t->iov, .nr_iov = 1, .result = 1 };
-		atomic_store(&t->seen, 0);
-	}
-}
-
-/* How many items did not come back exactly once, with success and the right data. */
-static unsigned count_bad_items(void)
-{
-	unsigned bad = 0;
-
-	for (unsigned i = 0; i < NR_ITEMS; i++)
-		bad += atomic_load(&items[i].seen) != 1 || items[i].request.result ||
-		       items[i].data[0] != (unsigned char)(i * 7 + 1) || items[i].data[BLOCK - 1] != items[i].data[0];
-	return bad;
-}
-
-static void take_all(struct bufio_device *dev, unsigned max)
-{
-	struct io_request *done[NR_ITEMS];
-	unsigned nr;
-
-	while ((nr = dev->ops->wait(dev, done, max)))
-		for (unsigned i = 0; i < nr; i++)
-			atomic_fetch_add(&((struct item *)done[i])->seen, 1);
-}
-
-static void submit_items(struct bufio_device *dev, unsigned first, unsigned nr)
-{
-	struct io_request *batch[NR_ITEMS];
-
-	for (unsigned i = 0; i < nr; i++)
-		batch[i] = &items[first + i].request;
-	dev->ops->submit(dev, batch, nr);
 }
 
 static void describes_itself(void)
@@ -142,8 +67,8 @@ static void vectored(void)
 
 	for (unsigned i = 0; i < sizeof(out); i++)
 		out[i] = (unsigned char)(i * 3 + i / 512);
-	CU_ASSERT_EQUAL(transfer_iov(dev, IO_WRITE, BLOCK, write, 3, false), 0);
-	CU_ASSERT_EQUAL(transfer_iov(dev, IO_READ, BLOCK, read, 3, true), 0);
+	CU_ASSERT_EQUAL(requests_transfer_iov(dev, IO_WRITE, BLOCK, write, 3, false), 0);
+	CU_ASSERT_EQUAL(requests_transfer_iov(dev, IO_READ, BLOCK, read, 3, true), 0);
 	CU_ASSERT_EQUAL(memcmp(in, out, sizeof(out)), 0);
 	CU_ASSERT_EQUAL(pread(fd, in, sizeof(in), BLOCK), sizeof(in));
 	CU_ASSERT_EQUAL(memcmp(in, out, sizeof(out)), 0);
@@ -163,8 +88,8 @@ static void many_vectors(void)
 		memset(out + i * 512, (int)i + 1, 512);
 		iov[i] = (struct iovec){ out + (63 - i) * 512, 512 };
 	}
-	CU_ASSERT_EQUAL(transfer_iov(dev, IO_WRITE, 512, iov, 64, false), 0);
-	CU_ASSERT_EQUAL(transfer(dev, IO_READ, 512, in, sizeof(in), false), 0);
+	CU_ASSERT_EQUAL(requests_transfer_iov(dev, IO_WRITE, 512, iov, 64, false), 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_READ, 512, in, sizeof(in), false), 0);
 	for (unsigned i = 0; i < 64; i++)
 		CU_ASSERT_EQUAL(memcmp(in + i * 512, out + (63 - i) * 512, 512), 0);
 	close_device(dev, fd);
@@ -176,12 +101,12 @@ static void past_the_end(void)
 	struct bufio_device *dev = open_device(SIZE, &fd);
 	static unsigned char data[2 * BLOCK];
 
-	CU_ASSERT_TRUE(transfer(dev, IO_READ, SIZE - BLOCK, data, sizeof(data), false) < 0);
-	CU_ASSERT_TRUE(transfer(dev, IO_READ, SIZE - BLOCK, data, sizeof(data), true) < 0);
-	CU_ASSERT_TRUE(transfer(dev, IO_READ, SIZE, data, sizeof(data), false) < 0);
-	CU_ASSERT_TRUE(transfer(dev, IO_READ, SIZE + BLOCK, data, sizeof(data), true) < 0);
-	CU_ASSERT_TRUE(transfer(dev, IO_READ, UINT64_MAX - BLOCK + 1, data, sizeof(data), false) < 0);
-	CU_ASSERT_EQUAL(transfer(dev, IO_READ, SIZE - sizeof(data), data, sizeof(data), false), 0);
+	CU_ASSERT_TRUE(requests_transfer(dev, IO_READ, SIZE - BLOCK, data, sizeof(data), false) < 0);
+	CU_ASSERT_TRUE(requests_transfer(dev, IO_READ, SIZE - BLOCK, data, sizeof(data), true) < 0);
+	CU_ASSERT_TRUE(requests_transfer(dev, IO_READ, SIZE, data, sizeof(data), false) < 0);
+	CU_ASSERT_TRUE(requests_transfer(dev, IO_READ, SIZE + BLOCK, data, sizeof(data), true) < 0);
+	CU_ASSERT_TRUE(requests_transfer(dev, IO_READ, UINT64_MAX - BLOCK + 1, data, sizeof(data), false) < 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_READ, SIZE - sizeof(data), data, sizeof(data), false), 0);
 	close_device(dev, fd);
 }
 
@@ -192,9 +117,9 @@ static void file_shrank(void)
 	static unsigned char data[2 * BLOCK];
 
 	CU_ASSERT_EQUAL(ftruncate(fd, BLOCK + 512), 0);
-	CU_ASSERT_TRUE(transfer(dev, IO_READ, 0, data, sizeof(data), false) < 0);
-	CU_ASSERT_TRUE(transfer(dev, IO_READ, 0, data, sizeof(data), true) < 0);
-	CU_ASSERT_EQUAL(transfer(dev, IO_READ, 0, data, BLOCK, false), 0);
+	CU_ASSERT_TRUE(requests_transfer(dev, IO_READ, 0, data, sizeof(data), false) < 0);
+	CU_ASSERT_TRUE(requests_transfer(dev, IO_READ, 0, data, sizeof(data), true) < 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_READ, 0, data, BLOCK, false), 0);
 	close_device(dev, fd);
 }
 
@@ -210,13 +135,13 @@ static void half_written(void)
 	getrlimit(RLIMIT_FSIZE, &old);
 	low = (struct rlimit){ BLOCK, old.rlim_max };
 	CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &low), 0);
-	int plain = transfer(dev, IO_WRITE, 0, data, sizeof(data), false);
-	int direct = transfer(dev, IO_WRITE, 0, data, sizeof(data), true);
+	int plain = requests_transfer(dev, IO_WRITE, 0, data, sizeof(data), false);
+	int direct = requests_transfer(dev, IO_WRITE, 0, data, sizeof(data), true);
 	CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &old), 0);
 	signal(SIGXFSZ, handler);
 	CU_ASSERT_EQUAL(plain, -EFBIG);
 	CU_ASSERT_EQUAL(direct, -EFBIG);
-	CU_ASSERT_EQUAL(transfer(dev, IO_WRITE, 0, data, sizeof(data), false), 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_WRITE, 0, data, sizeof(data), false), 0);
 	close_device(dev, fd);
 }
 
@@ -228,7 +153,7 @@ static void nothing_outstanding(void)
 	static unsigned char data[BLOCK];
 
 	CU_ASSERT_EQUAL(dev->ops->wait(dev, &done, 1), 0);
-	CU_ASSERT_EQUAL(transfer(dev, IO_READ, 0, data, BLOCK, false), 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_READ, 0, data, BLOCK, false), 0);
 	CU_ASSERT_EQUAL(dev->ops->wait(dev, &done, 1), 0);
 	CU_ASSERT_PTR_NULL(done);
 	close_device(dev, fd);
@@ -239,15 +164,15 @@ static void batch_once(void)
 	int fd;
 	struct bufio_device *dev = open_device(SIZE, &fd);
 
-	for (unsigned max = 1; max <= NR_ITEMS; max = max * 5 + 1) {
-		prepare_items(IO_WRITE);
-		submit_items(dev, 0, NR_ITEMS);
-		take_all(dev, max);
-		CU_ASSERT_EQUAL(count_bad_items(), 0);
-		prepare_items(IO_READ);
-		submit_items(dev, 0, NR_ITEMS);
-		take_all(dev, max);
-		CU_ASSERT_EQUAL(count_bad_items(), 0);
+	for (unsigned max = 1; max <= NR_REQUESTS; max = max * 5 + 1) {
+		requests_prepare(IO_WRITE, NR_REQUESTS, BLOCK);
+		requests_submit(dev, 0, NR_REQUESTS);
+		requests_take_all(dev, max);
+		CU_ASSERT_EQUAL(requests_count_bad(), 0);
+		requests_prepare(IO_READ, NR_REQUESTS, BLOCK);
+		requests_submit(dev, 0, NR_REQUESTS);
+		requests_take_all(dev, max);
+		CU_ASSERT_EQUAL(requests_count_bad(), 0);
 	}
 	close_device(dev, fd);
 }
@@ -258,16 +183,16 @@ static void one_bad_request(void)
 	struct bufio_device *dev = open_device(SIZE, &fd);
 	unsigned failed = 0;
 
-	prepare_items(IO_READ);
-	items[100].request.offset = SIZE;
-	submit_items(dev, 0, NR_ITEMS);
-	take_all(dev, NR_ITEMS);
-	for (unsigned i = 0; i < NR_ITEMS; i++) {
-		failed += items[i].request.result != 0;
-		CU_ASSERT_EQUAL(atomic_load(&items[i].seen), 1);
+	requests_prepare(IO_READ, NR_REQUESTS, BLOCK);
+	requests[100].request.offset = SIZE;
+	requests_submit(dev, 0, NR_REQUESTS);
+	requests_take_all(dev, NR_REQUESTS);
+	for (unsigned i = 0; i < NR_REQUESTS; i++) {
+		failed += requests[i].request.result != 0;
+		CU_ASSERT_EQUAL(atomic_load(&requests[i].seen), 1);
 	}
 	CU_ASSERT_EQUAL(failed, 1);
-	CU_ASSERT_TRUE(items[100].request.result < 0);
+	CU_ASSERT_TRUE(requests[100].request.result < 0);
 	close_device(dev, fd);
 }
 
@@ -276,42 +201,13 @@ static void mixed_waits(void)
 	int fd;
 	struct bufio_device *dev = open_device(SIZE, &fd);
 
-	prepare_items(IO_WRITE);
-	submit_items(dev, 0, NR_ITEMS - 1);
-	items[NR_ITEMS - 1].request.wait_follows = true;
-	submit_items(dev, NR_ITEMS - 1, 1);
-	take_all(dev, NR_ITEMS);
-	CU_ASSERT_EQUAL(count_bad_items(), 0);
+	requests_prepare(IO_WRITE, NR_REQUESTS, BLOCK);
+	requests_submit(dev, 0, NR_REQUESTS - 1);
+	requests[NR_REQUESTS - 1].request.wait_follows = true;
+	requests_submit(dev, NR_REQUESTS - 1, 1);
+	requests_take_all(dev, NR_REQUESTS);
+	CU_ASSERT_EQUAL(requests_count_bad(), 0);
 	close_device(dev, fd);
-}
-
-struct worker {
-	pthread_t thread;
-	struct bufio_device *dev;
-	unsigned first;
-};
-
-static void *submit_and_take(void *arg)
-{
-	struct worker *w = arg;
-
-	for (unsigned i = 0; i < NR_ITEMS / NR_THREADS; i += 4) {
-		submit_items(w->dev, w->first + i, 4);
-		take_all(w->dev, 3);
-	}
-	return NULL;
-}
-
-static void run_workers(struct bufio_device *dev)
-{
-	struct worker w[NR_THREADS];
-
-	for (unsigned i = 0; i < NR_THREADS; i++) {
-		w[i] = (struct worker){ .dev = dev, .first = i * (NR_ITEMS / NR_THREADS) };
-		pthread_create(&w[i].thread, NULL, submit_and_take, w + i);
-	}
-	for (unsigned i = 0; i < NR_THREADS; i++)
-		pthread_join(w[i].thread, NULL);
 }
 
 static void many_threads(void)
@@ -320,10 +216,10 @@ static void many_threads(void)
 	struct bufio_device *dev = open_device(SIZE, &fd);
 
 	for (unsigned round = 0; round < 20; round++) {
-		prepare_items(round % 2 ? IO_READ : IO_WRITE);
-		run_workers(dev);
-		take_all(dev, 1);
-		CU_ASSERT_EQUAL(count_bad_items(), 0);
+		requests_prepare(round % 2 ? IO_READ : IO_WRITE, NR_REQUESTS, BLOCK);
+		requests_run_threads(dev);
+		requests_take_all(dev, 1);
+		CU_ASSERT_EQUAL(requests_count_bad(), 0);
 	}
 	close_device(dev, fd);
 }
@@ -335,7 +231,7 @@ static void flush(void)
 	static unsigned char data[BLOCK];
 
 	CU_ASSERT_EQUAL(dev->ops->flush(dev), 0);
-	CU_ASSERT_EQUAL(transfer(dev, IO_WRITE, 0, data, BLOCK, false), 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_WRITE, 0, data, BLOCK, false), 0);
 	CU_ASSERT_EQUAL(dev->ops->flush(dev), 0);
 	close_device(dev, fd);
 }
@@ -349,10 +245,10 @@ static void discard(void)
 	int r;
 
 	memset(data, 0x55, sizeof(data));
-	CU_ASSERT_EQUAL(transfer(dev, IO_WRITE, 0, data, sizeof(data), false), 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_WRITE, 0, data, sizeof(data), false), 0);
 	r = dev->ops->discard(dev, 4 * BLOCK, 2 * BLOCK);
 	CU_ASSERT_TRUE(r == 0 || r == -EOPNOTSUPP);
-	CU_ASSERT_EQUAL(transfer(dev, IO_READ, 0, data, sizeof(data), false), 0);
+	CU_ASSERT_EQUAL(requests_transfer(dev, IO_READ, 0, data, sizeof(data), false), 0);
 	for (unsigned i = 0; i < sizeof(data); i++)
 		changed += data[i] != 0x55 && i / BLOCK != 4 && i / BLOCK != 5;
 	CU_ASSERT_EQUAL(changed, 0);

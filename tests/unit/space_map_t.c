@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "io/io.h"
+#include "image.h"
 #include "pdata/space_map.h"
 #include "unit.h"
 
@@ -16,87 +15,29 @@
 /* Where the blocks of the maps below are. */
 enum { INDEX = 1, COUNTS = 2, COUNTS_LOW = 3, COUNTS_HIGH = 4, BITMAP = 10 };
 
-static struct bufio_device *below, *dev;
-static struct io_fault_plan plan;
-static struct pd_reader reader;
-
-static struct {
-	struct problem_sink sink;
-	unsigned nr;
-	struct problem p;
-} told;
-
-static void listen(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	told.nr++;
-	told.p = *p;
-}
-
-static uint8_t *at(uint64_t block)
-{
-	return (uint8_t *)io_mem_data(below) + block * PD_BLOCK_SIZE;
-}
-
 static void start(void)
 {
-	memset(&told, 0, sizeof(told));
-	told.sink.report = listen;
-	plan = (struct io_fault_plan){ .kinds = IO_FAULT_READ, .error = EIO };
-	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(NR_BLOCKS * PD_BLOCK_SIZE, &below), 0);
-	CU_ASSERT_EQUAL_FATAL(io_fault_open(below, &plan, &dev), 0);
-	reader = (struct pd_reader){ bufio_client_create(dev, PD_BLOCK_SIZE, 17, 0, NULL, NULL), NR_BLOCKS,
-				     &told.sink };
-	CU_ASSERT_PTR_NOT_NULL_FATAL(reader.client);
-}
-
-static void finish(void)
-{
-	CU_ASSERT_EQUAL(bufio_client_destroy(reader.client), 0);
-	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+	image_open(NR_BLOCKS, NR_BLOCKS, 17);
 }
 
 /* --- making space maps --- */
 
-static void node(uint64_t block, uint32_t flags, uint32_t nr, uint32_t max, uint32_t value_size)
-{
-	uint8_t *b = at(block);
-
-	memset(b, 0, PD_BLOCK_SIZE);
-	le_store(b + 4, 4, flags);
-	le_store(b + 16, 4, nr);
-	le_store(b + 20, 4, max);
-	le_store(b + 24, 4, value_size);
-	pd_block_seal(b, PD_NODE, block);
-}
-
-/* Key @i of the node and the first @size bytes of its value. */
-static void entry(uint64_t block, unsigned i, uint64_t key, uint64_t value, unsigned size)
-{
-	uint8_t *b = at(block);
-	uint32_t max = (uint32_t)le_load(b + 20, 4), value_size = (uint32_t)le_load(b + 24, 4);
-
-	le_store(b + 32 + 8 * i, 8, key);
-	le_store(b + 32 + 8 * max + value_size * i, size, value);
-	pd_block_seal(b, PD_NODE, block);
-}
-
 static void bitmap(uint64_t block)
 {
-	memset(at(block) + 16, 0xAA, 100);
-	pd_block_seal(at(block), PD_BITMAP, block);
+	memset(image_at(block) + 16, 0xAA, 100);
+	pd_block_seal(image_at(block), PD_BITMAP, block);
 }
 
 /* The counts of 3 and more: two leaves, block numbers below and from 100 on. */
 static void counts(void)
 {
-	node(COUNTS_LOW, 2, 1, 336, 4);
-	entry(COUNTS_LOW, 0, 7, 3, 4);
-	node(COUNTS_HIGH, 2, 1, 336, 4);
-	entry(COUNTS_HIGH, 0, 120, 9, 4);
-	node(COUNTS, 1, 2, 252, 8);
-	entry(COUNTS, 0, 0, COUNTS_LOW, 8);
-	entry(COUNTS, 1, 100, COUNTS_HIGH, 8);
+	image_node(COUNTS_LOW, 2, 1, 336, 4);
+	image_entry(COUNTS_LOW, 0, 7, 3, 4);
+	image_node(COUNTS_HIGH, 2, 1, 336, 4);
+	image_entry(COUNTS_HIGH, 0, 120, 9, 4);
+	image_node(COUNTS, 1, 2, 252, 8);
+	image_entry(COUNTS, 0, 0, COUNTS_LOW, 8);
+	image_entry(COUNTS, 1, 100, COUNTS_HIGH, 8);
 }
 
 static struct pd_sm_root root_of(uint64_t nr_blocks)
@@ -106,9 +47,9 @@ static struct pd_sm_root root_of(uint64_t nr_blocks)
 
 static void index_entry(unsigned i, uint64_t block)
 {
-	le_store(at(INDEX) + 16 + 16 * i, 8, block);
-	le_store(at(INDEX) + 16 + 16 * i + 8, 4, 5);
-	pd_block_seal(at(INDEX), PD_INDEX, INDEX);
+	le_store(image_at(INDEX) + 16 + 16 * i, 8, block);
+	le_store(image_at(INDEX) + 16 + 16 * i + 8, 4, 5);
+	pd_block_seal(image_at(INDEX), PD_INDEX, INDEX);
 }
 
 static unsigned bitmaps_of(uint64_t nr_blocks)
@@ -131,11 +72,11 @@ static struct pd_sm_root data_map_without(uint64_t nr_blocks, unsigned missing)
 {
 	unsigned nr = bitmaps_of(nr_blocks), n = 0;
 
-	node(INDEX, 2, nr - (missing < nr), 168, 16);
+	image_node(INDEX, 2, nr - (missing < nr), 168, 16);
 	for (unsigned i = 0; i < nr; i++) {
 		bitmap(BITMAP + i);
 		if (i != missing)
-			entry(INDEX, n++, i, BITMAP + i, 8);
+			image_entry(INDEX, n++, i, BITMAP + i, 8);
 	}
 	counts();
 	return root_of(nr_blocks);
@@ -151,18 +92,18 @@ static struct pd_sm_root data_map(uint64_t nr_blocks)
 static void verify(const struct pd_sm_root *root, bool is_metadata)
 {
 	alarm(TOO_LONG);
-	CU_ASSERT_EQUAL(pd_sm_verify(&reader, root, is_metadata), 0);
+	CU_ASSERT_EQUAL(pd_sm_verify(&image.reader, root, is_metadata), 0);
 	alarm(0);
 }
 
 static void one_problem(enum problem_code code, enum problem_where where, uint64_t begin, uint64_t end)
 {
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p.code, code);
-	CU_ASSERT_EQUAL(told.p.where, where);
-	CU_ASSERT_EQUAL(told.p.dev_id, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(told.p.begin, begin);
-	CU_ASSERT_EQUAL(told.p.end, end);
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.last.code, code);
+	CU_ASSERT_EQUAL(image.told.last.where, where);
+	CU_ASSERT_EQUAL(image.told.last.dev_id, PROBLEM_NO_DEVICE);
+	CU_ASSERT_EQUAL(image.told.last.begin, begin);
+	CU_ASSERT_EQUAL(image.told.last.end, end);
 }
 
 static void decodes_root(void)
@@ -224,9 +165,9 @@ static void good_metadata_maps(void)
 		start();
 		root = metadata_map(sizes[i]);
 		verify(&root, true);
-		CU_ASSERT_EQUAL(told.nr, 0);
-		CU_ASSERT_EQUAL(plan.count, 1 + bitmaps_of(sizes[i]) + 3);
-		finish();
+		CU_ASSERT_EQUAL(image.told.nr, 0);
+		CU_ASSERT_EQUAL(image.plan.count, 1 + bitmaps_of(sizes[i]) + 3);
+		image_close();
 	}
 }
 
@@ -240,9 +181,9 @@ static void good_data_maps(void)
 		start();
 		root = data_map(sizes[i]);
 		verify(&root, false);
-		CU_ASSERT_EQUAL(told.nr, 0);
-		CU_ASSERT_EQUAL(plan.count, 1 + bitmaps_of(sizes[i]) + 3);
-		finish();
+		CU_ASSERT_EQUAL(image.told.nr, 0);
+		CU_ASSERT_EQUAL(image.plan.count, 1 + bitmaps_of(sizes[i]) + 3);
+		image_close();
 	}
 }
 
@@ -252,17 +193,17 @@ static void index_of_two_levels(void)
 
 	start();
 	root = data_map(40000);
-	node(20, 2, 2, 168, 16);
-	entry(20, 0, 0, BITMAP, 8);
-	entry(20, 1, 1, BITMAP + 1, 8);
-	node(21, 2, 1, 168, 16);
-	entry(21, 0, 2, BITMAP + 2, 8);
-	node(INDEX, 1, 2, 252, 8);
-	entry(INDEX, 0, 0, 20, 8);
-	entry(INDEX, 1, 2, 21, 8);
+	image_node(20, 2, 2, 168, 16);
+	image_entry(20, 0, 0, BITMAP, 8);
+	image_entry(20, 1, 1, BITMAP + 1, 8);
+	image_node(21, 2, 1, 168, 16);
+	image_entry(21, 0, 2, BITMAP + 2, 8);
+	image_node(INDEX, 1, 2, 252, 8);
+	image_entry(INDEX, 0, 0, 20, 8);
+	image_entry(INDEX, 1, 2, 21, 8);
 	verify(&root, false);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 /* Real pools have had bytes in slots that are not used, and hints that were off by one. */
@@ -276,8 +217,8 @@ static void harmless_bytes(void)
 	index_entry(2, 999);
 	index_entry(254, UINT64_MAX);
 	verify(&root, true);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void missing_data_entry(unsigned missing)
@@ -287,11 +228,11 @@ static void missing_data_entry(unsigned missing)
 	start();
 	root = data_map_without(40000, missing);
 	verify(&root, false);
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p.code, PROBLEM_SM_INDEX);
-	CU_ASSERT_EQUAL(told.p.where, WHERE_DATA_SM);
-	CU_ASSERT_EQUAL(told.p.found, missing);
-	finish();
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.last.code, PROBLEM_SM_INDEX);
+	CU_ASSERT_EQUAL(image.told.last.where, WHERE_DATA_SM);
+	CU_ASSERT_EQUAL(image.told.last.found, missing);
+	image_close();
 }
 
 static void missing_data_entries(void)
@@ -308,10 +249,10 @@ static void missing_metadata_entry(void)
 	start();
 	root = metadata_map(40000);
 	index_entry(1, 0);
-	pd_block_seal(at(0), PD_THIN_SUPERBLOCK, 0);
+	pd_block_seal(image_at(0), PD_THIN_SUPERBLOCK, 0);
 	verify(&root, true);
 	one_problem(PROBLEM_BLOCK_KIND, WHERE_META_SM, PER_BITMAP, 2 * PER_BITMAP);
-	finish();
+	image_close();
 }
 
 static void bad_bitmap(bool is_metadata, unsigned i, uint64_t begin, uint64_t end)
@@ -320,11 +261,11 @@ static void bad_bitmap(bool is_metadata, unsigned i, uint64_t begin, uint64_t en
 
 	start();
 	root = is_metadata ? metadata_map(40000) : data_map(40000);
-	at(BITMAP + i)[500] ^= 1;
+	image_at(BITMAP + i)[500] ^= 1;
 	verify(&root, is_metadata);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, is_metadata ? WHERE_META_SM : WHERE_DATA_SM, begin, end);
-	CU_ASSERT_EQUAL(told.p.block, BITMAP + i);
-	finish();
+	CU_ASSERT_EQUAL(image.told.last.block, BITMAP + i);
+	image_close();
 }
 
 static void bad_bitmaps(void)
@@ -348,10 +289,10 @@ static void every_bad_bitmap(void)
 	start();
 	root = metadata_map(40000);
 	for (unsigned i = 0; i < 3; i++)
-		at(BITMAP + i)[500] ^= 1;
+		image_at(BITMAP + i)[500] ^= 1;
 	verify(&root, true);
-	CU_ASSERT_EQUAL(told.nr, 3);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 3);
+	image_close();
 }
 
 static void node_as_bitmap(void)
@@ -360,12 +301,12 @@ static void node_as_bitmap(void)
 
 	start();
 	root = data_map(PER_BITMAP);
-	node(BITMAP, 2, 0, 252, 8);
+	image_node(BITMAP, 2, 0, 252, 8);
 	verify(&root, false);
 	one_problem(PROBLEM_BLOCK_KIND, WHERE_DATA_SM, 0, PER_BITMAP);
-	CU_ASSERT_STRING_EQUAL(told.p.expected_kind, pd_kind_name(PD_BITMAP));
-	CU_ASSERT_STRING_EQUAL(told.p.found_kind, pd_kind_name(PD_NODE));
-	finish();
+	CU_ASSERT_STRING_EQUAL(image.told.last.expected_kind, pd_kind_name(PD_BITMAP));
+	CU_ASSERT_STRING_EQUAL(image.told.last.found_kind, pd_kind_name(PD_NODE));
+	image_close();
 }
 
 static void bitmap_beyond(void)
@@ -377,8 +318,8 @@ static void bitmap_beyond(void)
 	index_entry(0, NR_BLOCKS);
 	verify(&root, true);
 	one_problem(PROBLEM_BLOCK_BEYOND, WHERE_META_SM, 0, PER_BITMAP);
-	CU_ASSERT_EQUAL(told.p.block, NR_BLOCKS);
-	finish();
+	CU_ASSERT_EQUAL(image.told.last.block, NR_BLOCKS);
+	image_close();
 }
 
 static void bad_index_block(void)
@@ -387,12 +328,12 @@ static void bad_index_block(void)
 
 	start();
 	root = metadata_map(40000);
-	at(INDEX)[100] ^= 1;
+	image_at(INDEX)[100] ^= 1;
 	verify(&root, true);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, WHERE_META_SM, 0, 40000);
-	CU_ASSERT_EQUAL(told.p.block, INDEX);
-	CU_ASSERT_EQUAL(plan.count, 4);
-	finish();
+	CU_ASSERT_EQUAL(image.told.last.block, INDEX);
+	CU_ASSERT_EQUAL(image.plan.count, 4);
+	image_close();
 }
 
 static void bad_index_tree(void)
@@ -401,13 +342,13 @@ static void bad_index_tree(void)
 
 	start();
 	root = data_map(40000);
-	memset(at(INDEX), 0, PD_BLOCK_SIZE);
+	memset(image_at(INDEX), 0, PD_BLOCK_SIZE);
 	verify(&root, false);
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p.code, PROBLEM_BLOCK_ZEROED);
-	CU_ASSERT_EQUAL(told.p.where, WHERE_DATA_SM);
-	CU_ASSERT_EQUAL(told.p.block, INDEX);
-	finish();
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.last.code, PROBLEM_BLOCK_ZEROED);
+	CU_ASSERT_EQUAL(image.told.last.where, WHERE_DATA_SM);
+	CU_ASSERT_EQUAL(image.told.last.block, INDEX);
+	image_close();
 }
 
 static void wrong_index(bool is_metadata)
@@ -417,10 +358,10 @@ static void wrong_index(bool is_metadata)
 	start();
 	root = is_metadata ? data_map(1000) : metadata_map(1000);
 	verify(&root, is_metadata);
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p.code, PROBLEM_BLOCK_KIND);
-	CU_ASSERT_EQUAL(told.p.where, is_metadata ? WHERE_META_SM : WHERE_DATA_SM);
-	finish();
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.last.code, PROBLEM_BLOCK_KIND);
+	CU_ASSERT_EQUAL(image.told.last.where, is_metadata ? WHERE_META_SM : WHERE_DATA_SM);
+	image_close();
 }
 
 static void index_of_wrong_kind(void)
@@ -435,11 +376,11 @@ static void bad_counts(bool is_metadata, uint64_t block, uint64_t begin, uint64_
 
 	start();
 	root = is_metadata ? metadata_map(40000) : data_map(40000);
-	at(block)[60] ^= 1;
+	image_at(block)[60] ^= 1;
 	verify(&root, is_metadata);
 	one_problem(PROBLEM_BLOCK_CHECKSUM, is_metadata ? WHERE_META_COUNTS : WHERE_DATA_COUNTS, begin, end);
-	CU_ASSERT_EQUAL(told.p.block, block);
-	finish();
+	CU_ASSERT_EQUAL(image.told.last.block, block);
+	image_close();
 }
 
 static void bad_count_trees(void)
@@ -457,14 +398,14 @@ static void counts_of_wrong_size(void)
 
 	start();
 	root = data_map(1000);
-	node(COUNTS, 2, 0, 252, 8);
+	image_node(COUNTS, 2, 0, 252, 8);
 	verify(&root, false);
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p.code, PROBLEM_NODE_VALUE_SIZE);
-	CU_ASSERT_EQUAL(told.p.where, WHERE_DATA_COUNTS);
-	CU_ASSERT_EQUAL(told.p.expected, 4);
-	CU_ASSERT_EQUAL(told.p.found, 8);
-	finish();
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.last.code, PROBLEM_NODE_VALUE_SIZE);
+	CU_ASSERT_EQUAL(image.told.last.where, WHERE_DATA_COUNTS);
+	CU_ASSERT_EQUAL(image.told.last.expected, 4);
+	CU_ASSERT_EQUAL(image.told.last.found, 8);
+	image_close();
 }
 
 static void unreadable_bitmap(void)
@@ -473,12 +414,12 @@ static void unreadable_bitmap(void)
 
 	start();
 	root = metadata_map(40000);
-	at(BITMAP + 1)[0] ^= 1;
-	plan.fail_at = 2;
+	image_at(BITMAP + 1)[0] ^= 1;
+	image.plan.fail_at = 2;
 	verify(&root, true);
-	CU_ASSERT_EQUAL(told.nr, 2);
-	CU_ASSERT_EQUAL(told.p.block, BITMAP + 1);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 2);
+	CU_ASSERT_EQUAL(image.told.last.block, BITMAP + 1);
+	image_close();
 }
 
 static void both_halves_verified(void)
@@ -487,12 +428,12 @@ static void both_halves_verified(void)
 
 	start();
 	root = data_map(1000);
-	at(INDEX)[60] ^= 1;
-	at(COUNTS)[60] ^= 1;
+	image_at(INDEX)[60] ^= 1;
+	image_at(COUNTS)[60] ^= 1;
 	verify(&root, false);
-	CU_ASSERT_EQUAL(told.nr, 2);
-	CU_ASSERT_EQUAL(told.p.where, WHERE_DATA_COUNTS);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 2);
+	CU_ASSERT_EQUAL(image.told.last.where, WHERE_DATA_COUNTS);
+	image_close();
 }
 
 /* As many blocks as a number can say, and bitmaps for 1000 of them. */
@@ -504,9 +445,9 @@ static void hostile_size(bool is_metadata, uint64_t nr_blocks)
 	root = is_metadata ? metadata_map(1000) : data_map(1000);
 	root.nr_blocks = nr_blocks;
 	verify(&root, is_metadata);
-	CU_ASSERT_TRUE(told.nr <= 255);
-	CU_ASSERT_TRUE(plan.count <= 20);
-	finish();
+	CU_ASSERT_TRUE(image.told.nr <= 255);
+	CU_ASSERT_TRUE(image.plan.count <= 20);
+	image_close();
 }
 
 static void hostile_sizes(void)
@@ -526,13 +467,13 @@ static void hostile_index(void)
 
 	start();
 	root = data_map(1000);
-	node(INDEX, 2, 2, 168, 16);
-	entry(INDEX, 0, 0, BITMAP, 8);
-	entry(INDEX, 1, UINT64_MAX - 1, BITMAP, 8);
+	image_node(INDEX, 2, 2, 168, 16);
+	image_entry(INDEX, 0, 0, BITMAP, 8);
+	image_entry(INDEX, 1, UINT64_MAX - 1, BITMAP, 8);
 	root.nr_blocks = UINT64_MAX;
 	verify(&root, false);
-	CU_ASSERT_TRUE(told.nr <= 255);
-	finish();
+	CU_ASSERT_TRUE(image.told.nr <= 255);
+	image_close();
 }
 
 static void no_blocks(void)
@@ -540,12 +481,12 @@ static void no_blocks(void)
 	struct pd_sm_root root;
 
 	start();
-	node(INDEX, 2, 0, 168, 16);
+	image_node(INDEX, 2, 0, 168, 16);
 	counts();
 	root = root_of(0);
 	verify(&root, false);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static const struct unit_case cases[] = {

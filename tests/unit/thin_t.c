@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/io.h"
+#include "image.h"
 #include "meta/block_fields.h"
 #include "meta/meta.h"
 #include "meta/thin.h"
@@ -20,37 +20,16 @@
 /* Where the blocks of the pool below are. */
 enum { DETAILS = 7, TOP = 8, TREE1 = 10, TREE2 = 11, HELD = 20, HELD_TOP = 21, HELD_DETAILS = 22, HELD_TREE = 23 };
 
-static struct bufio_device *dev;
-static struct bufio_client *client;
 static struct thin_pool pool;
-
-static struct {
-	struct problem_sink sink;
-	unsigned nr;
-	struct problem p[16];
-} told;
-
-static void listen(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	if (told.nr < LEN(told.p))
-		told.p[told.nr] = *p;
-	told.nr++;
-}
 
 static const struct problem *told_of(enum problem_code code)
 {
 	static const struct problem none = { .code = NR_PROBLEMS };
 
-	for (unsigned i = 0; i < told.nr && i < LEN(told.p); i++)
-		if (told.p[i].code == code)
-			return &told.p[i];
+	for (unsigned i = 0; i < image.told.nr && i < IMAGE_MAX_TOLD; i++)
+		if (image.told.p[i].code == code)
+			return &image.told.p[i];
 	return &none;
-}
-
-static uint8_t *at(uint64_t block)
-{
-	return (uint8_t *)io_mem_data(dev) + block * PD_BLOCK_SIZE;
 }
 
 /* --- making a pool --- */
@@ -67,43 +46,29 @@ struct run {
 
 static void node(uint64_t block, uint32_t flags, uint32_t nr, uint32_t value_size)
 {
-	uint8_t *b = at(block);
-
-	memset(b, 0, PD_BLOCK_SIZE);
-	le_store(b + 4, 4, flags);
-	le_store(b + 16, 4, nr);
-	le_store(b + 20, 4, value_size == 24 ? 126 : 252);
-	le_store(b + 24, 4, value_size);
-	pd_block_seal(b, PD_NODE, block);
-}
-
-static void entry64(uint64_t block, unsigned i, uint64_t key, uint64_t value)
-{
-	le_store(at(block) + 32 + 8 * i, 8, key);
-	le_store(at(block) + 32 + 8 * 252 + 8 * i, 8, value);
-	pd_block_seal(at(block), PD_NODE, block);
+	image_node(block, flags, nr, value_size == 24 ? 126 : 252, value_size);
 }
 
 static void put_details(uint64_t block, const struct details *d, unsigned nr)
 {
 	node(block, 2, nr, 24);
 	for (unsigned i = 0; i < nr; i++) {
-		uint8_t *value = at(block) + 32 + 8 * 126 + 24 * i;
+		uint8_t *value = image_at(block) + 32 + 8 * 126 + 24 * i;
 
-		le_store(at(block) + 32 + 8 * i, 8, d[i].id);
+		le_store(image_at(block) + 32 + 8 * i, 8, d[i].id);
 		le_store(value, 8, d[i].mapped);
 		le_store(value + 8, 8, d[i].transaction);
 		le_store(value + 16, 4, d[i].created);
 		le_store(value + 20, 4, d[i].snapshotted);
 	}
-	pd_block_seal(at(block), PD_NODE, block);
+	pd_block_seal(image_at(block), PD_NODE, block);
 }
 
 static void put_pairs(uint64_t block, uint32_t flags, const uint64_t (*pairs)[2], unsigned nr)
 {
 	node(block, flags, nr, 8);
 	for (unsigned i = 0; i < nr; i++)
-		entry64(block, i, pairs[i][0], pairs[i][1]);
+		image_entry(block, i, pairs[i][0], pairs[i][1], 8);
 }
 
 static void put_runs(uint64_t block, const struct run *runs, unsigned nr)
@@ -113,9 +78,9 @@ static void put_runs(uint64_t block, const struct run *runs, unsigned nr)
 	node(block, 2, 0, 8);
 	for (unsigned r = 0; r < nr; r++)
 		for (uint64_t i = 0; i < runs[r].length; i++)
-			entry64(block, n++, runs[r].virtual + i, (runs[r].data + i) << 24 | runs[r].time);
-	le_store(at(block) + 16, 4, n);
-	pd_block_seal(at(block), PD_NODE, block);
+			image_entry(block, n++, runs[r].virtual + i, (runs[r].data + i) << 24 | runs[r].time, 8);
+	le_store(image_at(block) + 16, 4, n);
+	pd_block_seal(image_at(block), PD_NODE, block);
 }
 
 #define ROWS(type, ...) (const type[]){ __VA_ARGS__ }, sizeof((const type[]){ __VA_ARGS__ }) / sizeof(type)
@@ -128,8 +93,8 @@ typedef uint64_t pair[2];
 /* A field of the superblock, by its offset in the description of the format. */
 static void set(unsigned offset, unsigned size, uint64_t value)
 {
-	le_store(at(0) + offset, size, value);
-	pd_block_seal(at(0), PD_THIN_SUPERBLOCK, 0);
+	le_store(image_at(0) + offset, size, value);
+	pd_block_seal(image_at(0), PD_THIN_SUPERBLOCK, 0);
 }
 
 static void good_superblock(void)
@@ -150,11 +115,7 @@ static void good_superblock(void)
 /* Two devices: 0..9 and 20 are mapped in device 1, and 5 in device 2. */
 static void start(void)
 {
-	memset(&told, 0, sizeof(told));
-	told.sink.report = listen;
-	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(NR_BLOCKS * PD_BLOCK_SIZE, &dev), 0);
-	client = bufio_client_create(dev, PD_BLOCK_SIZE, 4 * (PD_MAX_DEPTH + 1), 0, NULL, NULL);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(client);
+	image_open(NR_BLOCKS, NR_BLOCKS, 4 * (PD_MAX_DEPTH + 1));
 	good_superblock();
 	DETAILS_AT(DETAILS, { 1, 11, 3, 1, 4 }, { 2, 1, 5, 2, 6 });
 	LEAF_AT(TOP, { 1, TREE1 }, { 2, TREE2 });
@@ -162,15 +123,9 @@ static void start(void)
 	RUNS_AT(TREE2, { 5, 200, 1, 2 });
 }
 
-static void finish(void)
-{
-	CU_ASSERT_EQUAL(bufio_client_destroy(client), 0);
-	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
-}
-
 static void open_pool(void)
 {
-	CU_ASSERT_EQUAL_FATAL(thin_pool_open(&pool, client, &told.sink), 0);
+	CU_ASSERT_EQUAL_FATAL(thin_pool_open(&pool, image.reader.client, &image.told.sink), 0);
 }
 
 /* --- a visitor that writes down what it is given --- */
@@ -258,15 +213,15 @@ static void walk_all(void)
 {
 	open_pool();
 	CU_ASSERT_EQUAL(walk_with((struct thin_walk){ .only_device = PROBLEM_NO_DEVICE }), 0);
-	finish();
+	image_close();
 }
 
 static void one_problem(enum problem_code code, enum problem_where where, uint64_t dev_id)
 {
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p[0].code, code);
-	CU_ASSERT_EQUAL(told.p[0].where, where);
-	CU_ASSERT_EQUAL(told.p[0].dev_id, dev_id);
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].code, code);
+	CU_ASSERT_EQUAL(image.told.p[0].where, where);
+	CU_ASSERT_EQUAL(image.told.p[0].dev_id, dev_id);
 }
 
 /* --- formats --- */
@@ -397,12 +352,12 @@ static void good_pool(void)
 {
 	start();
 	open_pool();
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	CU_ASSERT_EQUAL(pool.sb.data_mapping_root, TOP);
 	CU_ASSERT_EQUAL(pool.live.data_mapping_root, TOP);
 	CU_ASSERT_EQUAL(pool.nr_data_blocks, NR_DATA);
-	CU_ASSERT_PTR_EQUAL(pool.reader.client, client);
-	finish();
+	CU_ASSERT_PTR_EQUAL(pool.reader.client, image.reader.client);
+	image_close();
 }
 
 static void good_variants(void)
@@ -419,8 +374,8 @@ static void good_variants(void)
 		start();
 		set(good[i].offset, good[i].size, good[i].value);
 		open_pool();
-		CU_ASSERT_EQUAL(told.nr, 0);
-		finish();
+		CU_ASSERT_EQUAL(image.told.nr, 0);
+		image_close();
 	}
 }
 
@@ -429,19 +384,19 @@ static void judges(unsigned offset, unsigned size, uint64_t value, enum problem_
 	start();
 	set(offset, size, value);
 	open_pool();
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p[0].code, code);
-	CU_ASSERT_EQUAL(told.p[0].where, WHERE_SUPERBLOCK);
-	CU_ASSERT_EQUAL(told.p[0].block, 0);
-	CU_ASSERT_EQUAL(told.p[0].dev_id, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(told.p[0].found, value);
-	finish();
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].code, code);
+	CU_ASSERT_EQUAL(image.told.p[0].where, WHERE_SUPERBLOCK);
+	CU_ASSERT_EQUAL(image.told.p[0].block, 0);
+	CU_ASSERT_EQUAL(image.told.p[0].dev_id, PROBLEM_NO_DEVICE);
+	CU_ASSERT_EQUAL(image.told.p[0].found, value);
+	image_close();
 }
 
 static void judges_magic(void)
 {
 	judges(32, 8, 27022011, PROBLEM_SB_MAGIC);
-	CU_ASSERT_EQUAL(told.p[0].expected, 27022010);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, 27022010);
 	judges(32, 8, 0, PROBLEM_SB_MAGIC);
 }
 
@@ -470,37 +425,37 @@ static void judges_metadata_block_size(void)
 {
 	judges(340, 4, 0, PROBLEM_SB_META_BLOCK_SIZE);
 	judges(340, 4, 16, PROBLEM_SB_META_BLOCK_SIZE);
-	CU_ASSERT_EQUAL(told.p[0].expected, 8);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, 8);
 }
 
 static void judges_metadata_blocks(void)
 {
 	judges(344, 8, 32, PROBLEM_SB_META_BLOCKS);
-	CU_ASSERT_EQUAL(told.p[0].expected, NR_BLOCKS);
-	CU_ASSERT_EQUAL(problem_severity(&told.p[0]), SEVERITY_COSMETIC);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, NR_BLOCKS);
+	CU_ASSERT_EQUAL(problem_severity(&image.told.p[0]), SEVERITY_COSMETIC);
 }
 
 static void judges_number(void)
 {
 	start();
-	pd_block_seal(at(0), PD_THIN_SUPERBLOCK, 5);
+	pd_block_seal(image_at(0), PD_THIN_SUPERBLOCK, 5);
 	open_pool();
 	one_problem(PROBLEM_SB_NUMBER, WHERE_SUPERBLOCK, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(told.p[0].block, 0);
-	CU_ASSERT_EQUAL(told.p[0].found, 5);
-	finish();
+	CU_ASSERT_EQUAL(image.told.p[0].block, 0);
+	CU_ASSERT_EQUAL(image.told.p[0].found, 5);
+	image_close();
 }
 
 static void judges_checksum(void)
 {
 	start();
-	le_store(at(0) + 48, 8, 99);
+	le_store(image_at(0) + 48, 8, 99);
 	open_pool();
 	one_problem(PROBLEM_SB_CHECKSUM, WHERE_SUPERBLOCK, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(told.p[0].found, le_load(at(0), 4));
-	CU_ASSERT_EQUAL(told.p[0].expected, pd_block_checksum(at(0), PD_THIN_SUPERBLOCK));
+	CU_ASSERT_EQUAL(image.told.p[0].found, le_load(image_at(0), 4));
+	CU_ASSERT_EQUAL(image.told.p[0].expected, pd_block_checksum(image_at(0), PD_THIN_SUPERBLOCK));
 	CU_ASSERT_EQUAL(pool.sb.trans_id, 99);
-	finish();
+	image_close();
 }
 
 static void judges_needs_check(void)
@@ -509,8 +464,8 @@ static void judges_needs_check(void)
 	set(4, 4, 1);
 	open_pool();
 	one_problem(PROBLEM_NEEDS_CHECK, WHERE_SUPERBLOCK, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(problem_severity(&told.p[0]), SEVERITY_COSMETIC);
-	finish();
+	CU_ASSERT_EQUAL(problem_severity(&image.told.p[0]), SEVERITY_COSMETIC);
+	image_close();
 }
 
 static void judges_space_map(unsigned offset, uint64_t value, uint64_t most)
@@ -522,7 +477,7 @@ static void judges_space_map(unsigned offset, uint64_t value, uint64_t most)
 	CU_ASSERT_EQUAL(told_of(PROBLEM_SM_ROOT_BLOCKS)->found, value);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_SM_ROOT_BLOCKS)->expected, most);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_SM_ROOT_BLOCKS)->block, 0);
-	finish();
+	image_close();
 }
 
 static void judges_space_maps(void)
@@ -539,22 +494,18 @@ static void largest_data_device(void)
 	start();
 	set(64, 8, UINT64_C(1) << 40);
 	open_pool();
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 /* Without block 0 there is nothing that could be walked. */
 static void unreadable_superblock(void)
 {
-	struct io_fault_plan plan = { .kinds = IO_FAULT_READ, .fail_at = 1, .error = ENXIO };
-
 	start();
-	CU_ASSERT_EQUAL(bufio_client_destroy(client), 0);
-	CU_ASSERT_EQUAL_FATAL(io_fault_open(dev, &plan, &dev), 0);
-	client = bufio_client_create(dev, PD_BLOCK_SIZE, 4, 0, NULL, NULL);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(client);
-	CU_ASSERT_EQUAL(thin_pool_open(&pool, client, &told.sink), -ENXIO);
-	finish();
+	image.plan.fail_at = 1;
+	image.plan.error = ENXIO;
+	CU_ASSERT_EQUAL(thin_pool_open(&pool, image.reader.client, &image.told.sink), -ENXIO);
+	image_close();
 }
 
 static void judges_device_size(void)
@@ -563,12 +514,12 @@ static void judges_device_size(void)
 	set(192, 8, NR_BLOCKS + 1);
 	set(344, 8, NR_BLOCKS + 1);
 	open_pool();
-	CU_ASSERT_EQUAL_FATAL(told.nr, 1);
-	CU_ASSERT_EQUAL(told.p[0].code, PROBLEM_DEVICE_SMALL);
-	CU_ASSERT_EQUAL(told.p[0].expected, NR_BLOCKS + 1);
-	CU_ASSERT_EQUAL(told.p[0].found, NR_BLOCKS);
+	CU_ASSERT_EQUAL_FATAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_DEVICE_SMALL);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, NR_BLOCKS + 1);
+	CU_ASSERT_EQUAL(image.told.p[0].found, NR_BLOCKS);
 	CU_ASSERT_EQUAL(pool.reader.nr_blocks, NR_BLOCKS);
-	finish();
+	image_close();
 }
 
 static void judges_every_field(void)
@@ -579,12 +530,12 @@ static void judges_every_field(void)
 	set(336, 4, 100);
 	set(4, 4, 1);
 	open_pool();
-	CU_ASSERT_EQUAL(told.nr, 4);
+	CU_ASSERT_EQUAL(image.told.nr, 4);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_SB_MAGIC)->code, PROBLEM_SB_MAGIC);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_SB_VERSION)->code, PROBLEM_SB_VERSION);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_SB_DATA_BLOCK_SIZE)->code, PROBLEM_SB_DATA_BLOCK_SIZE);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_NEEDS_CHECK)->code, PROBLEM_NEEDS_CHECK);
-	finish();
+	image_close();
 }
 
 static void trusted_size(void)
@@ -594,28 +545,28 @@ static void trusted_size(void)
 	set(344, 8, 32);
 	open_pool();
 	CU_ASSERT_EQUAL(pool.reader.nr_blocks, 32);
-	at(0)[0] ^= 1;
-	finish();
+	image_at(0)[0] ^= 1;
+	image_close();
 
 	start();
 	set(192, 8, 32);
 	set(344, 8, 32);
-	at(0)[0] ^= 1;
+	image_at(0)[0] ^= 1;
 	open_pool();
 	CU_ASSERT_EQUAL(pool.reader.nr_blocks, NR_BLOCKS);
-	finish();
+	image_close();
 }
 
 /* --- the metadata snapshot --- */
 
 static void make_snapshot(void)
 {
-	memcpy(at(HELD), at(0), PD_BLOCK_SIZE);
-	memset(at(HELD) + 64, 0, 256);
-	le_store(at(HELD) + 320, 8, HELD_TOP);
-	le_store(at(HELD) + 328, 8, HELD_DETAILS);
-	le_store(at(HELD) + 48, 8, 20);
-	pd_block_seal(at(HELD), PD_THIN_SUPERBLOCK, HELD);
+	memcpy(image_at(HELD), image_at(0), PD_BLOCK_SIZE);
+	memset(image_at(HELD) + 64, 0, 256);
+	le_store(image_at(HELD) + 320, 8, HELD_TOP);
+	le_store(image_at(HELD) + 328, 8, HELD_DETAILS);
+	le_store(image_at(HELD) + 48, 8, 20);
+	pd_block_seal(image_at(HELD), PD_THIN_SUPERBLOCK, HELD);
 	DETAILS_AT(HELD_DETAILS, { 7, 2, 3, 1, 1 });
 	LEAF_AT(HELD_TOP, { 7, HELD_TREE });
 	RUNS_AT(HELD_TREE, { 4, 998, 2, 1 });
@@ -627,8 +578,8 @@ static void no_snapshot(void)
 	start();
 	open_pool();
 	CU_ASSERT_EQUAL(thin_pool_use_snapshot(&pool, 0), 0);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void good_snapshot(void)
@@ -643,8 +594,8 @@ static void good_snapshot(void)
 	CU_ASSERT_EQUAL(pool.nr_data_blocks, NR_DATA);
 	CU_ASSERT_EQUAL(walk_with((struct thin_walk){ .only_device = PROBLEM_NO_DEVICE }), 0);
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 20/9 { 7: 2 3 1-1 { 4..5>998..999@1 } }");
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void snapshot_at_a_block(void)
@@ -655,7 +606,7 @@ static void snapshot_at_a_block(void)
 	open_pool();
 	CU_ASSERT_EQUAL(thin_pool_use_snapshot(&pool, HELD), 1);
 	CU_ASSERT_EQUAL(pool.sb.data_mapping_root, HELD_TOP);
-	finish();
+	image_close();
 }
 
 static void damaged_snapshot(uint64_t block, enum problem_code code)
@@ -663,20 +614,20 @@ static void damaged_snapshot(uint64_t block, enum problem_code code)
 	open_pool();
 	CU_ASSERT_EQUAL(thin_pool_use_snapshot(&pool, block), 0);
 	one_problem(code, WHERE_HELD, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(told.p[0].block, block ? block : HELD);
-	finish();
+	CU_ASSERT_EQUAL(image.told.p[0].block, block ? block : HELD);
+	image_close();
 }
 
 static void damaged_snapshots(void)
 {
 	start();
 	make_snapshot();
-	at(HELD)[60] ^= 1;
+	image_at(HELD)[60] ^= 1;
 	damaged_snapshot(0, PROBLEM_BLOCK_CHECKSUM);
 
 	start();
 	make_snapshot();
-	pd_block_seal(at(HELD), PD_THIN_SUPERBLOCK, 0);
+	pd_block_seal(image_at(HELD), PD_THIN_SUPERBLOCK, 0);
 	damaged_snapshot(0, PROBLEM_BLOCK_NUMBER);
 
 	start();
@@ -710,9 +661,9 @@ static void devices_merged(void)
 	CU_ASSERT_EQUAL(device.id, 2);
 	CU_ASSERT_EQUAL(device.root, TREE2);
 	CU_ASSERT_EQUAL(thin_devices_next(&d, &device), 0);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	thin_devices_close(&d);
-	finish();
+	image_close();
 }
 
 /* Device by device: "12" in both, "d" details only, "t" top level only. */
@@ -734,7 +685,7 @@ static void devices_are(const char *expected)
 	}
 	CU_ASSERT_STRING_EQUAL(got, expected);
 	thin_devices_close(&d);
-	finish();
+	image_close();
 }
 
 static void devices_in_one_tree(void)
@@ -743,7 +694,7 @@ static void devices_in_one_tree(void)
 	DETAILS_AT(DETAILS, { 1, 0, 0, 0, 0 }, { 2, 0, 0, 0, 0 }, { 4, 0, 0, 0, 0 });
 	LEAF_AT(TOP, { 1, TREE1 }, { 3, TREE2 }, { 4, TREE1 });
 	devices_are("12d3t4");
-	CU_ASSERT_EQUAL(told.nr, 2);
+	CU_ASSERT_EQUAL(image.told.nr, 2);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_DEVICE_MAPPINGS)->dev_id, 2);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_DEVICE_DETAILS)->dev_id, 3);
 }
@@ -784,23 +735,23 @@ static void no_devices(void)
 	node(DETAILS, 2, 0, 24);
 	node(TOP, 2, 0, 8);
 	devices_are("");
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 }
 
 static void details_lost(void)
 {
 	start();
-	at(DETAILS)[50] ^= 1;
+	image_at(DETAILS)[50] ^= 1;
 	devices_are("1t2t");
 	one_problem(PROBLEM_BLOCK_CHECKSUM, WHERE_DETAILS, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(told.p[0].begin, 0);
-	CU_ASSERT_EQUAL(told.p[0].end, UINT64_MAX);
+	CU_ASSERT_EQUAL(image.told.p[0].begin, 0);
+	CU_ASSERT_EQUAL(image.told.p[0].end, UINT64_MAX);
 }
 
 static void top_lost(void)
 {
 	start();
-	at(TOP)[50] ^= 1;
+	image_at(TOP)[50] ^= 1;
 	devices_are("1d2d");
 	one_problem(PROBLEM_BLOCK_CHECKSUM, WHERE_TOP, PROBLEM_NO_DEVICE);
 }
@@ -811,13 +762,13 @@ static void half_of_details_lost(void)
 	start();
 	DETAILS_AT(31, { 4, 0, 0, 0, 0 });
 	DETAILS_AT(30, { 1, 0, 0, 0, 0 });
-	at(30)[50] ^= 1;
+	image_at(30)[50] ^= 1;
 	INTERNAL_AT(DETAILS, { 1, 30 }, { 4, 31 });
 	LEAF_AT(TOP, { 1, TREE1 }, { 4, TREE2 });
 	devices_are("1t4");
 	one_problem(PROBLEM_BLOCK_CHECKSUM, WHERE_DETAILS, PROBLEM_NO_DEVICE);
-	CU_ASSERT_EQUAL(told.p[0].begin, 1);
-	CU_ASSERT_EQUAL(told.p[0].end, 4);
+	CU_ASSERT_EQUAL(image.told.p[0].begin, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].end, 4);
 }
 
 static void large_id(void)
@@ -828,7 +779,7 @@ static void large_id(void)
 	DETAILS_AT(DETAILS, { id, 0, 0, 0, 0 });
 	LEAF_AT(TOP, { id, TREE1 });
 	devices_are("5");
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 }
 
 static void too_large_id(void)
@@ -848,8 +799,8 @@ static void too_large_id(void)
 	CU_ASSERT_EQUAL(told_of(PROBLEM_DEVICE_ID)->code, PROBLEM_DEVICE_ID);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_DEVICE_ID)->found, id);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_DEVICE_ID)->expected, id);
-	CU_ASSERT_EQUAL(told.nr, 1);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 1);
+	image_close();
 }
 
 static void devices_closed_early(void)
@@ -862,7 +813,7 @@ static void devices_closed_early(void)
 	thin_devices_open(&d, &pool);
 	CU_ASSERT_EQUAL(thin_devices_next(&d, &device), 1);
 	thin_devices_close(&d);
-	finish();
+	image_close();
 }
 
 /* --- the walk --- */
@@ -873,7 +824,7 @@ static void walks_in_order(void)
 	walk_all();
 	CU_ASSERT_STRING_EQUAL(notes.text,
 			       "pool 21/9 { 1: 11 3 1-4 { 0..9>100..109@1 20>50@1 } 2: 1 5 2-6 { 5>200@2 } }");
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 }
 
 static int keep_superblock(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -903,7 +854,7 @@ static void superblock_record(void)
 	fresh_notes()->begin = keep_superblock;
 	CU_ASSERT_EQUAL(thin_walk(&pool, &w, &notes.v), 0);
 	CU_ASSERT_TRUE(notes.calls > 0);
-	finish();
+	image_close();
 }
 
 static void empty_pool(void)
@@ -913,7 +864,7 @@ static void empty_pool(void)
 	node(TOP, 2, 0, 8);
 	walk_all();
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 21/9 { }");
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 }
 
 /* Device 1 alone, with @mapped mappings in its details. */
@@ -933,7 +884,7 @@ static void merged_across_leaves(void)
 	INTERNAL_AT(TREE1, { 0, 30 }, { 10, 31 }, { 20, 32 });
 	walk_all();
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 21/9 { 1: 30 3 1-4 { 0..29>100..129@1 } }");
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 }
 
 static void split_runs(const char *expected, uint64_t mapped, const struct run *runs, unsigned nr)
@@ -946,7 +897,7 @@ static void split_runs(const char *expected, uint64_t mapped, const struct run *
 	walk_all();
 	snprintf(text, sizeof(text), "pool 21/9 { 1: %u 3 1-4 { %s } }", (unsigned)mapped, expected);
 	CU_ASSERT_STRING_EQUAL(notes.text, text);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 }
 
 static void split_at_time(void)
@@ -980,23 +931,23 @@ static void not_merged_over_a_hole(void)
 	RUNS_AT(31, { 10, 110, 10, 1 });
 	RUNS_AT(32, { 20, 120, 10, 1 });
 	INTERNAL_AT(TREE1, { 0, 30 }, { 10, 31 }, { 20, 32 });
-	at(31)[60] ^= 1;
+	image_at(31)[60] ^= 1;
 	walk_all();
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 21/9 { 1: 30 3 1-4 { 0..9>100..109@1 20..29>120..129@1 } }");
 	one_problem(PROBLEM_BLOCK_CHECKSUM, WHERE_MAPPINGS, 1);
-	CU_ASSERT_EQUAL(told.p[0].begin, 10);
-	CU_ASSERT_EQUAL(told.p[0].end, 20);
+	CU_ASSERT_EQUAL(image.told.p[0].begin, 10);
+	CU_ASSERT_EQUAL(image.told.p[0].end, 20);
 }
 
 static void only_one_device(void)
 {
 	start();
-	at(TREE1)[60] ^= 1;
+	image_at(TREE1)[60] ^= 1;
 	open_pool();
 	CU_ASSERT_EQUAL(walk_with((struct thin_walk){ .only_device = 2 }), 0);
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 21/9 { 2: 1 5 2-6 { 5>200@2 } }");
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void no_such_device(void)
@@ -1005,18 +956,18 @@ static void no_such_device(void)
 	open_pool();
 	CU_ASSERT_EQUAL(walk_with((struct thin_walk){ .only_device = 3 }), 0);
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 21/9 { }");
-	finish();
+	image_close();
 }
 
 static void skips_mappings(void)
 {
 	start();
-	at(TREE1)[60] ^= 1;
+	image_at(TREE1)[60] ^= 1;
 	open_pool();
 	CU_ASSERT_EQUAL(walk_with((struct thin_walk){ .only_device = PROBLEM_NO_DEVICE, .skip_mappings = true }), 0);
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 21/9 { 1: 11 3 1-4 { } 2: 1 5 2-6 { } }");
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 /* Nine calls, each of which fails once. */
@@ -1036,7 +987,7 @@ static void visitor_fails(void)
 		CU_ASSERT_EQUAL(thin_walk(&pool, &w, &notes.v), -ECANCELED);
 		CU_ASSERT_EQUAL(notes.calls, i);
 	}
-	finish();
+	image_close();
 }
 
 static void wrong_mapped_blocks(void)
@@ -1044,15 +995,15 @@ static void wrong_mapped_blocks(void)
 	start();
 	DETAILS_AT(DETAILS, { 1, 12, 3, 1, 4 }, { 2, 1, 5, 2, 6 });
 	walk_all();
-	one_problem(PROBLEM_MAPPED_BLOCKS, told.p[0].where, 1);
-	CU_ASSERT_EQUAL(told.p[0].found, 12);
-	CU_ASSERT_EQUAL(told.p[0].expected, 11);
+	one_problem(PROBLEM_MAPPED_BLOCKS, image.told.p[0].where, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].found, 12);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, 11);
 }
 
 static void mapped_blocks_with_holes(void)
 {
 	start();
-	at(TREE1)[60] ^= 1;
+	image_at(TREE1)[60] ^= 1;
 	walk_all();
 	one_problem(PROBLEM_BLOCK_CHECKSUM, WHERE_MAPPINGS, 1);
 	CU_ASSERT_STRING_EQUAL(notes.text, "pool 21/9 { 1: 11 3 1-4 { } 2: 1 5 2-6 { 5>200@2 } }");
@@ -1065,12 +1016,12 @@ static void beyond_data(void)
 	RUNS_AT(TREE1, { 0, 100, 3, 1 }, { 10, 995, 10, 1 }, { 50, 7, 1, 1 }, { 60, 5000, 1, 1 });
 	walk_all();
 	one_problem(PROBLEM_DATA_BEYOND, WHERE_MAPPINGS, 1);
-	CU_ASSERT_EQUAL(told.p[0].block, TREE1);
-	CU_ASSERT_EQUAL(told.p[0].expected, NR_DATA);
-	CU_ASSERT_EQUAL(told.p[0].found, 1000);
-	CU_ASSERT_EQUAL(told.p[0].count, 6);
-	CU_ASSERT_EQUAL(told.p[0].begin, 15);
-	CU_ASSERT_EQUAL(told.p[0].end, 61);
+	CU_ASSERT_EQUAL(image.told.p[0].block, TREE1);
+	CU_ASSERT_EQUAL(image.told.p[0].expected, NR_DATA);
+	CU_ASSERT_EQUAL(image.told.p[0].found, 1000);
+	CU_ASSERT_EQUAL(image.told.p[0].count, 6);
+	CU_ASSERT_EQUAL(image.told.p[0].begin, 15);
+	CU_ASSERT_EQUAL(image.told.p[0].end, 61);
 }
 
 static void beyond_data_in_each_leaf(void)
@@ -1081,13 +1032,13 @@ static void beyond_data_in_each_leaf(void)
 	RUNS_AT(31, { 10, 2000, 2, 1 });
 	INTERNAL_AT(TREE1, { 0, 30 }, { 10, 31 });
 	walk_all();
-	CU_ASSERT_EQUAL(told.nr, 2);
-	CU_ASSERT_EQUAL(told.p[0].block, 30);
-	CU_ASSERT_EQUAL(told.p[0].count, 2);
-	CU_ASSERT_EQUAL(told.p[1].block, 31);
-	CU_ASSERT_EQUAL(told.p[1].found, 2000);
-	CU_ASSERT_EQUAL(told.p[1].begin, 10);
-	CU_ASSERT_EQUAL(told.p[1].end, 12);
+	CU_ASSERT_EQUAL(image.told.nr, 2);
+	CU_ASSERT_EQUAL(image.told.p[0].block, 30);
+	CU_ASSERT_EQUAL(image.told.p[0].count, 2);
+	CU_ASSERT_EQUAL(image.told.p[1].block, 31);
+	CU_ASSERT_EQUAL(image.told.p[1].found, 2000);
+	CU_ASSERT_EQUAL(image.told.p[1].begin, 10);
+	CU_ASSERT_EQUAL(image.told.p[1].end, 12);
 }
 
 static void last_data_block(void)
@@ -1105,8 +1056,8 @@ static void data_size_not_known(void)
 	CU_ASSERT_EQUAL(walk_with((struct thin_walk){ .only_device = 1 }), 0);
 	CU_ASSERT_STRING_EQUAL(notes.text,
 			       "pool 21/9 { 1: 2 3 1-4 { 1..2>1099511627774..1099511627775@16777215 } }");
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void invented_details(void)
@@ -1116,7 +1067,7 @@ static void invented_details(void)
 	walk_all();
 	CU_ASSERT_STRING_EQUAL(notes.text,
 			       "pool 21/9 { 1: 11 21 9-9 { 0..9>100..109@1 20>50@1 } 2: 1 5 2-6 { 5>200@2 } }");
-	CU_ASSERT_EQUAL(told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.nr, 1);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_DEVICE_DETAILS)->dev_id, 1);
 }
 
@@ -1141,19 +1092,19 @@ static void counts_without_visitor(void)
 	CU_ASSERT_EQUAL(thin_walk_mappings(&pool, &device, NULL, NULL, &count), 0);
 	CU_ASSERT_EQUAL(count.mappings, 11);
 	CU_ASSERT_EQUAL(count.holes, 0);
-	CU_ASSERT_EQUAL(told.nr, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
 	device.mapped_blocks = 10;
 	CU_ASSERT_EQUAL(thin_walk_mappings(&pool, &device, NULL, NULL, &count), 0);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_MAPPED_BLOCKS)->found, 10);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_MAPPED_BLOCKS)->expected, 11);
-	finish();
+	image_close();
 }
 
 static uint64_t blocks_asked(void)
 {
 	struct bufio_stats s;
 
-	bufio_get_stats(client, &s);
+	bufio_get_stats(image.reader.client, &s);
 	return s.hits + s.misses;
 }
 
@@ -1176,8 +1127,8 @@ static void shared_counted_for_nothing(void)
 	CU_ASSERT_EQUAL(thin_walk_mappings(&pool, &snapshot, &memo, NULL, &count), 0);
 	CU_ASSERT_EQUAL(count.mappings, 11);
 	CU_ASSERT_EQUAL(blocks_asked() - before, 0);
-	CU_ASSERT_EQUAL(told.nr, 0);
-	finish();
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
 }
 
 static void counts_holes(void)
@@ -1187,12 +1138,12 @@ static void counts_holes(void)
 	struct thin_count count = { .mappings = 77, .holes = 77 };
 
 	start();
-	at(TREE1)[60] ^= 1;
+	image_at(TREE1)[60] ^= 1;
 	open_pool();
 	CU_ASSERT_EQUAL(thin_walk_mappings(&pool, &device, NULL, NULL, &count), 0);
 	CU_ASSERT_EQUAL(count.mappings, 0);
 	CU_ASSERT_EQUAL(count.holes, 1);
-	finish();
+	image_close();
 }
 
 /* Device 2 is a snapshot of 1: what is wrong with the shared leaf is wrong with both. */
@@ -1212,11 +1163,11 @@ static void shared_flaw_told_to_each(void)
 		CU_ASSERT_EQUAL(count.mappings, 3);
 		CU_ASSERT_EQUAL(count.flaws, 1);
 		CU_ASSERT_EQUAL(count.holes, 0);
-		CU_ASSERT_EQUAL(told.nr, device.id);
-		CU_ASSERT_EQUAL(told.p[device.id - 1].code, PROBLEM_DATA_BEYOND);
-		CU_ASSERT_EQUAL(told.p[device.id - 1].dev_id, device.id);
+		CU_ASSERT_EQUAL(image.told.nr, device.id);
+		CU_ASSERT_EQUAL(image.told.p[device.id - 1].code, PROBLEM_DATA_BEYOND);
+		CU_ASSERT_EQUAL(image.told.p[device.id - 1].dev_id, device.id);
 	}
-	finish();
+	image_close();
 }
 
 /* --- any block, field by field --- */
@@ -1281,13 +1232,13 @@ static int show(const void *data, unsigned size, unsigned fail_at)
 static void shows_superblock(void)
 {
 	start();
-	CU_ASSERT_EQUAL(show(at(0), PD_BLOCK_SIZE, 0), 0);
+	CU_ASSERT_EQUAL(show(image_at(0), PD_BLOCK_SIZE, 0), 0);
 	CU_ASSERT_EQUAL(shown.begins, 1);
 	CU_ASSERT_EQUAL(shown.ends, 1);
 	CU_ASSERT_EQUAL(shown.block, 33);
 	CU_ASSERT_STRING_EQUAL(shown.kind, pd_kind_name(PD_THIN_SUPERBLOCK));
 	CU_ASSERT_EQUAL(strncmp(shown.magic, "27022010", 8), 0);
-	finish();
+	image_close();
 }
 
 static void shows_every_kind(void)
@@ -1323,13 +1274,13 @@ static void shown_visitor_fails(void)
 	unsigned nr;
 
 	start();
-	CU_ASSERT_EQUAL(show(at(TREE2), PD_BLOCK_SIZE, 0), 0);
+	CU_ASSERT_EQUAL(show(image_at(TREE2), PD_BLOCK_SIZE, 0), 0);
 	nr = shown.calls;
 	for (unsigned i = 1; i <= nr; i++) {
-		CU_ASSERT_EQUAL(show(at(TREE2), PD_BLOCK_SIZE, i), -ECANCELED);
+		CU_ASSERT_EQUAL(show(image_at(TREE2), PD_BLOCK_SIZE, i), -ECANCELED);
 		CU_ASSERT_EQUAL(shown.calls, i);
 	}
-	finish();
+	image_close();
 }
 
 static const struct unit_case cases[] = {
