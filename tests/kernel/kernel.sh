@@ -77,7 +77,9 @@ asks_again() {
 	case " $* " in *" crash"* | *" fail-meta"* | *" many:"* | *" off:"*) return 0 ;; esac
 	return 1
 }
-make_metadata() { # MIB ARGUMENT...: image, made, status
+make_metadata() { # MIB ARGUMENT...: image, made, status, power_cut
+	power_cut=no
+	case " $* " in *" crash"*) power_cut=yes ;; esac
 	truncate -s "${1}M" image && shift &&
 		guest -d image -- "$lab/make-thin.sh" "$@" >made 2>made.err || return 1
 	data_block=$(awk '$1 == "pool-table:" { n = $7 } END { print n + 0 }' made)
@@ -112,8 +114,10 @@ kernel_mappings() {
 	awk -v bs="$data_block" '
 		NR == FNR { if ($1 == "thin") { n[$2] = $3 / bs; end[$2] = $4 == "-" ? 0 : ($4 + 1) / bs }; next }
 		{ print "device " $1 " lengths " n[$1] + 0 " end " end[$1] + 0 }' status ids
-	# With a metadata snapshot there are blocks in use that only it has.
-	awk '$1 == "pool" && $8 == "-" { sub("/.*", "", $7); print "different data blocks " $7 }' status
+	# With a metadata snapshot there are blocks in use that only it has; a power cut between the commit of an
+	# allocation and the mapping's own leaks a block.
+	[ $power_cut = yes ] ||
+		awk '$1 == "pool" && $8 == "-" { sub("/.*", "", $7); print "different data blocks " $7 }' status
 }
 
 # --- what bufio-dump says ---
