@@ -13,8 +13,8 @@ static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "Device and cache:", 10 },
 	{ "block-size", KEY_BLOCK_SIZE, "SIZE", 0, "Unit of reading and of block numbers (default 4KiB)", 0 },
 	{ "memory-limit", KEY_MEMORY_LIMIT, "SIZE", 0,
-	  "Most memory for cached blocks (default: a sixteenth of the machine's, 8MiB to 256MiB)", 0 },
-	{ "io-engine", KEY_IO_ENGINE, "NAME", 0, "How to do I/O: auto, threads", 0 },
+	  "Most memory for cached blocks (default: a sixteenth of what there is, 8MiB to 256MiB)", 0 },
+	{ "io-engine", KEY_IO_ENGINE, "NAME", 0, "How to do I/O: auto, uring, threads", 0 },
 	{ "direct", KEY_DIRECT, "WHEN", 0, "Bypass the page cache: auto (block devices only), on, off", 0 },
 	{ "stats", KEY_STATS, NULL, 0, "Print what the cache did, to the standard error", 0 },
 	{ 0 },
@@ -99,8 +99,10 @@ enum cli_status cli_device_open(struct cli_device *d, const char *program, const
 {
 	struct bufio_reason reason;
 	enum cli_status status;
-	int r = bufio_device_open(path, d->flags, d->engine, &reason, &d->device);
+	int r = bufio_check_environment(&reason);
 
+	if (!r)
+		r = bufio_device_open(path, d->flags, d->engine, &reason, &d->device);
 	if (r) {
 		cli_error(program, "%s", reason.text);
 		return r == -EBUSY || r == -EROFS ? CLI_REFUSED : r == -EINVAL ? CLI_USAGE : CLI_IO;

@@ -36,7 +36,7 @@ void cli_print_version(FILE *stream, struct argp_state *state)
 	if (!strncmp(state->name, "thin_", 5))
 		fprintf(stream, "%s\n", PACKAGE_VERSION);
 	else
-		fprintf(stream, "%s (%s) %s\nI/O engines: threads\n", state->name, PACKAGE_NAME, PACKAGE_VERSION);
+		fprintf(stream, "%s (%s) %s\nI/O engines: uring, threads\n", state->name, PACKAGE_NAME, PACKAGE_VERSION);
 }
 
 static const enum cli_status statuses[] = {

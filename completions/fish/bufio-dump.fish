@@ -35,7 +35,7 @@ complete -c bufio-dump -s q -l quiet -d 'No messages'
 
 complete -c bufio-dump -l block-size -x -d 'Unit of reading and of block numbers'
 complete -c bufio-dump -l direct -x -a 'auto on off' -d 'Bypass the page cache'
-complete -c bufio-dump -l io-engine -x -a 'auto threads' -d 'How to do I/O'
+complete -c bufio-dump -l io-engine -x -a 'auto uring threads' -d 'How to do I/O'
 complete -c bufio-dump -l memory-limit -x -d 'Most memory for cached blocks'
 complete -c bufio-dump -l stats -d 'Print what the cache did'
 

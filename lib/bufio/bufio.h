@@ -40,6 +40,8 @@
 #ifndef BUFIO_H
 #define BUFIO_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "bufio_device.h"
@@ -67,11 +69,15 @@ struct bufio_buffer;
  *                    It may change the data, whole block, and the aux data
  * Of the library, a callback may call the accessors of a buffer (bufio_get_block_data() and so on), nothing else.
  *
- * The memory limit starts at a sixteenth of the machine's memory, not below 8 MiB and not above 256 MiB, and not
- * below the floor of bufio_get_memory_floor().
+ * The memory limit starts at a sixteenth of the memory that this process may use (the machine's, or less where a
+ * control group says so), not below 8 MiB and not above 256 MiB. The environment may say otherwise:
+ *	BUFIO_MEMORY_LIMIT   such as 64MiB           see bufio_set_memory_limit()
+ *	BUFIO_DIRTY_PERCENT  1 to 100                see bufio_set_dirty_percent()
+ *	BUFIO_READ_AHEAD     such as 4MiB            see bufio_set_read_ahead()
+ * In each case the limit is not below the floor of bufio_get_memory_floor().
  *
  * Owner:  the caller destroys the client, then closes the device; the device stays the caller's.
- * Errors: EINVAL  a size outside the bounds above
+ * Errors: EINVAL  a size outside the bounds above, or a variable that bufio_check_environment() explains
  *         ENOMEM
  */
 struct bufio_client *bufio_client_create(struct bufio_device *dev, unsigned block_size, unsigned reserved_buffers,
@@ -88,14 +94,30 @@ struct bufio_client *bufio_client_create(struct bufio_device *dev, unsigned bloc
  */
 int bufio_client_destroy(struct bufio_client *c);
 
+/*
+ * Forget everything that the cache holds, after writing what is dirty, and ask again how large the device is: for when
+ * it was changed behind the cache's back. The client stays usable.
+ *
+ * Buffers that are held, or could not be written, stay.
+ * Errors: as bufio_write_dirty_buffers(); -EBUSY when all was written, but buffers are held
+ */
+int bufio_client_reset(struct bufio_client *c);
+
+/*
+ * Whether the BUFIO_* variables of the environment can be understood. Programs that run with another user's rights
+ * (set-user-ID) do not read them.
+ * Errors: -EINVAL  one cannot; @reason, which may be NULL, says which and what is expected
+ */
+int bufio_check_environment(struct bufio_reason *reason);
+
 enum bufio_report {
 	BUFIO_REPORT_WRITE_ERROR, /* the block was not written, and is still dirty */
 	BUFIO_REPORT_LEAKED_HOLD, /* the block was still held when the client was destroyed; error is 0 */
 };
 
 /*
- * Have @report called for each event above; @error is a positive errno. It runs in the thread that finds the event, with the client locked: it
- * may not call the library on this client.
+ * Have @report called for each event above; @error is a positive errno. It runs in the thread that finds the event,
+ * with the client locked: it may not call the library on this client.
  */
 void bufio_set_report(struct bufio_client *c,
 		      void (*report)(void *context, enum bufio_report what, uint64_t block, int error), void *context);
@@ -115,8 +137,19 @@ int bufio_set_memory_limit(struct bufio_client *c, uint64_t bytes);
 
 uint64_t bufio_get_memory_limit(const struct bufio_client *c);
 
-/* The least limit that can be set: the client itself and max(8, reserved_buffers + 1) buffers. */
+/* The least limit that can be set: the client itself and max(8, reserved_buffers + 1, minimum) buffers. */
 uint64_t bufio_get_memory_floor(const struct bufio_client *c);
+
+/*
+ * Have room for at least @nr buffers (dm-bufio: 8, and nothing reads it any more): raises the floor, and the limit
+ * with it where that is lower. A lower minimum later leaves the limit alone.
+ * Errors: -EINVAL  more than 16777216
+ *         -ENOMEM  nothing is changed
+ */
+int bufio_set_minimum_buffers(struct bufio_client *c, unsigned nr);
+
+/* Start a new peak: bufio_stats.peak_bytes becomes what is used now. */
+void bufio_reset_peak(struct bufio_client *c);
 
 /* --- holding ---------------------------------------------------------------------------------------------------- */
 
@@ -139,6 +172,8 @@ void *bufio_read(struct bufio_client *c, uint64_t block, struct bufio_buffer **b
 /*
  * Hold one block if it is in the cache, without waiting for anything.
  *
+ * It takes in what the device has finished meanwhile, so prefetch and get, tried again, come to an end.
+ *
  * Errors: ENOENT  not in the cache
  *         EAGAIN  is being read
  *         EINVAL  past the end of the device
@@ -155,15 +190,33 @@ void *bufio_get(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp
  */
 void *bufio_new(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp);
 
+/*
+ * Start reading the @nr blocks from @block on that are not in the cache, neighbours merged, and wait for none.
+ *
+ * Never waits and never fails: where memory or requests are short, or past the end, the rest is left alone. A block
+ * that could not be read is forgotten, so that a later bufio_read() tries again.
+ */
+void bufio_prefetch(struct bufio_client *c, uint64_t block, uint64_t nr);
+
 /* Give one hold up; the data pointer dies with it. Errors: -EINVAL not held. */
 int bufio_release(struct bufio_buffer *b);
 
 /*
- * Say that the held buffer's contents changed: they will be written. That may happen at once, so a buffer that is changed
- * again after this call is marked again after its last change.
+ * Say that the held buffer's contents changed: they will be written. That may happen at once, so a buffer that is
+ * changed again after this call is marked again after its last change.
  * Errors: -EINVAL not held; -EROFS the device was opened read only
  */
 int bufio_mark_buffer_dirty(struct bufio_buffer *b);
+
+/*
+ * The same for bytes @start to @end - 1 of the block: no others need to be written.
+ *
+ * Several ranges become one, from the lowest start to the highest end; it is widened to whole physical blocks of the
+ * device, 4096 bytes at least. A client with a write callback always writes whole blocks, as the callback may change
+ * any byte; and what could not be written is written whole the next time.
+ * Errors: as bufio_mark_buffer_dirty(); -EINVAL also when @start >= @end, or @end is past the block
+ */
+int bufio_mark_partial_buffer_dirty(struct bufio_buffer *b, unsigned start, unsigned end);
 
 /*
  * Give the hold up and have the contents become block @new_block, dirty. Whatever @new_block held is lost; a dirty
@@ -180,6 +233,54 @@ int bufio_mark_buffer_dirty(struct bufio_buffer *b);
  */
 int bufio_release_move(struct bufio_buffer *b, uint64_t new_block);
 
+/*
+ * Forget block @block, or the @nr blocks from @block on: a hint, after they were changed by another route. Blocks that
+ * are held, dirty, being read or being written stay. Nothing is written.
+ */
+void bufio_forget(struct bufio_client *c, uint64_t block);
+void bufio_forget_buffers(struct bufio_client *c, uint64_t block, uint64_t nr);
+
+/* --- reading in bulk -------------------------------------------------------------------------------------------- */
+
+/* What to scan, and what to do with it. */
+struct bufio_scan {
+	/*
+	 * The next blocks, consecutive: fills both and returns true, or returns false at the end. Ascending order is
+	 * read fastest. Called by one thread at a time.
+	 */
+	bool (*next)(void *context, uint64_t *block, uint64_t *nr);
+	/*
+	 * One block; @data, until it returns. @error is 0, or a negative errno: it could not be read, and @data is
+	 * NULL. What is not 0 ends the scan. May use the library, and hold one buffer of this client.
+	 */
+	int (*block)(void *context, uint64_t block, const void *data, int error);
+	void *context;
+	unsigned threads; /* that call @block at the same time, the caller's one of them; 0: one for each processor */
+	bool in_order;    /* as @next gave them, in the caller's thread alone (threads: 0 or 1); else what is there first */
+	uint64_t window;  /* bytes that are read ahead; 0: as bufio_set_read_ahead(). At most half of the memory limit */
+};
+
+/*
+ * Read many blocks once: neighbours merged, far ahead, inside the memory limit, finished blocks handed to threads.
+ *
+ * What is in the cache is taken from there, dirty or not. What is not stays in it only as long as there is room for it
+ * unasked: a scan of a whole device does not empty the cache of what is in use.
+ *
+ * Returns 0, or the first value other than 0 that @block returned, then or soon after: other threads finish what
+ *         they have.
+ * Errors: -EINVAL   a block past the end; @in_order with several threads
+ *         -EDEADLK  as bufio_read()
+ *         -ENOMEM
+ */
+int bufio_scan(struct bufio_client *c, const struct bufio_scan *scan);
+
+/*
+ * How far bufio_scan() reads ahead where it is not told, in bytes: 8 MiB at first. 0 is one request at a time.
+ * The getter gives what was set.
+ */
+void bufio_set_read_ahead(struct bufio_client *c, uint64_t bytes);
+uint64_t bufio_get_read_ahead(const struct bufio_client *c);
+
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
 /* Start writing every dirty buffer, held ones too, and wait for none. Errors appear in bufio_write_dirty_buffers(). */
@@ -193,9 +294,23 @@ void bufio_write_dirty_buffers_async(struct bufio_client *c);
  * the next call; each failure goes to the report callback. A failed flush is final: nobody knows what is on the
  * device, so every later call writes, but returns that error.
  *
- * Returns 0, or the error of the lowest block that failed, else of the flush.
+ * Returns 0, or the error of the lowest block that failed, else of the flush, else of bufio_remember_error().
  */
 int bufio_write_dirty_buffers(struct bufio_client *c);
+
+/*
+ * Have a bufio_write_dirty_buffers() return @error (negative): the next one that has no error of its own. The first
+ * counts. For layers whose own calls return nothing, such as dm-bufio.h.
+ */
+void bufio_remember_error(struct bufio_client *c, int error);
+
+/*
+ * Start writing, oldest first, when more than @percent of the buffers are dirty: at each
+ * bufio_mark_buffer_dirty(), not waited for. 75 at first.
+ * Errors: -EINVAL  not 1 to 100
+ */
+int bufio_set_dirty_percent(struct bufio_client *c, unsigned percent);
+unsigned bufio_get_dirty_percent(const struct bufio_client *c);
 
 /*
  * Flush the device's own cache; dirty buffers are not written. Nothing to do on a device opened read only.
@@ -203,11 +318,33 @@ int bufio_write_dirty_buffers(struct bufio_client *c);
  */
 int bufio_issue_flush(struct bufio_client *c);
 
+/*
+ * Tell the device that the contents of @nr blocks from @block on are not needed: a hole in a file, a discard of a block
+ * device. What they read as afterwards is the device's affair. Cached copies are forgotten (dm-bufio: stay).
+ *
+ * Errors: -EINVAL      past the end
+ *         -EROFS       the device was opened read only
+ *         -EBUSY       one of them is held, dirty, or has I/O under way; nothing is discarded
+ *         -EOPNOTSUPP  the device cannot
+ *         -EIO ...     of the device
+ * Threads: nobody else may use these blocks meanwhile.
+ */
+int bufio_issue_discard(struct bufio_client *c, uint64_t block, uint64_t nr);
+
+/*
+ * Have block 0 begin @sectors of 512 bytes behind the start of the device: metadata inside a partition, say. The size
+ * of bufio_get_device_size() is what is left, 0 when nothing is. Cached blocks are forgotten.
+ *
+ * Errors: -EINVAL  not a multiple of the device's alignment, or not a number of bytes
+ *         -EBUSY   a block is held or dirty; nothing is changed
+ */
+int bufio_set_sector_offset(struct bufio_client *c, uint64_t sectors);
+
 /* --- asking ----------------------------------------------------------------------------------------------------- */
 
 unsigned bufio_get_block_size(const struct bufio_client *c);
 
-/* Whole blocks on the device. */
+/* Whole blocks on the device, from the sector offset on. */
 uint64_t bufio_get_device_size(const struct bufio_client *c);
 
 struct bufio_device *bufio_get_device(const struct bufio_client *c);
@@ -221,15 +358,19 @@ struct bufio_client *bufio_get_client(const struct bufio_buffer *b);
 /* Counters since creation, and gauges. */
 struct bufio_stats {
 	uint64_t hits;           /* blocks found in the cache */
-	uint64_t misses;         /* blocks read for it, or made new */
+	uint64_t misses;         /* blocks that were not: read, prefetched, scanned or made new */
 	uint64_t evictions;      /* buffers reused for another block */
 	uint64_t blocks_read;    /* and the requests they went in, neighbours merged */
 	uint64_t read_requests;
+	uint64_t read_bytes;
 	uint64_t blocks_written;
 	uint64_t write_requests;
+	uint64_t written_bytes;
+	uint64_t merged;         /* blocks that went with a neighbour's request, reads and writes */
 	uint64_t read_errors;    /* blocks */
 	uint64_t write_errors;   /* blocks */
 	uint64_t flushes;
+	uint64_t discards;
 	uint64_t waits;          /* times a thread waited for I/O or a release */
 	uint64_t current_bytes;  /* of the memory limit */
 	uint64_t peak_bytes;

@@ -2,26 +2,35 @@
 /*
  * Inside the cache.
  *
- * Invariants, true whenever the client's lock is free:
- *  1. A buffer is either in the index and on the clean or dirty list, or on the unused list; never two buffers for
- *     one block.
- *  2. READING is seen on the clean list only, and never together with DIRTY or WRITING.
- *  3. The dirty list holds the buffers with DIRTY or WRITING set, the clean list all others.
+ * Two kinds of locks. The client's mutex guards lists, index, budget and transfers. Each buffer's own spinlock, held
+ * for some instructions only, guards its holds. A hit takes the second alone: the index is read without a lock, the
+ * buffer is locked, and it counts only if it still is CACHED as that block. What is changed with both locks held
+ * (block, state, the read error) may be read with either. The mutex is taken first, never inside a buffer's lock.
+ *
+ * Invariants, true whenever the client's mutex is free:
+ *  1. A buffer is either CACHED, in the index and on one of the four queues, or on the unused list with state 0 (or
+ *     in the hands of the thread that allocated it). Never two buffers for one block.
+ *  2. READING never meets DIRTY or WRITING.
+ *  3. The dirty queue (or, for the length of a batch, the batch) has the buffers with DIRTY and not WRITING, the
+ *     writing queue those with WRITING, hot and cold all others.
  *  4. A buffer that is held, READING or WRITING keeps its block number and stays in memory.
  *  5. nr_buffers counts the buffers that are not unused. It is above nr_max only between a lowered limit and the
  *     release of held buffers.
  *  6. One thread at most is in the device's wait(); it does the completions of all.
+ *  7. Headers and index tables stay mapped until the client is destroyed, so that a reader without a lock always
+ *     reads something; memory that was given back reads as zeroes: no entry, not CACHED.
  *
  * Life of a buffer:
- *	unused -> alloc_buffer() -> index_insert() -> READING -> complete() -> clean
- *	clean -> mark_dirty() -> DIRTY -> start_writes() -> WRITING -> complete() -> clean, or DIRTY again if it failed
- *	clean, not held -> evicted -> another block, or drop_buffer() -> unused
+ *	unused -> alloc_buffer() -> insert_buffer() READING -> complete() -> clean
+ *	clean -> set_dirty() -> DIRTY -> start_writes() -> WRITING -> complete() -> clean, or DIRTY again if it failed
+ *	clean, not held -> find_victim() -> another block, or drop_buffer() -> unused
  */
 #ifndef BUFIO_INT_H
 #define BUFIO_INT_H
 
 #include <pthread.h>
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -33,33 +42,53 @@ enum buffer_state {
 	READING = 1,
 	WRITING = 2,
 	DIRTY = 4,
-	FRESH = 8, /* from new, not marked dirty yet: the contents are nobody's */
+	FRESH = 8,   /* from new, not marked dirty yet: the contents are nobody's */
+	CACHED = 16, /* is in the index */
 };
+
+/* What was done with a clean buffer since it came, or since the hand passed. */
+enum buffer_use {
+	UNTOUCHED,
+	TOUCHED,    /* found by a reader */
+	SCANNED,    /* by bufio_scan(), which is done with it */
+	PREFETCHED, /* so that the first reader is no second use */
+};
+
+/* Whose the holds are besides the owner's. */
+enum buffer_share { OWNER_ONLY, OWNER_AND_SECOND, CROWD };
 
 struct segment;
 
+/* Half a cache line is all that a hit touches, but for the client. Headers are laid out in steps of that. */
+#define HOT_BYTES 32
+
 struct bufio_buffer {
-	struct bufio_client *c;
-	uint64_t block;
-	void *data;
-	struct segment *segment; /* that it was cut from */
-	struct list lru; /* clean, dirty or unused list; the front is the newest */
-	struct bufio_buffer *chain; /* next in the index bucket */
-	/*
-	 * Whose holds these are, to tell a thread that waits for itself: owner has owner_holds of them, the rest are
-	 * second's, or nobody knows whose when there is a crowd.
-	 */
-	pthread_t owner, second;
-	unsigned hold_count, owner_holds;
-	bool crowd;
+	atomic_uchar lock;
 	uint8_t state; /* enum buffer_state */
-	int read_error, write_error; /* -errno of the last attempt */
+	uint8_t use;   /* enum buffer_use */
+	uint8_t share; /* enum buffer_share */
+	uint32_t hold_count;
+	uint32_t owner; /* thread that took the first of the holds */
+	uint32_t hits;  /* not yet in the client's counts */
+	_Atomic uint64_t block;
+	void *data;
+
+	struct bufio_client *c;
+	struct list lru; /* of a queue, the batch, or the unused list; the front is the newest */
+	struct segment *segment; /* that it was cut from */
+	uint32_t second, other_holds; /* holds that are not the owner's: see enum buffer_share */
+	uint32_t dirty_start, dirty_end; /* bytes to be written, when DIRTY */
+	int16_t read_error, write_error; /* -errno of the last attempt */
+	bool hot;        /* where it goes when it is clean */
+	bool hot_queued; /* it is there */
+	bool unasked;    /* read ahead of time, with others: an error may not be this block's own */
+	bool alone;      /* was written with others, which failed: goes without them the next time */
 	alignas(max_align_t) unsigned char aux[];
 };
 
 /* Blocks in one request at most. Adjacent blocks of a batch go together. */
 #define TRANSFER_BLOCKS 64
-#define NR_TRANSFERS 32
+#define NR_TRANSFERS 64
 
 struct transfer {
 	struct io_request request; /* first, so that a request is its transfer */
@@ -70,46 +99,97 @@ struct transfer {
 	struct iovec iov[TRANSFER_BLOCKS];
 };
 
+struct table;
+
 struct bufio_client {
-	struct bufio_device *dev;
+	/* Read by hits; all but the table does not change. */
+	_Atomic(struct table *) table;
+	/* Somebody waits for a release, or there are more buffers than the limit allows: a release has to say so. */
+	atomic_uint attention;
 	unsigned block_size, aux_size, reserved;
-	uint64_t nr_blocks;
+	struct bufio_device *dev;
+	_Atomic uint64_t nr_blocks;
 	void (*alloc_callback)(struct bufio_buffer *);
 	void (*write_callback)(struct bufio_buffer *);
-	void (*report)(void *context, enum bufio_report what, uint64_t block, int error);
-	void *report_context;
+	_Atomic uint64_t read_ahead;
+	atomic_uint dirty_percent;
+	_Atomic uint64_t more_hits; /* from buffers whose count was full */
 
-	pthread_mutex_t lock; /* everything below */
+	alignas(64) pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed; /* I/O was completed, a buffer released, or a resource given back */
 	unsigned nr_waiters;
-	struct list clean, dirty, unused;
-	struct bufio_buffer **buckets;
-	uint64_t nr_buckets; /* a power of two */
-	uint64_t limit, nr_max, nr_buffers, nr_dirty;
-	struct segment *segments;
+	void (*report)(void *context, enum bufio_report what, uint64_t block, int error);
+	void *report_context;
+	uint64_t offset; /* bytes before block 0 */
+
+	struct list cold, hot, dirty, writing; /* the queues */
+	struct list unused;
+	uint64_t limit, nr_max, nr_buffers, nr_dirty, nr_hot;
+	unsigned minimum; /* buffers, bufio_set_minimum_buffers() */
+	bool over_limit;  /* nr_buffers is above nr_max, and counted in attention */
+	struct segment *segments, *idle_segments;
+	struct table *idle_tables;
+	uint32_t *ghosts; /* of nr_ghosts blocks that were evicted cold: see evict.c */
+	uint64_t nr_ghosts;
 
 	bool reaping;             /* a thread is in wait() */
 	unsigned nr_inflight;     /* transfers */
+	unsigned nr_unsubmitted;  /* of these, not in the device's hands yet */
 	uint64_t last_serial;     /* of the transfers started so far */
 	struct transfer *free_transfers;
-	struct bufio_buffer **batch; /* nr_max pointers: scratch for one batch of writes */
-	bool batch_busy; /* buffers were marked WRITING, and not all have their transfer yet */
+	uint64_t nr_split; /* writes of several blocks that failed, and whose blocks are to be tried one by one */
+	struct list batch; /* dirty buffers that are about to be written, in block order */
+	bool batch_busy;   /* it is in use */
 	bool flushing;
 	int flush_error; /* final */
+	int remembered_error;
 
 	struct bufio_stats stats;
 	struct transfer transfers[NR_TRANSFERS];
 };
 
-/* index.c: block number -> buffer. */
+/* --- a buffer's lock --- */
+
+void wait_for_buffer_lock(struct bufio_buffer *b);
+
+static inline void lock_buffer(struct bufio_buffer *b)
+{
+	if (atomic_exchange_explicit(&b->lock, 1, memory_order_acquire))
+		wait_for_buffer_lock(b);
+}
+
+static inline void unlock_buffer(struct bufio_buffer *b)
+{
+	atomic_store_explicit(&b->lock, 0, memory_order_release);
+}
+
+static inline uint64_t block_of(const struct bufio_buffer *b)
+{
+	return atomic_load_explicit(&b->block, memory_order_relaxed);
+}
+
+/* With the client locked. */
+static inline void change_state(struct bufio_buffer *b, unsigned clear, unsigned set)
+{
+	lock_buffer(b);
+	b->state = (uint8_t)((b->state & ~clear) | set);
+	unlock_buffer(b);
+}
+
+/* --- index.c: block number -> buffer --- */
+
+/* Without a lock it may miss a buffer, or give one that has just become another block; with the client's it is exact. */
 struct bufio_buffer *index_find(const struct bufio_client *c, uint64_t block);
 void index_insert(struct bufio_client *c, struct bufio_buffer *b);
 void index_remove(struct bufio_client *c, struct bufio_buffer *b);
-/* Buckets for @nr buffers: how many there would be, and the change to them. */
-uint64_t index_size(uint64_t nr);
-void index_rebuild(struct bufio_client *c, struct bufio_buffer **buckets, uint64_t nr_buckets);
+/* The bytes of an index for @nr buffers. */
+uint64_t index_bytes(uint64_t nr);
+/* Makes room for @nr buffers, as many as are in it at least. Errors: -ENOMEM, nothing is changed. */
+int index_resize(struct bufio_client *c, uint64_t nr);
+void index_release_all(struct bufio_client *c);
 
-/* memory.c: the budget, and buffers out of large aligned areas. */
+/* --- memory.c: the budget, and buffers out of large aligned areas --- */
+
 size_t memory_per_buffer(const struct bufio_client *c);
 uint64_t memory_for(const struct bufio_client *c, uint64_t nr_buffers);
 uint64_t memory_floor_buffers(const struct bufio_client *c);
@@ -120,31 +200,100 @@ void memory_give_back(struct bufio_client *c, struct bufio_buffer *b);
 void memory_trim(struct bufio_client *c);
 void memory_release_all(struct bufio_client *c);
 
-/* evict.c: a buffer for another block. */
+/* --- environment.c: what the machine and the BUFIO_* variables say --- */
+
+/* Bytes that this process may use: of the machine, or of its control group; @root is "" but in tests. */
+uint64_t memory_available(const char *root);
+/* Applies the variables to a new client. Errors: -EINVAL one cannot be understood; as memory_set_limit(). */
+int apply_environment(struct bufio_client *c);
+
+/* --- evict.c: a buffer for another block --- */
+
 /* A buffer that is in no list and no index, with no state; the lock may have been dropped meanwhile. */
 int alloc_buffer(struct bufio_client *c, struct bufio_buffer **b);
-/* Puts an allocated buffer into the cache as @block, held by this thread. */
-void insert_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t block);
-/* Takes an unheld buffer with no I/O under way out of the cache, dirty or not. */
-void drop_buffer(struct bufio_client *c, struct bufio_buffer *b);
+/* The same at once and without waiting, or NULL. */
+struct bufio_buffer *alloc_buffer_now(struct bufio_client *c);
+/* Puts an allocated buffer into the cache as @block, held by @holder: this_thread(), or one of these. */
+#define THE_SCAN 0
+#define NOBODY UINT32_MAX
+void insert_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t block, unsigned state,
+		   enum buffer_use use, uint32_t holder);
+/* Puts a buffer whose state changed on the queue where it belongs. */
+void requeue(struct bufio_client *c, struct bufio_buffer *b);
+/* Takes a buffer out of the cache, unless it is held or I/O is under way; a dirty one only if @dirty. */
+bool drop_buffer(struct bufio_client *c, struct bufio_buffer *b, bool dirty);
+/* Drops the clean buffers of a range that nobody holds; how many blocks of it stay. */
+uint64_t forget_range(struct bufio_client *c, uint64_t block, uint64_t nr);
 /* Down to nr_max, as far as holds allow. */
 int evict_surplus(struct bufio_client *c);
-void take_hold(struct bufio_buffer *b);
-void drop_hold(struct bufio_buffer *b);
-bool is_held_by_me_alone(const struct bufio_buffer *b);
 
-/* transfer.c: buffers to requests and back. */
+/* --- owner.c: whose the holds are, and the lock that guards them --- */
+
+/* A number for each thread, from 1. */
+uint32_t this_thread(void);
+/* With the buffer locked. */
+void share_hold(struct bufio_buffer *b, uint32_t thread);
+void drop_shared_hold(struct bufio_buffer *b, uint32_t thread);
+/* Locks it. */
+bool is_held_by_me_alone(struct bufio_buffer *b);
+bool is_held(struct bufio_buffer *b);
+
+static inline void take_hold(struct bufio_buffer *b, uint32_t thread)
+{
+	if (!b->hold_count)
+		b->owner = thread;
+	else if (b->owner != thread)
+		share_hold(b, thread);
+	b->hold_count++;
+}
+
+static inline void drop_hold(struct bufio_buffer *b, uint32_t thread)
+{
+	b->hold_count--;
+	if (b->share != OWNER_ONLY)
+		drop_shared_hold(b, thread);
+}
+
+/* --- hold.c --- */
+
+/* Waits until a held block is read; what failed unasked is read once more, by itself. Gives its read_error. */
+int finish_read(struct bufio_client *c, struct bufio_buffer *b);
+/* With the client locked: one hold less, and all that follows from it. */
+void give_up_hold(struct bufio_client *c, struct bufio_buffer *b, uint32_t holder);
+
+/* --- transfer.c: buffers to requests and back --- */
+
 /* One event later: reaps completions if nobody does, else sleeps until something changed. The lock is dropped. */
 void wait_event(struct bufio_client *c);
+/* Takes in what is done, without waiting; the lock may be dropped. */
+void poll_events(struct bufio_client *c);
 void signal_event(struct bufio_client *c);
-/* Starts the I/O of buffers in block order whose READING or WRITING is set already; the lock may be dropped. */
-void start_transfers(struct bufio_client *c, enum io_direction direction, struct bufio_buffer **buffers, uint64_t nr,
-		     bool wait_follows);
+/* A release is such an event too, from now on; to be said before one looks whether there is something to wait for. */
+void watch_releases(struct bufio_client *c);
+void ignore_releases(struct bufio_client *c);
 
-/* writeback.c: dirty buffers. */
+/* Transfers that were made and go to the device together. */
+struct plug {
+	enum io_direction direction;
+	bool wait_follows;
+	unsigned nr;
+	struct io_request *requests[NR_TRANSFERS];
+};
+
+/* Has a free transfer at hand, so that the next add_transfer() does not wait; the lock may be dropped. */
+void need_transfer(struct bufio_client *c, struct plug *plug);
+/* Makes one transfer of up to TRANSFER_BLOCKS consecutive buffers; without a free one it waits. */
+void add_transfer(struct bufio_client *c, struct plug *plug, struct bufio_buffer **buffers, unsigned nr);
+/* Sends them on their way. The lock is dropped. */
+void pull_plug(struct bufio_client *c, struct plug *plug);
+/* Blocks in one transfer at most. */
+unsigned transfer_blocks(const struct bufio_client *c);
+
+/* --- writeback.c: dirty buffers --- */
+
 enum write_which {
 	WRITE_ALL,    /* whatever is dirty */
-	WRITE_UNHELD, /* for room: neither held ones nor those that failed before */
+	WRITE_UNHELD, /* for room: neither held ones nor those that failed before, the oldest, and no more than go at once */
 };
 /* Starts writes of dirty buffers, sorted and merged; how many could not start because they are being written. */
 uint64_t start_writes(struct bufio_client *c, enum write_which which);
@@ -152,8 +301,8 @@ uint64_t start_writes(struct bufio_client *c, enum write_which which);
 void wait_for_writes(struct bufio_client *c);
 /* Writes one held buffer, and waits. */
 int write_now(struct bufio_client *c, struct bufio_buffer *b);
-void set_dirty(struct bufio_client *c, struct bufio_buffer *b);
-void set_clean(struct bufio_client *c, struct bufio_buffer *b);
+/* Bytes @start to @end of the block have to be written. */
+void set_dirty(struct bufio_client *c, struct bufio_buffer *b, uint32_t start, uint32_t end);
 /* The error of the lowest dirty block that could not be written. */
 int first_write_error(const struct bufio_client *c);
 

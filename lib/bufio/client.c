@@ -2,17 +2,19 @@
 /* Creating, destroying, and asking about a client. */
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "bufio/bufio_int.h"
 
 #define MAX_BLOCK_SIZE (1u << 30)
 #define MAX_AUX_SIZE (1u << 16)
+#define MAX_MINIMUM_BUFFERS (1u << 24)
+#define DEFAULT_DIRTY_PERCENT 75
+#define DEFAULT_READ_AHEAD (UINT64_C(8) << 20)
 
 static uint64_t default_limit(const struct bufio_client *c)
 {
-	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-	uint64_t bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 16 : 0;
+	uint64_t bytes = memory_available("") / 16;
 
 	if (bytes < UINT64_C(8) << 20)
 		bytes = UINT64_C(8) << 20;
@@ -35,12 +37,32 @@ static void init_transfers(struct bufio_client *c)
 	}
 }
 
+static void init_lists(struct bufio_client *c)
+{
+	list_init(&c->cold);
+	list_init(&c->hot);
+	list_init(&c->dirty);
+	list_init(&c->writing);
+	list_init(&c->batch);
+	list_init(&c->unused);
+}
+
 static void free_client(struct bufio_client *c)
 {
 	memory_release_all(c);
 	pthread_cond_destroy(&c->changed);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
+}
+
+/* Zeroed, and on a cache line of its own. */
+static struct bufio_client *alloc_client(void)
+{
+	struct bufio_client *c = aligned_alloc(alignof(struct bufio_client), sizeof(*c));
+
+	if (c)
+		memset(c, 0, sizeof(*c));
+	return c;
 }
 
 struct bufio_client *bufio_client_create(struct bufio_device *dev, unsigned block_size, unsigned reserved_buffers,
@@ -54,7 +76,7 @@ struct bufio_client *bufio_client_create(struct bufio_device *dev, unsigned bloc
 		errno = EINVAL;
 		return NULL;
 	}
-	c = calloc(1, sizeof(*c));
+	c = alloc_client();
 	if (!c)
 		return NULL;
 	c->dev = dev;
@@ -64,13 +86,15 @@ struct bufio_client *bufio_client_create(struct bufio_device *dev, unsigned bloc
 	c->nr_blocks = dev->info.size / block_size;
 	c->alloc_callback = alloc_callback;
 	c->write_callback = write_callback;
+	c->dirty_percent = DEFAULT_DIRTY_PERCENT;
+	c->read_ahead = DEFAULT_READ_AHEAD;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->changed, NULL);
-	list_init(&c->clean);
-	list_init(&c->dirty);
-	list_init(&c->unused);
+	init_lists(c);
 	init_transfers(c);
 	r = memory_set_limit(c, default_limit(c));
+	if (!r)
+		r = apply_environment(c);
 	if (r) {
 		free_client(c);
 		errno = -r;
@@ -79,20 +103,27 @@ struct bufio_client *bufio_client_create(struct bufio_device *dev, unsigned bloc
 	return c;
 }
 
-static unsigned report_leaks(struct bufio_client *c, struct list *lru)
+static unsigned report_leaks(struct bufio_client *c, struct list *queue)
 {
 	unsigned n = 0;
 
-	for (struct list *l = lru->next; l != lru; l = l->next) {
+	for (struct list *l = queue->next; l != queue; l = l->next) {
 		struct bufio_buffer *b = list_entry(l, struct bufio_buffer, lru);
 
-		if (!b->hold_count)
+		if (!is_held(b))
 			continue;
 		n++;
 		if (c->report)
-			c->report(c->report_context, BUFIO_REPORT_LEAKED_HOLD, b->block, 0);
+			c->report(c->report_context, BUFIO_REPORT_LEAKED_HOLD, block_of(b), 0);
 	}
 	return n;
+}
+
+/* Reads that were started and that nobody waited for. */
+static void wait_for_reads(struct bufio_client *c)
+{
+	while (c->nr_inflight)
+		wait_event(c);
 }
 
 int bufio_client_destroy(struct bufio_client *c)
@@ -103,9 +134,65 @@ int bufio_client_destroy(struct bufio_client *c)
 	if (!c)
 		return 0;
 	r = bufio_write_dirty_buffers(c);
-	leaks = report_leaks(c, &c->clean) + report_leaks(c, &c->dirty);
+	pthread_mutex_lock(&c->lock);
+	wait_for_reads(c);
+	leaks = report_leaks(c, &c->cold) + report_leaks(c, &c->hot) + report_leaks(c, &c->dirty);
+	pthread_mutex_unlock(&c->lock);
 	free_client(c);
 	return r ? r : leaks ? -EBUSY : 0;
+}
+
+/* With the client locked. */
+static int change_limit(struct bufio_client *c, uint64_t bytes)
+{
+	int r = memory_set_limit(c, bytes);
+
+	if (r)
+		return r;
+	r = evict_surplus(c);
+	memory_trim(c);
+	return r;
+}
+
+static void measure_device(struct bufio_client *c)
+{
+	uint64_t size = c->dev->info.size;
+
+	c->nr_blocks = size > c->offset ? (size - c->offset) / c->block_size : 0;
+}
+
+int bufio_client_reset(struct bufio_client *c)
+{
+	int r = bufio_write_dirty_buffers(c), refresh_error;
+	uint64_t left;
+
+	pthread_mutex_lock(&c->lock);
+	wait_for_reads(c);
+	left = forget_range(c, 0, UINT64_MAX);
+	refresh_error = c->dev->ops->refresh(c->dev);
+	measure_device(c);
+	if (!refresh_error)
+		refresh_error = change_limit(c, c->limit); /* there may be more blocks to have buffers for */
+	pthread_mutex_unlock(&c->lock);
+	return r ? r : refresh_error ? refresh_error : left ? -EBUSY : 0;
+}
+
+int bufio_set_sector_offset(struct bufio_client *c, uint64_t sectors)
+{
+	int r = 0;
+
+	if (sectors > UINT64_MAX / 512 || sectors * 512 % c->dev->info.alignment)
+		return -EINVAL;
+	pthread_mutex_lock(&c->lock);
+	wait_for_reads(c);
+	if (forget_range(c, 0, UINT64_MAX)) {
+		r = -EBUSY;
+	} else {
+		c->offset = sectors * 512;
+		measure_device(c);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return r;
 }
 
 void bufio_set_report(struct bufio_client *c,
@@ -122,13 +209,25 @@ int bufio_set_memory_limit(struct bufio_client *c, uint64_t bytes)
 	int r;
 
 	pthread_mutex_lock(&c->lock);
-	while (c->batch_busy) /* its list is about to be replaced */
-		wait_event(c);
-	r = memory_set_limit(c, bytes);
-	if (!r) {
-		r = evict_surplus(c);
-		memory_trim(c);
-	}
+	r = change_limit(c, bytes);
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+int bufio_set_minimum_buffers(struct bufio_client *c, unsigned nr)
+{
+	unsigned before;
+	int r = 0;
+
+	if (nr > MAX_MINIMUM_BUFFERS)
+		return -EINVAL;
+	pthread_mutex_lock(&c->lock);
+	before = c->minimum;
+	c->minimum = nr;
+	if (c->limit < bufio_get_memory_floor(c))
+		r = change_limit(c, bufio_get_memory_floor(c));
+	if (r)
+		c->minimum = before;
 	pthread_mutex_unlock(&c->lock);
 	return r;
 }
@@ -166,7 +265,7 @@ struct bufio_device *bufio_get_device(const struct bufio_client *c)
 
 uint64_t bufio_get_block_number(const struct bufio_buffer *b)
 {
-	return b->block;
+	return block_of(b);
 }
 
 void *bufio_get_block_data(const struct bufio_buffer *b)
@@ -184,10 +283,34 @@ struct bufio_client *bufio_get_client(const struct bufio_buffer *b)
 	return b->c;
 }
 
+static void add_hits(struct list *queue, uint64_t *hits)
+{
+	for (struct list *l = queue->next; l != queue; l = l->next) {
+		struct bufio_buffer *b = list_entry(l, struct bufio_buffer, lru);
+
+		lock_buffer(b);
+		*hits += b->hits;
+		unlock_buffer(b);
+	}
+}
+
 void bufio_get_stats(struct bufio_client *c, struct bufio_stats *stats)
 {
 	pthread_mutex_lock(&c->lock);
 	*stats = c->stats;
 	stats->dirty = c->nr_dirty;
+	stats->hits += c->more_hits;
+	add_hits(&c->cold, &stats->hits);
+	add_hits(&c->hot, &stats->hits);
+	add_hits(&c->dirty, &stats->hits);
+	add_hits(&c->batch, &stats->hits);
+	add_hits(&c->writing, &stats->hits);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void bufio_reset_peak(struct bufio_client *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->stats.peak_bytes = c->stats.current_bytes;
 	pthread_mutex_unlock(&c->lock);
 }

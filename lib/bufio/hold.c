@@ -12,13 +12,40 @@ static void *fail(int error)
 	return NULL;
 }
 
-static void touch(struct bufio_client *c, struct bufio_buffer *b)
+/* --- taking --- */
+
+/* With the buffer locked: one more hold, by a reader who found it in the cache. */
+static void hit(struct bufio_buffer *b)
 {
-	list_move(b->state & (DIRTY | WRITING) ? &c->dirty : &c->clean, &b->lru);
+	take_hold(b, this_thread());
+	b->use = b->use == PREFETCHED ? UNTOUCHED : TOUCHED;
+	if (++b->hits == UINT32_MAX) {
+		atomic_fetch_add_explicit(&b->c->more_hits, b->hits, memory_order_relaxed);
+		b->hits = 0;
+	}
 }
 
-/* Holds the buffer of @block: the one in the cache, or an empty one that is now in it. *@found tells. */
-static int hold_block(struct bufio_client *c, uint64_t block, bool *found, struct bufio_buffer **out)
+/* The quick way, for a block that is there and sound: no lock but the buffer's. */
+static struct bufio_buffer *hold_hit(struct bufio_client *c, uint64_t block)
+{
+	struct bufio_buffer *b = index_find(c, block);
+	bool sound;
+
+	if (!b)
+		return NULL;
+	lock_buffer(b);
+	sound = block_of(b) == block && (b->state & (CACHED | READING)) == CACHED && !b->read_error;
+	if (sound)
+		hit(b);
+	unlock_buffer(b);
+	return sound ? b : NULL;
+}
+
+/*
+ * Holds the buffer of @block: the one in the cache, or one that is now in it with @state. *@found tells.
+ * A new one of state FRESH is filled with zeroes before anybody can find it.
+ */
+static int hold_block(struct bufio_client *c, uint64_t block, unsigned state, bool *found, struct bufio_buffer **out)
 {
 	struct bufio_buffer *b, *spare = NULL;
 	int r;
@@ -35,80 +62,138 @@ static int hold_block(struct bufio_client *c, uint64_t block, bool *found, struc
 	if (b) {
 		if (spare)
 			memory_give_back(c, spare);
-		take_hold(b);
-		touch(c, b);
-		c->stats.hits++;
+		lock_buffer(b);
+		hit(b);
+		unlock_buffer(b);
 	} else {
 		b = spare;
-		insert_buffer(c, b, block);
+		if (state & FRESH)
+			memset(b->data, 0, c->block_size);
+		insert_buffer(c, b, block, state, UNTOUCHED, this_thread());
 	}
 	*out = b;
 	return 0;
 }
 
-static void give_up_hold(struct bufio_client *c, struct bufio_buffer *b)
+void give_up_hold(struct bufio_client *c, struct bufio_buffer *b, uint32_t holder)
 {
-	bool surplus = c->nr_buffers > c->nr_max;
+	bool last;
 
-	drop_hold(b);
-	if (b->hold_count)
+	lock_buffer(b);
+	drop_hold(b, holder);
+	last = !b->hold_count;
+	unlock_buffer(b);
+	if (!last)
 		return;
-	if (!(b->state & (DIRTY | WRITING | READING)) && (b->read_error || b->state & FRESH || surplus))
-		drop_buffer(c, b);
-	else if (surplus && b->state & DIRTY && !c->batch_busy)
+	if (b->read_error || b->state & FRESH || c->over_limit)
+		drop_buffer(c, b, false);
+	if (c->over_limit && b->state & DIRTY && !c->batch_busy)
 		start_writes(c, WRITE_UNHELD); /* and it goes when that is done */
 	signal_event(c);
 }
 
-void *bufio_read(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
+static void read_in(struct bufio_client *c, struct bufio_buffer *b)
+{
+	struct plug plug = { .direction = IO_READ, .wait_follows = true };
+
+	add_transfer(c, &plug, &b, 1);
+	pull_plug(c, &plug);
+}
+
+int finish_read(struct bufio_client *c, struct bufio_buffer *b)
+{
+	while (b->state & READING)
+		wait_event(c);
+	if (b->read_error && b->unasked) {
+		b->unasked = false;
+		lock_buffer(b);
+		b->read_error = 0;
+		b->state |= READING;
+		unlock_buffer(b);
+		read_in(c, b);
+		while (b->state & READING)
+			wait_event(c);
+	}
+	return b->read_error;
+}
+
+static int read_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
 {
 	struct bufio_buffer *b;
 	bool found;
 	int r;
 
 	pthread_mutex_lock(&c->lock);
-	r = hold_block(c, block, &found, &b);
+	r = hold_block(c, block, READING, &found, &b);
 	if (!r) {
-		if (!found) {
-			b->state |= READING;
-			start_transfers(c, IO_READ, &b, 1, true);
-		}
-		while (b->state & READING)
-			wait_event(c);
-		r = b->read_error;
+		if (!found)
+			read_in(c, b);
+		r = finish_read(c, b);
 		if (r)
-			give_up_hold(c, b);
+			give_up_hold(c, b, this_thread());
 	}
 	pthread_mutex_unlock(&c->lock);
+	if (!r)
+		*bp = b;
+	return r;
+}
+
+void *bufio_read(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
+{
+	struct bufio_buffer *b = hold_hit(c, block);
+	int r = b ? 0 : read_miss(c, block, &b);
+
 	if (r)
 		return fail(r);
 	*bp = b;
 	return b->data;
 }
 
-void *bufio_get(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
+/* Why a block was not to be had at once; what has arrived meanwhile is taken in first. */
+static int get_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
 {
 	struct bufio_buffer *b;
-	int r = 0;
+	int r = -ENOENT;
 
 	if (block >= c->nr_blocks)
-		return fail(-EINVAL);
+		return -EINVAL;
 	pthread_mutex_lock(&c->lock);
+	poll_events(c);
 	b = index_find(c, block);
-	if (!b || b->read_error) {
-		r = -ENOENT;
-	} else if (b->state & READING) {
+	if (b && b->state & READING) {
 		r = -EAGAIN;
-	} else {
-		take_hold(b);
-		touch(c, b);
-		c->stats.hits++;
+	} else if (b && (b = hold_hit(c, block))) {
+		*bp = b;
+		r = 0;
 	}
 	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+void *bufio_get(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
+{
+	struct bufio_buffer *b = hold_hit(c, block);
+	int r = b ? 0 : get_miss(c, block, &b);
+
 	if (r)
 		return fail(r);
 	*bp = b;
 	return b->data;
+}
+
+/* A block that was there: what it held, or failed to read, does not matter any more. */
+static void clear(struct bufio_client *c, struct bufio_buffer *b)
+{
+	while (b->state & (READING | WRITING))
+		wait_event(c);
+	lock_buffer(b);
+	b->read_error = 0;
+	if (!(b->state & DIRTY))
+		b->state |= FRESH;
+	unlock_buffer(b);
+	if (b->state & DIRTY)
+		set_dirty(c, b, 0, c->block_size);
+	memset(b->data, 0, c->block_size);
 }
 
 void *bufio_new(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
@@ -118,15 +203,9 @@ void *bufio_new(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp
 	int r;
 
 	pthread_mutex_lock(&c->lock);
-	r = hold_block(c, block, &found, &b);
-	if (!r) {
-		while (b->state & (READING | WRITING))
-			wait_event(c);
-		b->read_error = 0;
-		if (!(b->state & DIRTY))
-			b->state |= FRESH;
-		memset(b->data, 0, c->block_size);
-	}
+	r = hold_block(c, block, FRESH, &found, &b);
+	if (!r && found)
+		clear(c, b);
 	pthread_mutex_unlock(&c->lock);
 	if (r)
 		return fail(r);
@@ -134,56 +213,147 @@ void *bufio_new(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp
 	return b->data;
 }
 
+/* --- ahead --- */
+
+/* The first run of blocks that are not cached, read into buffers that are at hand; how many. */
+static unsigned prefetch_run(struct bufio_client *c, uint64_t block, uint64_t nr, struct bufio_buffer **run)
+{
+	unsigned n = 0;
+
+	while (n < nr && n < transfer_blocks(c) && !index_find(c, block + n)) {
+		struct bufio_buffer *b = alloc_buffer_now(c);
+
+		if (!b)
+			break;
+		insert_buffer(c, b, block + n, READING, PREFETCHED, NOBODY);
+		run[n++] = b;
+	}
+	return n;
+}
+
+static void prefetch(struct bufio_client *c, uint64_t block, uint64_t nr)
+{
+	struct plug plug = { .direction = IO_READ };
+	struct bufio_buffer *run[TRANSFER_BLOCKS];
+
+	while (nr && c->free_transfers) {
+		unsigned n = prefetch_run(c, block, nr, run);
+
+		if (n)
+			add_transfer(c, &plug, run, n);
+		else if (!index_find(c, block))
+			break; /* no memory at hand */
+		else
+			n = 1;
+		block += n;
+		nr -= n;
+	}
+	pull_plug(c, &plug);
+}
+
+void bufio_prefetch(struct bufio_client *c, uint64_t block, uint64_t nr)
+{
+	if (block >= c->nr_blocks)
+		return;
+	if (nr > c->nr_blocks - block)
+		nr = c->nr_blocks - block;
+	pthread_mutex_lock(&c->lock);
+	if (!c->free_transfers)
+		poll_events(c);
+	prefetch(c, block, nr);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void bufio_forget_buffers(struct bufio_client *c, uint64_t block, uint64_t nr)
+{
+	pthread_mutex_lock(&c->lock);
+	poll_events(c);
+	forget_range(c, block, nr);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void bufio_forget(struct bufio_client *c, uint64_t block)
+{
+	bufio_forget_buffers(c, block, 1);
+}
+
+/* --- giving up --- */
+
+/* The quick way, when nobody has to hear of it. */
+static bool release_quietly(struct bufio_buffer *b)
+{
+	bool quiet;
+
+	lock_buffer(b);
+	quiet = b->hold_count && !(b->state & FRESH) && !b->read_error &&
+		!atomic_load_explicit(&b->c->attention, memory_order_relaxed);
+	if (quiet)
+		drop_hold(b, this_thread());
+	unlock_buffer(b);
+	return quiet;
+}
+
 int bufio_release(struct bufio_buffer *b)
 {
 	struct bufio_client *c = b->c;
 	int r = 0;
 
+	if (release_quietly(b))
+		return 0;
 	pthread_mutex_lock(&c->lock);
-	assert(b->hold_count);
-	if (b->hold_count)
-		give_up_hold(c, b);
+	if (is_held(b))
+		give_up_hold(c, b, this_thread());
 	else
 		r = -EINVAL;
 	pthread_mutex_unlock(&c->lock);
+	assert(!r);
 	return r;
+}
+
+/* --- changing --- */
+
+int bufio_mark_partial_buffer_dirty(struct bufio_buffer *b, unsigned start, unsigned end)
+{
+	struct bufio_client *c = b->c;
+	bool right;
+
+	right = start < end && end <= c->block_size && is_held(b);
+	assert(right);
+	if (!right)
+		return -EINVAL;
+	if (c->dev->info.read_only)
+		return -EROFS;
+	pthread_mutex_lock(&c->lock);
+	set_dirty(c, b, start, end);
+	if (c->nr_dirty > c->nr_max * c->dirty_percent / 100 && !c->batch_busy) {
+		poll_events(c);
+		if (!c->batch_busy && c->nr_inflight < NR_TRANSFERS / 2)
+			start_writes(c, WRITE_UNHELD);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return 0;
 }
 
 int bufio_mark_buffer_dirty(struct bufio_buffer *b)
 {
-	struct bufio_client *c = b->c;
-	int r = 0;
-
-	if (c->dev->info.read_only)
-		return -EROFS;
-	pthread_mutex_lock(&c->lock);
-	assert(b->hold_count);
-	if (!b->hold_count) {
-		r = -EINVAL;
-	} else {
-		b->state &= (uint8_t)~FRESH;
-		set_dirty(c, b);
-		if (c->nr_dirty > c->nr_max / 4 * 3 && !c->batch_busy)
-			start_writes(c, WRITE_UNHELD);
-	}
-	pthread_mutex_unlock(&c->lock);
-	return r;
+	return bufio_mark_partial_buffer_dirty(b, 0, b->c->block_size);
 }
 
 /* Gets the buffer at @block, if any, out of the way. What it held is doomed, so a dirty one is not written. */
 static int clear_target(struct bufio_client *c, uint64_t block)
 {
 	struct bufio_buffer *t;
+	int r = 0;
 
-	while ((t = index_find(c, block))) {
+	watch_releases(c);
+	while (!r && (t = index_find(c, block))) {
 		if (is_held_by_me_alone(t))
-			return -EDEADLK;
-		if (t->hold_count || t->state & (READING | WRITING))
+			r = -EDEADLK;
+		else if (!drop_buffer(c, t, true))
 			wait_event(c);
-		else
-			drop_buffer(c, t);
 	}
-	return 0;
+	ignore_releases(c);
+	return r;
 }
 
 /* Others stay with the old block, so the new one gets a copy. */
@@ -199,31 +369,35 @@ static int move_copy(struct bufio_client *c, struct bufio_buffer *b, uint64_t ne
 		memory_give_back(c, copy);
 		return r;
 	}
-	insert_buffer(c, copy, new_block);
 	memcpy(copy->data, b->data, c->block_size);
 	memcpy(copy->aux, b->aux, c->aux_size);
-	set_dirty(c, copy);
-	give_up_hold(c, copy);
+	insert_buffer(c, copy, new_block, 0, UNTOUCHED, NOBODY);
+	set_dirty(c, copy, 0, c->block_size);
 	return 0;
 }
 
-static void move_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block)
+/* If this is the only hold there is, the buffer itself becomes the new block. */
+static bool move_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block)
 {
-	index_remove(c, b);
-	b->block = new_block;
+	bool alone;
+
+	index_remove(c, b); /* by the old number, which nobody may find any more when it changes */
+	lock_buffer(b);
+	alone = b->hold_count == 1;
+	if (alone)
+		atomic_store_explicit(&b->block, new_block, memory_order_relaxed);
+	unlock_buffer(b);
 	index_insert(c, b);
-	b->state &= (uint8_t)~FRESH;
-	set_dirty(c, b);
+	if (alone)
+		set_dirty(c, b, 0, c->block_size);
+	return alone;
 }
 
 static int release_move(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block)
 {
 	int r;
 
-	assert(b->hold_count);
-	if (!b->hold_count || new_block >= c->nr_blocks)
-		return -EINVAL;
-	if (new_block != b->block) {
+	if (new_block != block_of(b)) {
 		if (c->dev->info.read_only)
 			return -EROFS;
 		/* Each step may drop the lock, so all must hold at once before anything is changed. */
@@ -234,25 +408,26 @@ static int release_move(struct bufio_client *c, struct bufio_buffer *b, uint64_t
 			if (r)
 				return r;
 		} while (b->state & (DIRTY | WRITING));
-		if (b->hold_count == 1) {
-			move_buffer(c, b, new_block);
-		} else {
+		if (!move_buffer(c, b, new_block)) {
 			r = move_copy(c, b, new_block);
 			if (r)
 				return r;
 		}
 	}
-	give_up_hold(c, b);
+	give_up_hold(c, b, this_thread());
 	return 0;
 }
 
 int bufio_release_move(struct bufio_buffer *b, uint64_t new_block)
 {
 	struct bufio_client *c = b->c;
-	int r;
+	int r = -EINVAL;
 
 	pthread_mutex_lock(&c->lock);
-	r = release_move(c, b, new_block);
+	if (is_held(b) && new_block < c->nr_blocks)
+		r = release_move(c, b, new_block);
+	else
+		assert(is_held(b));
 	pthread_mutex_unlock(&c->lock);
 	return r;
 }

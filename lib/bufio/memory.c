@@ -3,14 +3,14 @@
  * The budget, and where buffers come from.
  *
  * Buffers are cut from segments: mappings of about a megabyte, headers and data apart, whose pages cost nothing until
- * a buffer is used. The limit is kept by counting buffers: each costs the same.
+ * a buffer is used. The limit is kept by counting buffers: each costs the same. A segment that is given back keeps its
+ * addresses, without memory: see invariant 7.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/checked.h"
 #include "bufio/bufio_int.h"
 
 #define SEGMENT_BYTES (1u << 20)
@@ -26,9 +26,7 @@ struct segment {
 
 static size_t header_size(const struct bufio_client *c)
 {
-	size_t align = alignof(max_align_t);
-
-	return (sizeof(struct bufio_buffer) + c->aux_size + align - 1) / align * align;
+	return (offsetof(struct bufio_buffer, aux) + c->aux_size + HOT_BYTES - 1) / HOT_BYTES * HOT_BYTES;
 }
 
 size_t memory_per_buffer(const struct bufio_client *c)
@@ -36,22 +34,24 @@ size_t memory_per_buffer(const struct bufio_client *c)
 	return c->block_size + header_size(c);
 }
 
-/* Everything that @nr buffers need: their memory, the client with its transfers, index, batch list. */
+/* Everything that @nr buffers need: their memory, the client with its transfers, index, ghosts. */
 uint64_t memory_for(const struct bufio_client *c, uint64_t nr)
 {
-	return sizeof(*c) + nr * memory_per_buffer(c) + (index_size(nr) + nr) * sizeof(void *);
+	return sizeof(*c) + nr * memory_per_buffer(c) + index_bytes(nr) + nr * sizeof(*c->ghosts);
 }
 
 uint64_t memory_floor_buffers(const struct bufio_client *c)
 {
-	return c->reserved + 1 > MIN_BUFFERS ? c->reserved + 1 : MIN_BUFFERS;
+	uint64_t nr = c->reserved + 1 > MIN_BUFFERS ? c->reserved + 1 : MIN_BUFFERS;
+
+	return nr > c->minimum ? nr : c->minimum;
 }
 
 /* The most buffers that fit into @bytes: at least the floor, and no more than there are blocks. */
 static uint64_t buffers_for(const struct bufio_client *c, uint64_t bytes)
 {
-	uint64_t low = memory_floor_buffers(c);
-	uint64_t high = c->nr_blocks > low ? c->nr_blocks : low;
+	uint64_t low = memory_floor_buffers(c), blocks = c->dev->info.size / c->block_size;
+	uint64_t high = blocks > low ? blocks : low;
 
 	if (high > bytes / memory_per_buffer(c))
 		high = bytes / memory_per_buffer(c);
@@ -66,29 +66,48 @@ static uint64_t buffers_for(const struct bufio_client *c, uint64_t bytes)
 	return low;
 }
 
+/* Whether releases have to look at the limit: on the edges only, because hits read the counter. */
+static void note_surplus(struct bufio_client *c)
+{
+	bool over = c->nr_buffers > c->nr_max;
+
+	if (over == c->over_limit)
+		return;
+	c->over_limit = over;
+	if (over)
+		watch_releases(c);
+	else
+		ignore_releases(c);
+}
+
+static void account(struct bufio_client *c)
+{
+	c->stats.current_bytes = memory_for(c, c->nr_max) - (c->nr_max - c->nr_buffers) * memory_per_buffer(c);
+	if (c->stats.current_bytes > c->stats.peak_bytes)
+		c->stats.peak_bytes = c->stats.current_bytes;
+	note_surplus(c);
+}
+
 int memory_set_limit(struct bufio_client *c, uint64_t bytes)
 {
-	struct bufio_buffer **buckets, **batch, **old_buckets = c->buckets;
-	uint64_t nr, nr_batch;
+	uint32_t *ghosts;
+	uint64_t nr;
 
 	if (bytes < memory_for(c, memory_floor_buffers(c)))
 		return -EINVAL;
 	nr = buffers_for(c, bytes);
+	ghosts = calloc(nr, sizeof(*ghosts));
 	/* Held and dirty buffers outlive a lowered limit for a while. */
-	nr_batch = nr > c->nr_buffers ? nr : c->nr_buffers;
-	buckets = calloc(index_size(nr), sizeof(*buckets));
-	batch = calloc(nr_batch, sizeof(*batch));
-	if (!buckets || !batch) {
-		free(buckets);
-		free(batch);
+	if (!ghosts || index_resize(c, nr > c->nr_buffers ? nr : c->nr_buffers)) {
+		free(ghosts);
 		return -ENOMEM;
 	}
-	index_rebuild(c, buckets, index_size(nr));
-	free(old_buckets);
-	free(c->batch);
-	c->batch = batch;
+	free(c->ghosts);
+	c->ghosts = ghosts;
+	c->nr_ghosts = nr;
 	c->nr_max = nr;
 	c->limit = bytes;
+	account(c);
 	return 0;
 }
 
@@ -99,52 +118,64 @@ static void *map(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static struct segment *add_segment(struct bufio_client *c)
+static struct segment *new_segment(const struct bufio_client *c, unsigned nr)
 {
 	struct segment *s = calloc(1, sizeof(*s));
-	uint64_t left = c->nr_max - c->nr_buffers;
 
 	if (!s)
 		return NULL;
-	s->nr = SEGMENT_BYTES / c->block_size;
-	if (s->nr > left)
-		s->nr = (unsigned)left;
-	if (!s->nr)
-		s->nr = 1;
-	s->header_bytes = s->nr * header_size(c);
-	s->data_bytes = (size_t)s->nr * c->block_size;
+	s->nr = nr;
+	s->header_bytes = nr * header_size(c);
+	s->data_bytes = (size_t)nr * c->block_size;
 	s->headers = map(s->header_bytes);
 	s->data = map(s->data_bytes);
-	if (!s->headers || !s->data) {
-		if (s->headers)
-			munmap(s->headers, s->header_bytes);
-		if (s->data)
-			munmap(s->data, s->data_bytes);
-		free(s);
-		return NULL;
+	if (s->headers && s->data)
+		return s;
+	if (s->headers)
+		munmap(s->headers, s->header_bytes);
+	if (s->data)
+		munmap(s->data, s->data_bytes);
+	free(s);
+	return NULL;
+}
+
+static struct segment *add_segment(struct bufio_client *c)
+{
+	struct segment *s = c->idle_segments;
+	uint64_t left = c->nr_max - c->nr_buffers;
+	unsigned nr = SEGMENT_BYTES / c->block_size;
+
+	if (s) {
+		c->idle_segments = s->next;
+	} else {
+		if (nr > left)
+			nr = (unsigned)left;
+		s = new_segment(c, nr ? nr : 1);
+		if (!s)
+			return NULL;
 	}
 	s->next = c->segments;
 	c->segments = s;
 	return s;
 }
 
+static struct bufio_buffer *header(const struct bufio_client *c, const struct segment *s, unsigned i)
+{
+	return (struct bufio_buffer *)(s->headers + i * header_size(c));
+}
+
 static struct bufio_buffer *cut(struct bufio_client *c, struct segment *s)
 {
-	struct bufio_buffer *b = (struct bufio_buffer *)(s->headers + s->used * header_size(c));
+	struct bufio_buffer *b = header(c, s, s->used);
 
+	lock_buffer(b);
 	b->c = c;
 	b->data = s->data + (size_t)s->used * c->block_size;
 	list_init(&b->lru);
 	b->segment = s;
+	unlock_buffer(b);
 	s->used++;
 	return b;
-}
-
-static void account(struct bufio_client *c)
-{
-	c->stats.current_bytes = memory_for(c, c->nr_max) - (c->nr_max - c->nr_buffers) * memory_per_buffer(c);
-	if (c->stats.current_bytes > c->stats.peak_bytes)
-		c->stats.peak_bytes = c->stats.current_bytes;
 }
 
 /* A buffer that was not in use, if the limit has room for one. */
@@ -172,14 +203,7 @@ struct bufio_buffer *memory_take(struct bufio_client *c)
 	return b;
 }
 
-static void free_segment(struct segment *s)
-{
-	munmap(s->headers, s->header_bytes);
-	munmap(s->data, s->data_bytes);
-	free(s);
-}
-
-/* A segment without a buffer in use goes back to the system, with the unused buffers that were cut from it. */
+/* A segment without a buffer in use loses its memory, and the unused buffers that were cut from it. */
 static void release_segment(struct bufio_client *c, struct segment *s)
 {
 	struct segment **link = &c->segments;
@@ -187,9 +211,16 @@ static void release_segment(struct bufio_client *c, struct segment *s)
 	while (*link != s)
 		link = &(*link)->next;
 	*link = s->next;
-	for (unsigned i = 0; i < s->used; i++)
-		list_del(&((struct bufio_buffer *)(s->headers + i * header_size(c)))->lru);
-	free_segment(s);
+	for (unsigned i = 0; i < s->used; i++) {
+		list_del(&header(c, s, i)->lru);
+		/* Locked, nobody is looking at it when it is wiped; wiped, it is not locked. */
+		lock_buffer(header(c, s, i));
+	}
+	madvise(s->headers, s->header_bytes, MADV_DONTNEED);
+	madvise(s->data, s->data_bytes, MADV_DONTNEED);
+	s->used = 0;
+	s->next = c->idle_segments;
+	c->idle_segments = s;
 }
 
 /* The pages of an unused buffer, where it has pages of its own; its address range stays. */
@@ -226,14 +257,22 @@ void memory_trim(struct bufio_client *c)
 		release_pages(c, list_entry(l, struct bufio_buffer, lru));
 }
 
-void memory_release_all(struct bufio_client *c)
+static void free_segments(struct segment *s)
 {
-	struct segment *s = c->segments, *next;
+	struct segment *next;
 
 	for (; s; s = next) {
 		next = s->next;
-		free_segment(s);
+		munmap(s->headers, s->header_bytes);
+		munmap(s->data, s->data_bytes);
+		free(s);
 	}
-	free(c->buckets);
-	free(c->batch);
+}
+
+void memory_release_all(struct bufio_client *c)
+{
+	free_segments(c->segments);
+	free_segments(c->idle_segments);
+	index_release_all(c);
+	free(c->ghosts);
 }

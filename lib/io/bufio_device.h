@@ -37,7 +37,7 @@ struct bufio_device_info {
 	bool block_device;
 	bool read_only;
 	bool direct;
-	const char *engine; /* "threads", "memory" */
+	const char *engine; /* "uring", "threads", "memory" */
 };
 
 /* One line without a newline: what was refused, why, and what to do about it. */
@@ -53,7 +53,9 @@ struct bufio_reason {
  * against a second writer of this library. Nothing is created or truncated.
  *
  * @flags:  BUFIO_OPEN_*
- * @engine: "auto" or NULL, or the name of an I/O engine ("threads")
+ * @engine: the name of an I/O engine: "uring" (io_uring, Linux 5.6) or "threads"; or NULL or "auto", which is the
+ *          first of these that can be had, io_uring being forbidden in many containers. Where the choice is left
+ *          open like that, the environment variable BUFIO_IO_ENGINE may name the engine instead.
  * @reason: filled on failure, untouched on success; may be NULL
  * Errors:  -ENOENT, -EACCES ...  as open(2)
  *          -EISDIR, -ENOTBLK     neither a block device nor a regular file
@@ -61,6 +63,7 @@ struct bufio_reason {
  *          -EROFS                opened for writing, but the device is read-only
  *          -EAGAIN               replaced by something else while it was opened
  *          -EINVAL               flags that exclude each other, an unknown engine, or direct I/O that cannot be had
+ *          -EPERM, -ENOSYS ...   the engine that was named is forbidden, or not in this kernel
  *          -ENOMEM
  */
 int bufio_device_open(const char *path, unsigned flags, const char *engine, struct bufio_reason *reason,

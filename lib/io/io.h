@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How bytes reach a device: one interface, five operations, and what an engine or a filter fills in.
+ * How bytes reach a device: one interface, six operations, and what an engine or a filter fills in.
  *
- * An engine moves the bytes (io_threads.c, io_mem.c: the first to read); a filter is a device that wraps a device
- * (io_fault.c). Above this line nobody knows which it is. Data flows one way: requests go in by submit(), come out
- * by wait(), each exactly once.
+ * An engine moves the bytes (io_uring.c, io_threads.c, io_mem.c: the first to read); a filter is a device that wraps a
+ * device (io_fault.c). Above this line nobody knows which it is. Data flows one way: requests go in by submit(), come
+ * out by wait(), each exactly once.
  */
 #ifndef IO_IO_H
 #define IO_IO_H
@@ -16,7 +16,10 @@
 
 enum io_direction { IO_READ, IO_WRITE };
 
-/* One transfer between consecutive bytes of the device and memory. The submitter owns it until submit(), and again after wait(). */
+/*
+ * One transfer between consecutive bytes of the device and memory. The submitter owns it until submit(), and again
+ * after wait().
+ */
 struct io_request {
 	enum io_direction direction;
 	/*
@@ -33,17 +36,19 @@ struct io_request {
 
 /*
  * submit:  takes @nr requests; never fails, errors come out as results.
- * wait:    blocks until at least one request is done, gives up to @max of them; 0 when none is outstanding.
- *          Any thread may call it.
+ * wait:    gives up to @max (at least 1) requests that are done. With @block it waits until there is at least one,
+ *          unless none is outstanding; without it never waits, though it may do work. Any thread may call it.
  * flush:   what was written before is on stable media when it returns 0. An error means that nobody knows.
  * discard: the bytes of the range may be forgotten; they read as anything. -EOPNOTSUPP where that cannot be had.
+ * refresh: asks again how large the device is, and changes info.size; -errno when that fails.
  * close:   frees the device; nothing is outstanding.
  */
 struct io_ops {
 	void (*submit)(struct bufio_device *dev, struct io_request **requests, unsigned nr);
-	unsigned (*wait)(struct bufio_device *dev, struct io_request **done, unsigned max);
+	unsigned (*wait)(struct bufio_device *dev, struct io_request **done, unsigned max, bool block);
 	int (*flush)(struct bufio_device *dev);
 	int (*discard)(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
+	int (*refresh)(struct bufio_device *dev);
 	int (*close)(struct bufio_device *dev);
 };
 
@@ -83,7 +88,8 @@ static inline struct io_request *io_queue_pop(struct io_queue *q)
 	return r;
 }
 
-/* Engines over a file descriptor. Each takes ownership of @fd on success only. */
+/* Engines over a file descriptor. Each takes ownership of @fd on success only. The names io_uring_* are liburing's. */
+int io_ring_open(int fd, const struct bufio_device_info *info, struct bufio_device **dev);
 int io_threads_open(int fd, const struct bufio_device_info *info, struct bufio_device **dev);
 
 /* The memory of a device opened by bufio_device_open_memory(). */
@@ -93,10 +99,17 @@ void *io_mem_data(struct bufio_device *dev);
  * Injected errors: a device over @below, in which operation number @fail_at of the kinds in @kinds fails with
  * @error (counted from 1; 0 = none fails), and every later one too if @sticky. Closing it closes @below.
  * The plan stays the caller's, who reads the count and may change it while nothing is outstanding.
+ *
+ * A bad place: reads and writes among @kinds fail that touch bytes @bad_begin to @bad_end - 1, whenever they are tried.
+ *
+ * Chance, the same in every run for the same order of operations: @random_per_mille of the reads and writes among
+ * @kinds fail besides, which ones being a matter of @seed and the operation's number. And a wait() that has requests
+ * to give sleeps for a time between 0 and @delay_us first, so that completions come late and in other company.
  */
 #define IO_FAULT_READ 0x1u
 #define IO_FAULT_WRITE 0x2u
 #define IO_FAULT_FLUSH 0x4u
+#define IO_FAULT_DISCARD 0x8u
 
 struct io_fault_plan {
 	unsigned kinds;
@@ -104,6 +117,10 @@ struct io_fault_plan {
 	bool sticky;
 	int error; /* positive errno */
 	uint64_t count;
+	uint64_t bad_begin, bad_end;
+	unsigned random_per_mille;
+	uint64_t seed;
+	unsigned delay_us;
 };
 
 int io_fault_open(struct bufio_device *below, struct io_fault_plan *plan, struct bufio_device **dev);

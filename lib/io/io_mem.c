@@ -53,11 +53,12 @@ static void mem_submit(struct bufio_device *dev, struct io_request **requests, u
 	pthread_mutex_unlock(&m->lock);
 }
 
-static unsigned mem_wait(struct bufio_device *dev, struct io_request **done, unsigned max)
+static unsigned mem_wait(struct bufio_device *dev, struct io_request **done, unsigned max, bool block)
 {
 	struct mem_device *m = mem(dev);
 	unsigned n = 0;
 
+	(void)block;
 	pthread_mutex_lock(&m->lock);
 	while (n < max && (done[n] = io_queue_pop(&m->done)))
 		n++;
@@ -83,6 +84,12 @@ static int mem_discard(struct bufio_device *dev, uint64_t offset, uint64_t bytes
 	return 0;
 }
 
+static int mem_refresh(struct bufio_device *dev)
+{
+	(void)dev;
+	return 0;
+}
+
 static int mem_close(struct bufio_device *dev)
 {
 	struct mem_device *m = mem(dev);
@@ -98,6 +105,7 @@ static const struct io_ops mem_ops = {
 	.wait = mem_wait,
 	.flush = mem_flush,
 	.discard = mem_discard,
+	.refresh = mem_refresh,
 	.close = mem_close,
 };
 

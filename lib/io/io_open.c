@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -17,11 +18,13 @@ static const struct engine {
 	const char *name;
 	int (*open)(int fd, const struct bufio_device_info *info, struct bufio_device **dev);
 } engines[] = {
-	/* The first that opens is "auto". */
+	/* The first that opens is "auto". The last needs nothing of the kernel. */
+	{ "uring", io_ring_open },
 	{ "threads", io_threads_open },
 };
 
 #define NR_ENGINES (sizeof(engines) / sizeof(*engines))
+#define ENGINE_VARIABLE "BUFIO_IO_ENGINE"
 
 /* Fills the reason and hands @error through, so that a refusal is one line where it is found. */
 __attribute__((format(printf, 3, 4))) static int refuse(struct bufio_reason *reason, int error, const char *format, ...)
@@ -169,20 +172,58 @@ static int claim(int fd, const char *path, unsigned flags, const struct bufio_de
 	return 0;
 }
 
-static int start_engine(int fd, const char *name, const struct bufio_device_info *info, struct bufio_reason *reason,
-			struct bufio_device **dev)
+static bool is_auto(const char *name)
 {
-	bool any = !name || !strcmp(name, "auto");
-	int r = -EINVAL;
+	return !name || !strcmp(name, "auto");
+}
+
+static const struct engine *find_engine(const char *name)
+{
+	for (size_t i = 0; i < NR_ENGINES; i++)
+		if (!strcmp(name, engines[i].name))
+			return engines + i;
+	return NULL;
+}
+
+static int start_any(int fd, const struct bufio_device_info *info, struct bufio_reason *reason,
+		     struct bufio_device **dev)
+{
+	int r = -ENOSYS;
 
 	for (size_t i = 0; i < NR_ENGINES; i++) {
-		if (!any && strcmp(name, engines[i].name))
-			continue;
 		r = engines[i].open(fd, info, dev);
 		if (!r)
 			return 0;
 	}
-	return refuse(reason, r, "I/O engine %s: %s", any ? "auto" : name, r == -EINVAL ? "not known here" : strerror(-r));
+	return refuse(reason, r, "I/O engine auto: %s", strerror(-r));
+}
+
+/* @by says who named the engine, for a reason. */
+static int start_named(int fd, const char *name, const char *by, const struct bufio_device_info *info,
+		       struct bufio_reason *reason, struct bufio_device **dev)
+{
+	const struct engine *e = find_engine(name), *last = engines + NR_ENGINES - 1;
+	int r;
+
+	if (!e)
+		return refuse(reason, -EINVAL, "%sI/O engine %s: not known here", by, name);
+	r = e->open(fd, info, dev);
+	if (r && e != last)
+		return refuse(reason, r, "%sI/O engine %s: not available here (%s); use %s or auto", by, name,
+			      strerror(-r), last->name);
+	return r ? refuse(reason, r, "%sI/O engine %s: %s", by, name, strerror(-r)) : 0;
+}
+
+static int start_engine(int fd, const char *name, const struct bufio_device_info *info, struct bufio_reason *reason,
+			struct bufio_device **dev)
+{
+	const char *wish = secure_getenv(ENGINE_VARIABLE);
+
+	if (!is_auto(name))
+		return start_named(fd, name, "", info, reason, dev);
+	if (wish && *wish && !is_auto(wish))
+		return start_named(fd, wish, ENGINE_VARIABLE ": ", info, reason, dev);
+	return start_any(fd, info, reason, dev);
 }
 
 int bufio_device_open(const char *path, unsigned flags, const char *engine, struct bufio_reason *reason,

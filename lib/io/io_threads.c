@@ -6,22 +6,16 @@
  * the engine works even where no thread can be started. Workers are started by the first batch that can use them.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <linux/fs.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-#include "io/io.h"
+#include "io/io_int.h"
 
 #define MAX_WORKERS 8
 
 struct thr_device {
-	struct bufio_device dev;
-	int fd;
+	struct io_fd base;
 	pthread_mutex_t lock; /* all below */
 	pthread_cond_t work;  /* a request was queued, or stopping */
 	pthread_cond_t event; /* a request is done, or was queued while somebody waits */
@@ -38,45 +32,11 @@ static struct thr_device *thr(struct bufio_device *dev)
 	return (struct thr_device *)dev;
 }
 
-/* Drops the first @bytes of the request. */
-static void advance(struct io_request *r, size_t bytes)
-{
-	r->offset += bytes;
-	while (r->nr_iov && bytes >= r->iov->iov_len) {
-		bytes -= r->iov->iov_len;
-		r->iov++;
-		r->nr_iov--;
-	}
-	if (r->nr_iov) {
-		r->iov->iov_base = (char *)r->iov->iov_base + bytes;
-		r->iov->iov_len -= bytes;
-	}
-}
-
-/* To the last byte or an error. No progress without an error means that the device ended early: EIO. */
-static void run(int fd, struct io_request *r)
-{
-	while (r->nr_iov) {
-		int nr = r->nr_iov < IOV_MAX ? (int)r->nr_iov : IOV_MAX;
-		ssize_t n = r->direction == IO_READ ? preadv(fd, r->iov, nr, (off_t)r->offset)
-						    : pwritev(fd, r->iov, nr, (off_t)r->offset);
-
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n <= 0) {
-			r->result = n ? -errno : -EIO;
-			return;
-		}
-		advance(r, (size_t)n);
-	}
-	r->result = 0;
-}
-
 /* Called and left with the lock held. */
 static void run_queued(struct thr_device *t, struct io_request *r)
 {
 	pthread_mutex_unlock(&t->lock);
-	run(t->fd, r);
+	io_fd_run(t->base.fd, r);
 	pthread_mutex_lock(&t->lock);
 	io_queue_push(&t->done, r);
 	pthread_cond_signal(&t->event);
@@ -135,13 +95,13 @@ static void thr_submit(struct bufio_device *dev, struct io_request **requests, u
 	pthread_mutex_unlock(&t->lock);
 }
 
-static unsigned thr_wait(struct bufio_device *dev, struct io_request **done, unsigned max)
+static unsigned thr_wait(struct bufio_device *dev, struct io_request **done, unsigned max, bool block)
 {
 	struct thr_device *t = thr(dev);
 	unsigned n = 0;
 
 	pthread_mutex_lock(&t->lock);
-	while (!t->done.head && t->nr_outstanding) {
+	while (!t->done.head && t->nr_outstanding && (block || (t->queued.head && !t->nr_workers))) {
 		struct io_request *r = io_queue_pop(&t->queued);
 
 		if (r) {
@@ -152,6 +112,8 @@ static unsigned thr_wait(struct bufio_device *dev, struct io_request **done, uns
 			t->nr_waiting--;
 		}
 	}
+	if (t->queued.head && !block)
+		pthread_cond_signal(&t->work); /* one whose wait was to follow */
 	while (n < max && (done[n] = io_queue_pop(&t->done)))
 		n++;
 	t->nr_outstanding -= n;
@@ -161,33 +123,9 @@ static unsigned thr_wait(struct bufio_device *dev, struct io_request **done, uns
 	return n;
 }
 
-/* Not repeated on EIO: the kernel reports a lost write once, so a second fsync would lie. */
-static int thr_flush(struct bufio_device *dev)
-{
-	int r;
-
-	do
-		r = fdatasync(thr(dev)->fd);
-	while (r && errno == EINTR);
-	return r ? -errno : 0;
-}
-
-static int thr_discard(struct bufio_device *dev, uint64_t offset, uint64_t bytes)
-{
-	uint64_t range[2] = { offset, bytes };
-	int fd = thr(dev)->fd, r;
-
-	if (dev->info.block_device)
-		r = ioctl(fd, BLKDISCARD, range);
-	else
-		r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
-	return r ? -errno : 0;
-}
-
 static int thr_close(struct bufio_device *dev)
 {
 	struct thr_device *t = thr(dev);
-	int r;
 
 	pthread_mutex_lock(&t->lock);
 	t->stopping = true;
@@ -198,16 +136,15 @@ static int thr_close(struct bufio_device *dev)
 	pthread_cond_destroy(&t->event);
 	pthread_cond_destroy(&t->work);
 	pthread_mutex_destroy(&t->lock);
-	r = close(t->fd) ? -errno : 0;
-	free(t);
-	return r;
+	return io_fd_close(&t->base);
 }
 
 static const struct io_ops thr_ops = {
 	.submit = thr_submit,
 	.wait = thr_wait,
-	.flush = thr_flush,
-	.discard = thr_discard,
+	.flush = io_fd_flush,
+	.discard = io_fd_discard,
+	.refresh = io_fd_refresh,
 	.close = thr_close,
 };
 
@@ -217,15 +154,12 @@ int io_threads_open(int fd, const struct bufio_device_info *info, struct bufio_d
 
 	if (!t)
 		return -ENOMEM;
-	t->dev.ops = &thr_ops;
-	t->dev.info = *info;
-	t->dev.info.engine = "threads";
-	t->fd = fd;
+	io_fd_init(&t->base, fd, info, "threads", &thr_ops);
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->work, NULL);
 	pthread_cond_init(&t->event, NULL);
 	io_queue_init(&t->queued);
 	io_queue_init(&t->done);
-	*dev = &t->dev;
+	*dev = &t->base.dev;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #define HEADER sizeof(struct pd_node_disk)
 #define KEY_SIZE 8
 #define CHILD_SIZE 8
+#define MAX_READ_AHEAD 64
 
 unsigned pd_max_entries(uint32_t value_size)
 {
@@ -56,10 +57,24 @@ bool pd_node_decode(const void *data, uint64_t block, uint32_t value_size, struc
 	return check_keys(node, p);
 }
 
+/* So many that a disk is kept busy, and that they are still there when it is their turn. */
+static unsigned read_ahead(const struct bufio_client *client)
+{
+	uint64_t nr = bufio_get_memory_limit(client) / bufio_get_block_size(client) / 16;
+
+	return nr < MAX_READ_AHEAD ? (unsigned)nr : MAX_READ_AHEAD;
+}
+
 void pd_cursor_open(struct pd_cursor *c, const struct pd_reader *r, const struct pd_context *ctx, uint64_t root,
 		    uint32_t value_size)
 {
-	*c = (struct pd_cursor){ .reader = r, .ctx = *ctx, .value_size = value_size, .root = root };
+	*c = (struct pd_cursor){
+		.reader = r,
+		.ctx = *ctx,
+		.value_size = value_size,
+		.root = root,
+		.read_ahead = read_ahead(r->client),
+	};
 }
 
 static bool is_on_path(const struct pd_cursor *c, uint64_t block)
@@ -207,10 +222,44 @@ static void leave(struct pd_cursor *c)
 	bufio_release(l->buffer);
 }
 
+static bool is_wanted(const struct pd_cursor *c, uint64_t block)
+{
+	const struct pd_memo_entry *e = memo_entry(c, block);
+
+	return block < c->reader->nr_blocks && !(e && e->is_seen);
+}
+
+/* Asks for the children that are next in line, neighbours together: half of the read-ahead whenever that is used up. */
+static void prefetch_children(struct pd_cursor *c, struct pd_level *l)
+{
+	unsigned end = l->next + c->read_ahead;
+	uint64_t first = 0, nr = 0;
+
+	if (l->ahead > l->next + c->read_ahead / 2)
+		return;
+	for (; l->ahead < end && l->ahead < l->node.nr; l->ahead++) {
+		uint64_t block = pd_value64(&l->node, l->ahead);
+
+		if (!is_wanted(c, block))
+			continue;
+		if (nr && block != first + nr) {
+			bufio_prefetch(c->reader->client, first, nr);
+			nr = 0;
+		}
+		if (!nr)
+			first = block;
+		nr++;
+	}
+	if (nr)
+		bufio_prefetch(c->reader->client, first, nr);
+}
+
 static int enter_next_child(struct pd_cursor *c, struct pd_level *l)
 {
-	unsigned i = l->next++;
+	unsigned i;
 
+	prefetch_children(c, l);
+	i = l->next++;
 	c->ctx.begin = pd_key(&l->node, i);
 	c->ctx.end = i + 1 < l->node.nr ? pd_key(&l->node, i + 1) : l->end;
 	return enter(c, pd_value64(&l->node, i));

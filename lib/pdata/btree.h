@@ -71,6 +71,7 @@ struct pd_level {
 	struct bufio_buffer *buffer;
 	struct pd_node node;
 	unsigned next;       /* child to visit */
+	unsigned ahead;      /* children before this one were asked for in advance */
 	uint64_t begin, end; /* keys that this node may have */
 	uint64_t entries, holes, flaws; /* the cursor's, when this node was entered */
 };
@@ -84,7 +85,7 @@ struct pd_level {
  *		...pd_key(leaf, i), pd_value64(leaf, i)...
  *	pd_cursor_close(&c);
  *
- * Holds at most PD_MAX_DEPTH + 1 buffers.
+ * Holds at most PD_MAX_DEPTH + 1 buffers. Children are prefetched, as far as the memory limit allows.
  */
 struct pd_cursor {
 	const struct pd_reader *reader;
@@ -92,6 +93,7 @@ struct pd_cursor {
 	uint32_t value_size;
 	struct pd_memo *memo; /* NULL: visit shared subtrees again */
 	uint64_t root;
+	unsigned read_ahead; /* children */
 	struct pd_level path[PD_MAX_DEPTH];
 	unsigned depth;      /* levels of path in use */
 	bool started;

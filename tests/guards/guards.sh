@@ -35,6 +35,9 @@ copy
 echo '#include "ops/op.h"' >>copy/lib/base/units.c
 fails "base includes ops" "units.c includes ops/op.h" "$guards/layers" copy
 copy
+echo '#include "bufio.h"' >>copy/lib/io/io.h
+fails "io includes bufio, by the name that is installed" "io.h includes bufio.h" "$guards/layers" copy
+copy
 echo '#include "bufio/bufio_int.h"' >>copy/lib/pdata/block.c
 fails "an internal header leaves its room" "internal header" "$guards/layers" copy
 copy
@@ -76,6 +79,7 @@ echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "wait")' >>copy/lib/pdat
 fails "a problem without a manual entry" "problem brand-new" "$guards/docs" copy "$builddir"
 copy
 echo 'int bufio_brand_new(struct bufio_client *c);' >>copy/lib/bufio/bufio.h
+echo '.Fn dm_bufio_brand_new' >>copy/man/bufio.3
 fails "a call without a manual entry" "bufio_brand_new" "$guards/docs" copy "$builddir"
 copy
 sed 's/^	CLI_REPAIRABLE = 11/	CLI_REPAIRABLE = 12/' "$srcdir/cmd/cli.h" >copy/cmd/cli.h

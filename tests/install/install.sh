@@ -12,7 +12,8 @@ root=$tap_dir/root
 make -s -C "$builddir" install DESTDIR="$root" >messages 2>&1
 is $? 0 "make install DESTDIR=..."
 prefix=$(sed -n 's/^prefix=//p' "$builddir/bufio.pc")
-for file in sbin/bufio-dump lib/libbufio.a include/bufio/bufio.h include/bufio/bufio_device.h lib/pkgconfig/bufio.pc \
+for file in sbin/bufio-dump lib/libbufio.a include/bufio/bufio.h include/bufio/bufio_device.h \
+	include/bufio/dm-bufio.h lib/pkgconfig/bufio.pc \
 	share/man/man8/bufio-dump.8 share/man/man3/bufio.3; do
 	ok "$([ -f "$root$prefix/$file" ] && echo 1)" "installs $file"
 done
@@ -27,15 +28,41 @@ is $? 0 "the example compiles and links with pkg-config --cflags --libs bufio al
 ./example >output 2>messages
 is $? 0 "and runs"
 ok "$([ -s output ] && echo 1)" "and prints something"
-for std in c99 c17; do
-	echo '#include <bufio.h>' | eval "${CC:-cc} -std=$std -pedantic -Wall -Wextra -Werror -fsyntax-only -xc $flags -" 2>messages
-	is $? 0 "bufio.h stands alone as $std"
+
+# The example of dm-bufio.h the same way, at both levels.
+{
+	printf '#include <dm-bufio.h>\nint main(void)\n{\n'
+	awk '/^ \*\t/ { sub(/^ \*\t/, ""); print; n++; next } n && /^ \* / { exit }' "$root$prefix/include/bufio/dm-bufio.h"
+	printf '\treturn error;\n}\n'
+} >kernel.c
+sed 's/NULL, NULL)/NULL, NULL, 0)/' kernel.c >kernel-60000.c
+truncate -s 1M pool_tmeta
+for level in "" -60000; do
+	eval "${CC:-cc} -Wall -Wextra -Werror ${level:+-DDM_BUFIO_API=60000} -o kernel kernel$level.c $flags" >messages 2>&1
+	is $? 0 "the example of dm-bufio.h compiles and links with pkg-config alone${level:+, level 60000}"
+	./kernel >output 2>messages
+	is $? 0 "and runs"
+done
+is "$(od -An -tx1 -j $((7 * 4096 + 100)) -N1 pool_tmeta)" " 01" "and writes"
+
+stands_alone() { # HEADER LANGUAGE COMPILER...
+	header=$1 language=$2
+	shift 2
+	echo "#include <$header>" | eval "$* -Wall -Wextra -Wpedantic -Werror -fsyntax-only $flags -" 2>messages
+	is $? 0 "$header stands alone as $language"
+}
+
+for std in c99 gnu11 c17; do
+	stands_alone bufio.h $std "${CC:-cc}" -std=$std -xc
+	stands_alone dm-bufio.h $std "${CC:-cc}" -std=$std -xc
+	stands_alone dm-bufio.h "$std, level 60000" "${CC:-cc}" -std=$std -DDM_BUFIO_API=60000 -xc
 done
 if command -v g++ >/dev/null; then
-	echo '#include <bufio.h>' | eval "g++ -Wall -Wextra -Werror -fsyntax-only -xc++ $flags -" 2>messages
-	is $? 0 "bufio.h stands alone as C++"
+	stands_alone bufio.h C++ g++ -xc++
+	stands_alone dm-bufio.h C++ g++ -xc++
+	stands_alone dm-bufio.h "C++, level 60000" g++ -DDM_BUFIO_API=60000 -xc++
 else
-	skip "g++ is not installed to try bufio.h as C++"
+	skip "g++ is not installed to try the headers as C++"
 fi
 
 make -s -C "$builddir" uninstall DESTDIR="$root" >messages 2>&1

@@ -592,7 +592,8 @@ static void unreadable_leaf(void)
 {
 	start();
 	three_leaves();
-	image.plan.fail_at = 3;
+	image.plan.bad_begin = 3 * PD_BLOCK_SIZE;
+	image.plan.bad_end = 4 * PD_BLOCK_SIZE;
 	CU_ASSERT_EQUAL(walk(1), 0);
 	one_problem(PROBLEM_BLOCK_UNREADABLE, 3, 10, 20);
 	CU_ASSERT_EQUAL(image.told.p[0].error, EIO);
@@ -869,11 +870,11 @@ static void shared_counted_once(void)
 	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 40);
 	CU_ASSERT_EQUAL(remembered(6), 20);
-	before = blocks_asked();
+	before = image_blocks_read();
 	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
 	CU_ASSERT_EQUAL(seen.entries, 25);
 	CU_ASSERT_EQUAL(seen.holes, 0);
-	CU_ASSERT_EQUAL(blocks_asked() - before, 3);
+	CU_ASSERT_EQUAL(image_blocks_read() - before, 3);
 	CU_ASSERT_EQUAL(image.told.nr, 0);
 	image_close();
 }

@@ -36,6 +36,14 @@ void image_close(void)
 	CU_ASSERT_EQUAL(bufio_device_close(image.dev), 0);
 }
 
+uint64_t image_blocks_read(void)
+{
+	struct bufio_stats s;
+
+	bufio_get_stats(image.reader.client, &s);
+	return s.blocks_read;
+}
+
 uint8_t *image_at(uint64_t block)
 {
 	return (uint8_t *)io_mem_data(image.memory) + block * PD_BLOCK_SIZE;

@@ -36,6 +36,9 @@ void image_close(void);
 
 uint8_t *image_at(uint64_t block);
 
+/* So far; a block that is read twice counts twice. */
+uint64_t image_blocks_read(void);
+
 /* The header of a node, from the format's description; all else is zeroed. Flags: 1 internal, 2 leaf. */
 void image_header(uint8_t *b, uint32_t flags, uint32_t nr, uint32_t max, uint32_t value_size);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include "io/io.h"
 #include "requests.h"
@@ -9,7 +10,7 @@
 
 #define SECTOR 512
 #define NR_SECTORS 64
-#define ALL (IO_FAULT_READ | IO_FAULT_WRITE | IO_FAULT_FLUSH)
+#define ALL (IO_FAULT_READ | IO_FAULT_WRITE | IO_FAULT_FLUSH | IO_FAULT_DISCARD)
 
 static struct io_fault_plan plan;
 static struct bufio_device *below;
@@ -116,6 +117,21 @@ static void nth_flush(void)
 	bufio_device_close(dev);
 }
 
+static void nth_discard(void)
+{
+	struct bufio_device *dev = open_device(IO_FAULT_DISCARD, 2, false, EOPNOTSUPP);
+
+	CU_ASSERT_EQUAL(write_sector(dev, 0, 0x11), 0);
+	CU_ASSERT_EQUAL(write_sector(dev, 1, 0x22), 0);
+	CU_ASSERT_EQUAL(dev->ops->discard(dev, 0, SECTOR), 0);
+	CU_ASSERT_EQUAL(dev->ops->discard(dev, SECTOR, SECTOR), -EOPNOTSUPP);
+	CU_ASSERT_EQUAL(sector_below(0), 0);
+	CU_ASSERT_EQUAL(sector_below(1), 0x22);
+	CU_ASSERT_EQUAL(dev->ops->discard(dev, SECTOR, SECTOR), 0);
+	CU_ASSERT_EQUAL(plan.count, 3);
+	bufio_device_close(dev);
+}
+
 static void sticky(void)
 {
 	struct bufio_device *dev = open_device(ALL, 3, true, EIO);
@@ -175,7 +191,7 @@ static unsigned write_batch(struct bufio_device *dev, unsigned nr)
 		p[i] = r + i;
 	}
 	dev->ops->submit(dev, p, nr);
-	for (; (got = dev->ops->wait(dev, done, 3)); back += got)
+	for (; (got = dev->ops->wait(dev, done, 3, true)); back += got)
 		for (unsigned i = 0; i < got; i++)
 			failed += done[i]->result != 0;
 	CU_ASSERT_EQUAL(back, nr);
@@ -201,9 +217,84 @@ static void all_of_a_batch(void)
 	struct io_request *done;
 
 	CU_ASSERT_EQUAL(write_batch(dev, 20), 20);
-	CU_ASSERT_EQUAL(dev->ops->wait(dev, &done, 1), 0);
+	CU_ASSERT_EQUAL(dev->ops->wait(dev, &done, 1, true), 0);
 	for (unsigned i = 0; i < 20; i++)
 		CU_ASSERT_EQUAL(sector_below(i), 0);
+	bufio_device_close(dev);
+}
+
+/* Which of 64 writes failed, as bits. Flushes and discards between them fail in no run. */
+static uint64_t random_failures(unsigned kinds, unsigned per_mille, uint64_t seed)
+{
+	struct bufio_device *dev = open_device(kinds, 0, false, EIO);
+	uint64_t failed = 0;
+
+	plan.random_per_mille = per_mille;
+	plan.seed = seed;
+	for (unsigned i = 0; i < NR_SECTORS; i++) {
+		int r = write_sector(dev, i, 0x77);
+
+		CU_ASSERT_EQUAL(sector_below(i), r ? 0 : 0x77);
+		failed |= (uint64_t)(r != 0) << i;
+	}
+	for (unsigned i = 0; i < NR_SECTORS; i++) {
+		CU_ASSERT_EQUAL(dev->ops->flush(dev), 0);
+		CU_ASSERT_EQUAL(dev->ops->discard(dev, 0, SECTOR), 0);
+	}
+	bufio_device_close(dev);
+	return failed;
+}
+
+static void chance(void)
+{
+	uint64_t first = random_failures(ALL, 300, 1);
+	unsigned nr = 0;
+
+	for (uint64_t seed = 1; seed <= 100; seed++)
+		nr += (unsigned)__builtin_popcountll(random_failures(ALL, 300, seed));
+	CU_ASSERT_TRUE(nr > 6400 * 250 / 1000 && nr < 6400 * 350 / 1000);
+	CU_ASSERT_EQUAL(random_failures(ALL, 300, 1), first);
+	CU_ASSERT_NOT_EQUAL(random_failures(ALL, 300, 2), first);
+	CU_ASSERT_EQUAL(random_failures(ALL, 0, 1), 0);
+	CU_ASSERT_EQUAL(random_failures(ALL, 1000, 1), UINT64_MAX);
+	CU_ASSERT_EQUAL(random_failures(IO_FAULT_READ, 1000, 1), 0);
+}
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Twenty delays of 5 ms on average. That an idle wait is not delayed only shows where the machine is not too busy. */
+static void delays(void)
+{
+	struct bufio_device *dev = open_device(ALL, 3, false, EIO);
+	struct io_request *done;
+	int64_t start = now_us();
+
+	plan.delay_us = 10000;
+	for (unsigned i = 1; i <= 20; i++)
+		CU_ASSERT_EQUAL(write_sector(dev, i, 1), i == 3 ? -EIO : 0);
+	CU_ASSERT_TRUE(now_us() - start > 20000);
+	plan.delay_us = 100000000;
+	start = now_us();
+	for (unsigned i = 0; i < 20; i++)
+		CU_ASSERT_EQUAL(dev->ops->wait(dev, &done, 1, true), 0);
+	CU_ASSERT_TRUE(now_us() - start < 10000000);
+	bufio_device_close(dev);
+}
+
+static void refresh(void)
+{
+	struct bufio_device *dev = open_device(ALL, 1, true, EIO);
+
+	below->info.size -= SECTOR;
+	CU_ASSERT_EQUAL(dev->ops->refresh(dev), 0);
+	CU_ASSERT_EQUAL(bufio_device_describe(dev)->size, bufio_device_describe(below)->size);
+	CU_ASSERT_EQUAL(plan.count, 0);
 	bufio_device_close(dev);
 }
 
@@ -212,7 +303,7 @@ static void nothing_outstanding(void)
 	struct bufio_device *dev = open_device(ALL, 1, true, EIO);
 	struct io_request *done;
 
-	CU_ASSERT_EQUAL(dev->ops->wait(dev, &done, 1), 0);
+	CU_ASSERT_EQUAL(dev->ops->wait(dev, &done, 1, true), 0);
 	CU_ASSERT_EQUAL(plan.count, 0);
 	bufio_device_close(dev);
 }
@@ -223,11 +314,15 @@ static const struct unit_case cases[] = {
 	{ "the nth read fails and no other", nth_read },
 	{ "the nth write fails and reaches nothing below", nth_write },
 	{ "the nth flush fails and no other", nth_flush },
+	{ "the nth discard fails and changes nothing below", nth_discard },
 	{ "a sticky fault fails everything from there on", sticky },
 	{ "the plan may be changed between requests", plan_changes },
 	{ "the kinds of a plan are counted together, and no others", counts_across_kinds },
 	{ "one failed request of a batch fails alone", one_of_a_batch },
 	{ "a batch of nothing but failures comes back whole", all_of_a_batch },
+	{ "reads and writes fail by chance, and the same ones for the same seed", chance },
+	{ "a wait that has something to give is late, failed requests included", delays },
+	{ "a new size below is seen above", refresh },
 	{ "wait gives 0 when nothing is outstanding", nothing_outstanding },
 	{ NULL, NULL },
 };

@@ -8,8 +8,9 @@
 
 static const struct unit_suite *const suites[] = {
 	&units_suite, &crc32c_suite, &le_suite, &list_suite,
-	&io_mem_suite, &io_threads_suite, &io_fault_suite, &io_open_suite,
+	&io_engine_suite, &io_mem_suite, &io_threads_suite, &io_uring_suite, &io_fault_suite, &io_open_suite,
 	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
+	&dm_bufio_suite, &dm_bufio_60000_suite,
 	&block_suite, &btree_suite, &space_map_suite, &problem_suite, &thin_suite, &emit_suite,
 };
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "requests.h"
 #include "unit.h"
@@ -13,6 +16,29 @@ struct request_item requests[MAX_REQUESTS];
 static unsigned nr_prepared;
 static size_t prepared_size;
 
+struct bufio_device *requests_open_file(const char *engine, uint64_t size, int *fd)
+{
+	const char *dir = getenv("TMPDIR");
+	struct bufio_device *dev = NULL;
+	char path[512];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/unitXXXXXX", dir ? dir : "/tmp");
+	*fd = mkstemp(path);
+	CU_ASSERT_TRUE_FATAL(*fd >= 0);
+	CU_ASSERT_EQUAL(ftruncate(*fd, (off_t)size), 0);
+	r = bufio_device_open(path, BUFIO_OPEN_WRITE, engine, NULL, &dev);
+	unlink(path);
+	CU_ASSERT_EQUAL_FATAL(r, 0);
+	return dev;
+}
+
+void requests_close_file(struct bufio_device *dev, int fd)
+{
+	CU_ASSERT_EQUAL(bufio_device_close(dev), 0);
+	close(fd);
+}
+
 int requests_transfer_iov(struct bufio_device *dev, enum io_direction direction, uint64_t offset, struct iovec *iov,
 			  unsigned nr, bool wait_follows)
 {
@@ -21,7 +47,7 @@ int requests_transfer_iov(struct bufio_device *dev, enum io_direction direction,
 	struct io_request *p = &r, *done[2] = { NULL, NULL };
 
 	dev->ops->submit(dev, &p, 1);
-	CU_ASSERT_EQUAL(dev->ops->wait(dev, done, 2), 1);
+	CU_ASSERT_EQUAL(dev->ops->wait(dev, done, 2, true), 1);
 	CU_ASSERT_PTR_EQUAL(done[0], &r);
 	return r.result;
 }
@@ -64,14 +90,26 @@ void requests_submit(struct bufio_device *dev, unsigned first, unsigned nr)
 	dev->ops->submit(dev, batch, nr);
 }
 
-void requests_take_all(struct bufio_device *dev, unsigned max)
+static unsigned take(struct bufio_device *dev, unsigned max, bool block)
 {
 	struct io_request *done[MAX_REQUESTS];
-	unsigned nr;
+	unsigned nr = dev->ops->wait(dev, done, max, block);
 
-	while ((nr = dev->ops->wait(dev, done, max)))
-		for (unsigned i = 0; i < nr; i++)
-			atomic_fetch_add(&((struct request_item *)done[i])->seen, 1);
+	for (unsigned i = 0; i < nr; i++)
+		atomic_fetch_add(&((struct request_item *)done[i])->seen, 1);
+	return nr;
+}
+
+void requests_take_all(struct bufio_device *dev, unsigned max)
+{
+	while (take(dev, max, true))
+		;
+}
+
+void requests_poll(struct bufio_device *dev, unsigned nr)
+{
+	while (nr)
+		nr -= take(dev, nr, false);
 }
 
 struct worker {

@@ -25,6 +25,10 @@ struct request_item {
 
 extern struct request_item requests[MAX_REQUESTS];
 
+/* A file of @size bytes without a name: a descriptor of our own in *@fd, and a device. */
+struct bufio_device *requests_open_file(const char *engine, uint64_t size, int *fd);
+void requests_close_file(struct bufio_device *dev, int fd);
+
 /* Submits one request, waits for it and gives its result. */
 int requests_transfer_iov(struct bufio_device *dev, enum io_direction direction, uint64_t offset, struct iovec *iov,
 			  unsigned nr, bool wait_follows);
@@ -39,6 +43,9 @@ void requests_submit(struct bufio_device *dev, unsigned first, unsigned nr);
 
 /* Waits until nothing is outstanding, for at most @max at once. */
 void requests_take_all(struct bufio_device *dev, unsigned max);
+
+/* Asks again and again, never waiting, until @nr came back. */
+void requests_poll(struct bufio_device *dev, unsigned nr);
 
 /* Submits all of them in small batches and takes them, from several threads at once. */
 void requests_run_threads(struct bufio_device *dev);

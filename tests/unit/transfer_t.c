@@ -236,9 +236,25 @@ static void one_request_fails(void)
 		setup_memory();
 		put_those(in_long_run);
 		plan.fail_at = n;
+		CU_ASSERT_EQUAL(bufio_write_dirty_buffers(c), 0);
+		CU_ASSERT_EQUAL(stats().dirty + nr_told, 0);
+		expect_on_device(in_long_run);
+		finish();
+	}
+}
+
+static void one_block_fails(void)
+{
+	for (uint64_t block = 7; block < 7 + LONG_RUN; block += 37) {
+		setup_memory();
+		put_those(in_long_run);
+		plan.bad_begin = block * BLOCK + 1;
+		plan.bad_end = block * BLOCK + 2;
 		CU_ASSERT_EQUAL(bufio_write_dirty_buffers(c), -EIO);
-		CU_ASSERT_TRUE(stats().dirty >= 1 && stats().dirty <= TRANSFER_BLOCKS);
-		CU_ASSERT_EQUAL(stats().dirty, nr_told);
+		CU_ASSERT_EQUAL(stats().dirty, 1);
+		CU_ASSERT_EQUAL(nr_told, 1);
+		CU_ASSERT_EQUAL(stats().blocks_written, LONG_RUN - 1);
+		plan.bad_end = 0;
 		CU_ASSERT_EQUAL(bufio_write_dirty_buffers(c), 0);
 		expect_on_device(in_long_run);
 		finish();
@@ -601,7 +617,8 @@ static const struct unit_case cases[] = {
 	{ "more asynchronous writes than transfers reach a file", many_async_file },
 	{ "runs of all lengths are written, and the gaps between them are not", mixed_runs },
 	{ "the same through the smallest cache", small_cache },
-	{ "one failed request of a long run fails alone, and is tried again", one_request_fails },
+	{ "a request of a long run that fails once is made up for, block by block", one_request_fails },
+	{ "one bad block of a long run fails alone: its neighbours are written", one_block_fails },
 	{ "when every request fails each block is reported, and none is lost", all_requests_fail },
 	{ "several threads write at once: what each dirtied is on the device", writers_at_once },
 	{ "several threads read at once through the smallest cache", readers_at_once },

@@ -98,7 +98,7 @@ static void spy_submit(struct bufio_device *dev, struct io_request **r, unsigned
 	pthread_mutex_unlock(&s->lock);
 }
 
-static unsigned spy_wait(struct bufio_device *dev, struct io_request **done, unsigned max)
+static unsigned spy_wait(struct bufio_device *dev, struct io_request **done, unsigned max, bool block)
 {
 	struct spy *s = (struct spy *)dev;
 	unsigned nr = 0;
@@ -106,7 +106,7 @@ static unsigned spy_wait(struct bufio_device *dev, struct io_request **done, uns
 	if (s->delay)
 		usleep(s->delay);
 	pthread_mutex_lock(&s->lock);
-	s->waits++;
+	s->waits += block;
 	while (nr < max && (done[nr] = io_queue_pop(&s->done)))
 		nr++;
 	pthread_mutex_unlock(&s->lock);
@@ -121,6 +121,12 @@ static int spy_flush(struct bufio_device *dev)
 	return s->flush_error;
 }
 
+static int spy_refresh(struct bufio_device *dev)
+{
+	(void)dev;
+	return 0;
+}
+
 static int spy_close(struct bufio_device *dev)
 {
 	free(dev);
@@ -128,7 +134,7 @@ static int spy_close(struct bufio_device *dev)
 }
 
 static const struct io_ops spy_ops = {
-	.submit = spy_submit, .wait = spy_wait, .flush = spy_flush, .close = spy_close,
+	.submit = spy_submit, .wait = spy_wait, .flush = spy_flush, .refresh = spy_refresh, .close = spy_close,
 };
 
 static void make_spy(void)

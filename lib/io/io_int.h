@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the engines over a file descriptor share (io_fd.c). */
+#ifndef IO_IO_INT_H
+#define IO_IO_INT_H
+
+#include <sys/types.h>
+
+#include "io/io.h"
+
+/* Such an engine embeds this as its first member. */
+struct io_fd {
+	struct bufio_device dev;
+	int fd;
+};
+
+/* Fills @f for a device as @info says; "engine" is what it calls itself. */
+void io_fd_init(struct io_fd *f, int fd, const struct bufio_device_info *info, const char *engine,
+		const struct io_ops *ops);
+
+/* How many of the request's vectors one attempt may have. */
+unsigned io_fd_nr_iov(const struct io_request *r);
+
+/* Takes @n, what one attempt gave: bytes, or -errno. True when the request has its result, false to try again. */
+bool io_fd_account(struct io_request *r, ssize_t n);
+
+/* The whole request, by this thread. */
+void io_fd_run(int fd, struct io_request *r);
+
+/* Operations that need no engine. */
+int io_fd_flush(struct bufio_device *dev);
+int io_fd_discard(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
+int io_fd_refresh(struct bufio_device *dev);
+
+/* Closes the descriptor and frees @f, the engine's own memory. */
+int io_fd_close(struct io_fd *f);
+
+#endif
