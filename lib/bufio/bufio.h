@@ -246,7 +246,7 @@ void bufio_forget_buffers(struct bufio_client *c, uint64_t block, uint64_t nr);
 struct bufio_scan {
 	/*
 	 * The next blocks, consecutive: fills both and returns true, or returns false at the end. Ascending order is
-	 * read fastest. Called by one thread at a time.
+	 * read fastest. Called by one thread at a time. NULL: the blocks are the @nr_blocks from @first_block on.
 	 */
 	bool (*next)(void *context, uint64_t *block, uint64_t *nr);
 	/*
@@ -255,6 +255,7 @@ struct bufio_scan {
 	 */
 	int (*block)(void *context, uint64_t block, const void *data, int error);
 	void *context;
+	uint64_t first_block, nr_blocks; /* without @next */
 	unsigned threads; /* that call @block at the same time, the caller's one of them; 0: one for each processor */
 	bool in_order;    /* as @next gave them, in the caller's thread alone (threads: 0 or 1); else what is there first */
 	uint64_t window;  /* bytes that are read ahead; 0: as bufio_set_read_ahead(). At most half of the memory limit */

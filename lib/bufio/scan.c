@@ -44,30 +44,38 @@ static struct chunk *chunk_at(struct scan *s, unsigned i)
 
 /* --- starting --- */
 
-/* Asks for the next range when there is none; false while there is nothing to start. The lock may be dropped. */
-static bool have_range(struct scan *s)
+static void set_range(struct scan *s, uint64_t block, uint64_t nr)
+{
+	if (block > s->c->nr_blocks || nr > s->c->nr_blocks - block) {
+		s->result = -EINVAL;
+		return;
+	}
+	s->block = block;
+	s->left = nr;
+}
+
+static void ask_next(struct scan *s)
 {
 	uint64_t block = 0, nr = 0;
 	bool more;
 
-	if (s->left)
-		return true;
-	if (s->asking || s->is_at_end)
-		return false;
 	s->asking = true;
 	pthread_mutex_unlock(&s->c->lock);
 	more = s->what->next(s->what->context, &block, &nr);
 	pthread_mutex_lock(&s->c->lock);
 	s->asking = false;
-	if (!more) {
+	if (more)
+		set_range(s, block, nr);
+	else
 		s->is_at_end = true;
-	} else if (block > s->c->nr_blocks || nr > s->c->nr_blocks - block) {
-		s->result = -EINVAL;
-	} else {
-		s->block = block;
-		s->left = nr;
-	}
 	signal_event(s->c);
+}
+
+/* Asks for the next range when there is none; false while there is nothing to start. The lock may be dropped. */
+static bool have_range(struct scan *s)
+{
+	if (!s->left && !s->asking && !s->is_at_end && !s->result)
+		ask_next(s);
 	return s->left;
 }
 
@@ -334,6 +342,10 @@ int bufio_scan(struct bufio_client *c, const struct bufio_scan *what)
 	s->c = c;
 	s->what = what;
 	set_window(s);
+	if (!what->next) {
+		set_range(s, what->first_block, what->nr_blocks);
+		s->is_at_end = true;
+	}
 	run_threads(s, count_threads(what));
 	drain(s);
 	r = s->result;

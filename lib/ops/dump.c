@@ -210,29 +210,34 @@ static int note_unreadable(struct dump *d, uint64_t block, int error)
 	return 0;
 }
 
+static int dump_block(void *context, uint64_t block, const void *data, int error)
+{
+	struct dump *d = context;
+
+	if (!data)
+		return note_unreadable(d, block, -error);
+	return meta_visit_block(data, bufio_get_block_size(d->args->client), block, &d->emitter->visitor);
+}
+
 static int dump_blocks(struct dump *d)
 {
 	struct bufio_client *c = d->args->client;
-	struct meta_visitor *v = &d->emitter->visitor;
 	uint64_t nr = bufio_get_device_size(c);
-	int r = 0;
+	struct bufio_scan scan = {
+		.block = dump_block,
+		.context = d,
+		.first_block = d->args->begin,
+		.nr_blocks = d->args->end - d->args->begin,
+		.in_order = true,
+	};
+	int r;
 
 	if (d->args->end > nr) {
 		op_fail(d->result, OP_USAGE, 0, "%s: has no block %" PRIu64 ", only %" PRIu64 " blocks of %u bytes",
 			d->args->image, d->args->end - 1, nr, bufio_get_block_size(c));
 		return 0;
 	}
-	for (uint64_t i = d->args->begin; i < d->args->end && !r; i++) {
-		struct bufio_buffer *b;
-		const void *data = bufio_read(c, i, &b);
-
-		if (data) {
-			r = meta_visit_block(data, bufio_get_block_size(c), i, v);
-			bufio_release(b);
-		} else {
-			r = note_unreadable(d, i, errno);
-		}
-	}
+	r = bufio_scan(c, &scan);
 	return r ? r : dump_emit_kept(d);
 }
 

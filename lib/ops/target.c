@@ -36,23 +36,23 @@ static bool name_signature(const char *path, char *name, size_t size)
 	return type || table;
 }
 
+static int count_if_metadata(void *context, uint64_t block, const void *data, int error)
+{
+	uint64_t *found = context;
+	enum pd_kind kind = error ? PD_UNKNOWN : pd_block_kind(data);
+
+	*found += kind != PD_UNKNOWN && kind != PD_ZEROES && pd_stored_number(data, kind) == block;
+	return 0;
+}
+
 /* Blocks among the first that carry a metadata checksum and their own number. */
 static uint64_t count_metadata_blocks(struct bufio_client *client, uint64_t *sampled)
 {
 	uint64_t nr = bufio_get_device_size(client), found = 0;
+	struct bufio_scan scan = { .block = count_if_metadata, .context = &found, .threads = 1 };
 
-	*sampled = nr < SAMPLE_BLOCKS ? nr : SAMPLE_BLOCKS;
-	for (uint64_t i = 0; i < *sampled; i++) {
-		struct bufio_buffer *b;
-		const void *data = bufio_read(client, i, &b);
-		enum pd_kind kind;
-
-		if (!data)
-			continue;
-		kind = pd_block_kind(data);
-		found += kind != PD_UNKNOWN && kind != PD_ZEROES && pd_stored_number(data, kind) == i;
-		bufio_release(b);
-	}
+	*sampled = scan.nr_blocks = nr < SAMPLE_BLOCKS ? nr : SAMPLE_BLOCKS;
+	bufio_scan(client, &scan);
 	return found;
 }
 
