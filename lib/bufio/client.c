@@ -149,7 +149,12 @@ static int change_limit(struct bufio_client *c, uint64_t bytes)
 
 	if (r)
 		return r;
-	r = evict_surplus(c);
+	if (c->over_limit) {
+		r = evict_surplus(c);
+		/* It was kept large enough for those that had to go; if this fails it stays so. */
+		if (!c->over_limit)
+			index_resize(c, c->nr_max);
+	}
 	memory_trim(c);
 	return r;
 }
