@@ -264,8 +264,8 @@ struct bufio_scan {
 /*
  * Read many blocks once: neighbours merged, far ahead, inside the memory limit, finished blocks handed to threads.
  *
- * What is in the cache is taken from there, dirty or not. What is not stays in it only as long as there is room for it
- * unasked: a scan of a whole device does not empty the cache of what is in use.
+ * What is in the cache is taken from there, dirty or not. What is not leaves it again: a scan of a whole device takes
+ * little more memory than its window, and does not empty the cache of what is in use.
  *
  * Returns 0, or the first value other than 0 that @block returned, then or soon after: other threads finish what
  *         they have.
@@ -284,7 +284,10 @@ uint64_t bufio_get_read_ahead(const struct bufio_client *c);
 
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
-/* Start writing every dirty buffer, held ones too, and wait for none. Errors appear in bufio_write_dirty_buffers(). */
+/*
+ * Start writing every dirty buffer, held ones too, and wait for none. What does not go at once follows whenever a
+ * thread waits for I/O of this client, or looks for what is done. Errors appear in bufio_write_dirty_buffers().
+ */
 void bufio_write_dirty_buffers_async(struct bufio_client *c);
 
 /*

@@ -50,8 +50,9 @@ enum buffer_state {
 enum buffer_use {
 	UNTOUCHED,
 	TOUCHED,    /* found by a reader */
-	SCANNED,    /* by bufio_scan(), which is done with it */
 	PREFETCHED, /* so that the first reader is no second use */
+	AHEAD,      /* the same, for bufio_scan() */
+	SCANNED,    /* bufio_scan() is done with it */
 };
 
 /* Whose the holds are besides the owner's. */
@@ -133,6 +134,8 @@ struct bufio_client {
 	uint64_t nr_ghosts;
 
 	bool reaping;             /* a thread is in wait() */
+	unsigned nr_scanners;     /* threads that hold a block for a scan's callback */
+	bool write_on;            /* an asynchronous write has more to start than went at once */
 	unsigned nr_inflight;     /* transfers */
 	unsigned nr_unsubmitted;  /* of these, not in the device's hands yet */
 	uint64_t last_serial;     /* of the transfers started so far */
@@ -213,9 +216,10 @@ int apply_environment(struct bufio_client *c);
 int alloc_buffer(struct bufio_client *c, struct bufio_buffer **b);
 /* The same at once and without waiting, or NULL. */
 struct bufio_buffer *alloc_buffer_now(struct bufio_client *c);
-/* Puts an allocated buffer into the cache as @block, held by @holder: this_thread(), or one of these. */
-#define THE_SCAN 0
-#define NOBODY UINT32_MAX
+/* The same from what a scan is done with, or NULL: the last that was given up, which is in the processor's caches. */
+struct bufio_buffer *alloc_scanned_buffer(struct bufio_client *c);
+/* Puts an allocated buffer into the cache as @block, held by @holder: this_thread() or NOBODY. */
+#define NOBODY 0
 void insert_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t block, unsigned state,
 		   enum buffer_use use, uint32_t holder);
 /* Puts a buffer whose state changed on the queue where it belongs. */
@@ -256,10 +260,10 @@ static inline void drop_hold(struct bufio_buffer *b, uint32_t thread)
 
 /* --- hold.c --- */
 
-/* Waits until a held block is read; what failed unasked is read once more, by itself. Gives its read_error. */
-int finish_read(struct bufio_client *c, struct bufio_buffer *b);
-/* With the client locked: one hold less, and all that follows from it. */
-void give_up_hold(struct bufio_client *c, struct bufio_buffer *b, uint32_t holder);
+/* What a caller who holds a block does to its standing, and whether he waits for memory; else it is -EAGAIN. */
+enum holder { READER, SCAN, SCAN_AT_ONCE };
+/* Holds a block and has its contents, or an error and no hold. */
+int hold_and_read(struct bufio_client *c, uint64_t block, enum holder who, struct bufio_buffer **bp);
 
 /* --- transfer.c: buffers to requests and back --- */
 
@@ -292,11 +296,15 @@ unsigned transfer_blocks(const struct bufio_client *c);
 /* --- writeback.c: dirty buffers --- */
 
 enum write_which {
-	WRITE_ALL,    /* whatever is dirty */
-	WRITE_UNHELD, /* for room: neither held ones nor those that failed before, the oldest, and no more than go at once */
+	WRITE_ALL,     /* whatever is dirty */
+	WRITE_AT_ONCE, /* the oldest, as many as go without waiting */
+	WRITE_ON,      /* the same, but those that failed before */
+	WRITE_UNHELD,  /* for room: nor held ones */
 };
 /* Starts writes of dirty buffers, sorted and merged; how many could not start because they are being written. */
 uint64_t start_writes(struct bufio_client *c, enum write_which which);
+/* Goes on with an asynchronous write, when transfers have become free. */
+void write_on(struct bufio_client *c);
 /* Waits until every write that was started before this call has ended. */
 void wait_for_writes(struct bufio_client *c);
 /* Writes one held buffer, and waits. */

@@ -156,6 +156,7 @@ static int change_limit(struct bufio_client *c, uint64_t bytes)
 			index_resize(c, c->nr_max);
 	}
 	memory_trim(c);
+	signal_event(c); /* there may be room now for who waits for some */
 	return r;
 }
 
@@ -230,9 +231,10 @@ int bufio_set_minimum_buffers(struct bufio_client *c, unsigned nr)
 	before = c->minimum;
 	c->minimum = nr;
 	if (c->limit < bufio_get_memory_floor(c))
-		r = change_limit(c, bufio_get_memory_floor(c));
+		r = memory_set_limit(c, bufio_get_memory_floor(c));
 	if (r)
 		c->minimum = before;
+	signal_event(c); /* there may be room now for who waits for some */
 	pthread_mutex_unlock(&c->lock);
 	return r;
 }

@@ -79,9 +79,9 @@ void insert_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t bloc
 	b->state = (uint8_t)(state | CACHED);
 	b->use = (uint8_t)use;
 	b->read_error = b->write_error = 0;
-	b->unasked = use == SCANNED || use == PREFETCHED;
+	b->unasked = holder == NOBODY;
 	b->alone = false;
-	b->hot = use != SCANNED && recall_ghost(c, block);
+	b->hot = use != AHEAD && recall_ghost(c, block);
 	if (holder != NOBODY)
 		take_hold(b, holder);
 	unlock_buffer(b);
@@ -248,6 +248,24 @@ struct bufio_buffer *alloc_buffer_now(struct bufio_client *c)
 		b = NULL;
 	}
 	if (b && c->alloc_callback)
+		c->alloc_callback(b);
+	return b;
+}
+
+struct bufio_buffer *alloc_scanned_buffer(struct bufio_client *c)
+{
+	struct bufio_buffer *b = list_entry(c->cold.prev, struct bufio_buffer, lru);
+	bool is_free;
+
+	if (list_is_empty(&c->cold) || c->over_limit)
+		return NULL;
+	lock_buffer(b);
+	is_free = b->use == SCANNED;
+	unlock_buffer(b);
+	if (!is_free || !detach(c, b, false))
+		return NULL;
+	c->stats.evictions++;
+	if (c->alloc_callback)
 		c->alloc_callback(b);
 	return b;
 }

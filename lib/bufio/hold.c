@@ -14,11 +14,14 @@ static void *fail(int error)
 
 /* --- taking --- */
 
-/* With the buffer locked: one more hold, by a reader who found it in the cache. */
-static void hit(struct bufio_buffer *b)
+/* With the buffer locked: one more hold, of what was in the cache. What a scan has read ahead is no hit of its own. */
+static void hit(struct bufio_buffer *b, enum holder who)
 {
 	take_hold(b, this_thread());
-	b->use = b->use == PREFETCHED ? UNTOUCHED : TOUCHED;
+	if (who == READER)
+		b->use = b->use == PREFETCHED || b->use == AHEAD ? UNTOUCHED : TOUCHED;
+	else if (b->use == AHEAD)
+		return;
 	if (++b->hits == UINT32_MAX) {
 		atomic_fetch_add_explicit(&b->c->more_hits, b->hits, memory_order_relaxed);
 		b->hits = 0;
@@ -26,7 +29,7 @@ static void hit(struct bufio_buffer *b)
 }
 
 /* The quick way, for a block that is there and sound: no lock but the buffer's. */
-static struct bufio_buffer *hold_hit(struct bufio_client *c, uint64_t block)
+static struct bufio_buffer *hold_hit(struct bufio_client *c, uint64_t block, enum holder who)
 {
 	struct bufio_buffer *b = index_find(c, block);
 	bool sound;
@@ -36,16 +39,30 @@ static struct bufio_buffer *hold_hit(struct bufio_client *c, uint64_t block)
 	lock_buffer(b);
 	sound = block_of(b) == block && (b->state & (CACHED | READING)) == CACHED && !b->read_error;
 	if (sound)
-		hit(b);
+		hit(b, who);
 	unlock_buffer(b);
 	return sound ? b : NULL;
+}
+
+static int alloc_for(struct bufio_client *c, enum holder who, struct bufio_buffer **out)
+{
+	struct bufio_buffer *b;
+
+	if (who != SCAN_AT_ONCE)
+		return alloc_buffer(c, out);
+	b = alloc_buffer_now(c);
+	if (!b)
+		return -EAGAIN;
+	*out = b;
+	return 0;
 }
 
 /*
  * Holds the buffer of @block: the one in the cache, or one that is now in it with @state. *@found tells.
  * A new one of state FRESH is filled with zeroes before anybody can find it.
  */
-static int hold_block(struct bufio_client *c, uint64_t block, unsigned state, bool *found, struct bufio_buffer **out)
+static int hold_block(struct bufio_client *c, uint64_t block, unsigned state, enum holder who, bool *found,
+		      struct bufio_buffer **out)
 {
 	struct bufio_buffer *b, *spare = NULL;
 	int r;
@@ -54,7 +71,7 @@ static int hold_block(struct bufio_client *c, uint64_t block, unsigned state, bo
 		return -EINVAL;
 	/* Allocating may drop the lock, so another thread may have brought the block in: look again. */
 	while (!(b = index_find(c, block)) && !spare) {
-		r = alloc_buffer(c, &spare);
+		r = alloc_for(c, who, &spare);
 		if (r)
 			return r;
 	}
@@ -63,24 +80,25 @@ static int hold_block(struct bufio_client *c, uint64_t block, unsigned state, bo
 		if (spare)
 			memory_give_back(c, spare);
 		lock_buffer(b);
-		hit(b);
+		hit(b, who);
 		unlock_buffer(b);
 	} else {
 		b = spare;
 		if (state & FRESH)
 			memset(b->data, 0, c->block_size);
-		insert_buffer(c, b, block, state, UNTOUCHED, this_thread());
+		insert_buffer(c, b, block, state, who == READER ? UNTOUCHED : AHEAD, this_thread());
 	}
 	*out = b;
 	return 0;
 }
 
-void give_up_hold(struct bufio_client *c, struct bufio_buffer *b, uint32_t holder)
+/* With the client locked: one hold less, and all that follows from it. */
+static void give_up_hold(struct bufio_client *c, struct bufio_buffer *b)
 {
 	bool last;
 
 	lock_buffer(b);
-	drop_hold(b, holder);
+	drop_hold(b, this_thread());
 	last = !b->hold_count;
 	unlock_buffer(b);
 	if (!last)
@@ -100,7 +118,8 @@ static void read_in(struct bufio_client *c, struct bufio_buffer *b)
 	pull_plug(c, &plug);
 }
 
-int finish_read(struct bufio_client *c, struct bufio_buffer *b)
+/* Waits until a held block is read. What failed unasked, perhaps by a neighbour's fault, is read once more by itself. */
+static int finish_read(struct bufio_client *c, struct bufio_buffer *b)
 {
 	while (b->state & READING)
 		wait_event(c);
@@ -117,20 +136,20 @@ int finish_read(struct bufio_client *c, struct bufio_buffer *b)
 	return b->read_error;
 }
 
-static int read_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
+static int read_miss(struct bufio_client *c, uint64_t block, enum holder who, struct bufio_buffer **bp)
 {
 	struct bufio_buffer *b;
 	bool found;
 	int r;
 
 	pthread_mutex_lock(&c->lock);
-	r = hold_block(c, block, READING, &found, &b);
+	r = hold_block(c, block, READING, who, &found, &b);
 	if (!r) {
 		if (!found)
 			read_in(c, b);
 		r = finish_read(c, b);
 		if (r)
-			give_up_hold(c, b, this_thread());
+			give_up_hold(c, b);
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (!r)
@@ -138,10 +157,20 @@ static int read_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer
 	return r;
 }
 
+int hold_and_read(struct bufio_client *c, uint64_t block, enum holder who, struct bufio_buffer **bp)
+{
+	struct bufio_buffer *b = hold_hit(c, block, who);
+
+	if (!b)
+		return read_miss(c, block, who, bp);
+	*bp = b;
+	return 0;
+}
+
 void *bufio_read(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
 {
-	struct bufio_buffer *b = hold_hit(c, block);
-	int r = b ? 0 : read_miss(c, block, &b);
+	struct bufio_buffer *b;
+	int r = hold_and_read(c, block, READER, &b);
 
 	if (r)
 		return fail(r);
@@ -162,7 +191,7 @@ static int get_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer 
 	b = index_find(c, block);
 	if (b && b->state & READING) {
 		r = -EAGAIN;
-	} else if (b && (b = hold_hit(c, block))) {
+	} else if (b && (b = hold_hit(c, block, READER))) {
 		*bp = b;
 		r = 0;
 	}
@@ -172,7 +201,7 @@ static int get_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer 
 
 void *bufio_get(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
 {
-	struct bufio_buffer *b = hold_hit(c, block);
+	struct bufio_buffer *b = hold_hit(c, block, READER);
 	int r = b ? 0 : get_miss(c, block, &b);
 
 	if (r)
@@ -203,7 +232,7 @@ void *bufio_new(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp
 	int r;
 
 	pthread_mutex_lock(&c->lock);
-	r = hold_block(c, block, FRESH, &found, &b);
+	r = hold_block(c, block, FRESH, READER, &found, &b);
 	if (!r && found)
 		clear(c, b);
 	pthread_mutex_unlock(&c->lock);
@@ -302,7 +331,7 @@ int bufio_release(struct bufio_buffer *b)
 		return 0;
 	pthread_mutex_lock(&c->lock);
 	if (is_held(b))
-		give_up_hold(c, b, this_thread());
+		give_up_hold(c, b);
 	else
 		r = -EINVAL;
 	pthread_mutex_unlock(&c->lock);
@@ -339,83 +368,117 @@ int bufio_mark_buffer_dirty(struct bufio_buffer *b)
 	return bufio_mark_partial_buffer_dirty(b, 0, b->c->block_size);
 }
 
-/* Gets the buffer at @block, if any, out of the way. What it held is doomed, so a dirty one is not written. */
-static int clear_target(struct bufio_client *c, uint64_t block)
+/* --- moving --- */
+
+/* Waits until the buffer at @block, if any, could be dropped. */
+static int wait_for_target(struct bufio_client *c, uint64_t block)
 {
 	struct bufio_buffer *t;
 	int r = 0;
 
 	watch_releases(c);
-	while (!r && (t = index_find(c, block))) {
+	while (!r && (t = index_find(c, block)) && (is_held(t) || t->state & (READING | WRITING))) {
 		if (is_held_by_me_alone(t))
 			r = -EDEADLK;
-		else if (!drop_buffer(c, t, true))
+		else
 			wait_event(c);
 	}
 	ignore_releases(c);
 	return r;
 }
 
-/* Others stay with the old block, so the new one gets a copy. */
-static int move_copy(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block)
+/* What the target held is doomed, so a dirty one is not written. False: somebody has taken a hold. */
+static bool drop_target(struct bufio_client *c, uint64_t block)
 {
-	struct bufio_buffer *copy;
-	int r = alloc_buffer(c, &copy);
+	struct bufio_buffer *t = index_find(c, block);
 
-	if (r)
-		return r;
-	r = clear_target(c, new_block);
-	if (r) {
-		memory_give_back(c, copy);
-		return r;
-	}
+	return !t || drop_buffer(c, t, true);
+}
+
+/* If this is the only hold, nobody can take another by the quick way from now on. */
+static bool withdraw(struct bufio_buffer *b)
+{
+	bool alone;
+
+	lock_buffer(b);
+	alone = b->hold_count == 1;
+	if (alone)
+		b->state &= (uint8_t)~CACHED;
+	unlock_buffer(b);
+	return alone;
+}
+
+/* The buffer itself becomes the new block. */
+static void rename_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block)
+{
+	index_remove(c, b);
+	lock_buffer(b);
+	atomic_store_explicit(&b->block, new_block, memory_order_relaxed);
+	b->state |= CACHED;
+	unlock_buffer(b);
+	index_insert(c, b);
+	set_dirty(c, b, 0, c->block_size);
+}
+
+/* Others stay with the old block, so the new one gets a copy. */
+static void insert_copy(struct bufio_client *c, const struct bufio_buffer *b, struct bufio_buffer *copy,
+			uint64_t new_block)
+{
 	memcpy(copy->data, b->data, c->block_size);
 	memcpy(copy->aux, b->aux, c->aux_size);
 	insert_buffer(c, copy, new_block, 0, UNTOUCHED, NOBODY);
 	set_dirty(c, copy, 0, c->block_size);
-	return 0;
 }
 
-/* If this is the only hold there is, the buffer itself becomes the new block. */
-static bool move_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block)
+/*
+ * Each step may drop the lock, so all must hold at once; and nothing may fail once the target is gone. Uses up *@copy,
+ * which it allocates when there are other holders.
+ */
+static int move(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block, struct bufio_buffer **copy)
 {
-	bool alone;
+	for (;;) {
+		bool alone;
+		int r = write_now(c, b);
 
-	index_remove(c, b); /* by the old number, which nobody may find any more when it changes */
-	lock_buffer(b);
-	alone = b->hold_count == 1;
-	if (alone)
-		atomic_store_explicit(&b->block, new_block, memory_order_relaxed);
-	unlock_buffer(b);
-	index_insert(c, b);
-	if (alone)
-		set_dirty(c, b, 0, c->block_size);
-	return alone;
+		if (!r)
+			r = wait_for_target(c, new_block);
+		if (r)
+			return r;
+		if (b->state & (DIRTY | WRITING))
+			continue;
+		alone = withdraw(b);
+		if (!alone && !*copy) {
+			r = alloc_buffer(c, copy);
+			if (r)
+				return r;
+		} else if (!drop_target(c, new_block)) {
+			change_state(b, 0, CACHED);
+		} else if (alone) {
+			rename_buffer(c, b, new_block);
+			return 0;
+		} else {
+			insert_copy(c, b, *copy, new_block);
+			*copy = NULL;
+			return 0;
+		}
+	}
 }
 
 static int release_move(struct bufio_client *c, struct bufio_buffer *b, uint64_t new_block)
 {
-	int r;
+	struct bufio_buffer *copy = NULL;
+	int r = 0;
 
 	if (new_block != block_of(b)) {
 		if (c->dev->info.read_only)
 			return -EROFS;
-		/* Each step may drop the lock, so all must hold at once before anything is changed. */
-		do {
-			r = write_now(c, b);
-			if (!r)
-				r = clear_target(c, new_block);
-			if (r)
-				return r;
-		} while (b->state & (DIRTY | WRITING));
-		if (!move_buffer(c, b, new_block)) {
-			r = move_copy(c, b, new_block);
-			if (r)
-				return r;
-		}
+		r = move(c, b, new_block, &copy);
+		if (copy)
+			memory_give_back(c, copy);
 	}
-	give_up_hold(c, b, this_thread());
-	return 0;
+	if (!r)
+		give_up_hold(c, b);
+	return r;
 }
 
 int bufio_release_move(struct bufio_buffer *b, uint64_t new_block)

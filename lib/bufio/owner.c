@@ -8,13 +8,8 @@
 #include <sched.h>
 #include <time.h>
 
+#include "base/relax.h"
 #include "bufio/bufio_int.h"
-
-#if defined(__x86_64__) || defined(__i386__)
-#define cpu_relax() __builtin_ia32_pause()
-#else
-#define cpu_relax() atomic_signal_fence(memory_order_seq_cst)
-#endif
 
 /* Its holder is a few instructions from the end, unless it lost the processor: then give it ours. */
 void wait_for_buffer_lock(struct bufio_buffer *b)
@@ -26,7 +21,7 @@ void wait_for_buffer_lock(struct bufio_buffer *b)
 		while (atomic_load_explicit(&b->lock, memory_order_relaxed)) {
 			tries++;
 			if (tries < 64)
-				cpu_relax();
+				relax();
 			else if (tries < 1024)
 				sched_yield();
 			else

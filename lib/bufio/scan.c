@@ -2,12 +2,14 @@
 /*
  * Reading in bulk.
  *
- * The set of blocks is cut into chunks of neighbours, at most as many as go in one request. Chunks are started ahead,
- * as far as the window and the memory allow, and wait in a ring; any thread of the scan starts more of them, takes one
+ * The set of blocks is cut into chunks of neighbours, at most as many as go in one request. Chunks are read ahead, as
+ * far as the window and the memory allow, and wait in a ring; any thread of the scan starts more of them, takes one
  * that has arrived, and calls back for its blocks. All of it is guarded by the client's lock but the callbacks.
  *
- * Blocks of started chunks are held by the scan, which is no thread: another thread that finds all memory held has
- * something to wait for. The window leaves half of the buffers to others.
+ * What is read ahead is not held, so whoever needs the memory more may have it: a block that is gone when it is its
+ * turn is read again. A thread holds the one block that it calls back for, and the callback may hold another. That no
+ * two wait for each other, half of the buffers are left to the second kind (nr_scanners), and only the caller's own
+ * thread waits for memory: if it holds all there is itself, it must be told.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,14 +23,17 @@
 
 struct chunk {
 	enum { FREE, STARTED, TAKEN } state;
-	unsigned nr;
-	struct bufio_buffer *buffers[TRANSFER_BLOCKS];
+	bool is_callers; /* there was no memory for it at once */
+	uint64_t block;  /* the first */
+	unsigned nr, nr_done;
 };
 
 struct scan {
 	struct bufio_client *c;
 	const struct bufio_scan *what;
-	uint64_t window, nr_held; /* blocks */
+	uint32_t caller;          /* its thread */
+	uint64_t window, nr_ahead; /* blocks: at most, and now in chunks */
+	uint64_t nr_taken;        /* buffers that others might have had */
 	uint64_t block, left;     /* of the range that is being started */
 	bool asking;              /* a thread is in next() */
 	bool is_at_end;           /* of the set */
@@ -36,6 +41,9 @@ struct scan {
 	unsigned first, nr;       /* chunks that are not free are among the @nr from @first on, in the order of the set */
 	struct chunk chunks[NR_CHUNKS];
 };
+
+/* How many scans this thread is in the callback of. */
+static _Thread_local unsigned depth;
 
 static struct chunk *chunk_at(struct scan *s, unsigned i)
 {
@@ -74,71 +82,71 @@ static void ask_next(struct scan *s)
 /* Asks for the next range when there is none; false while there is nothing to start. The lock may be dropped. */
 static bool have_range(struct scan *s)
 {
-	if (!s->left && !s->asking && !s->is_at_end && !s->result)
+	while (!s->left && !s->asking && !s->is_at_end && !s->result)
 		ask_next(s);
 	return s->left;
 }
 
-/* The next block, if it is in the cache. */
-static struct bufio_buffer *hold_cached(struct scan *s)
+/*
+ * A buffer for a block ahead, if there is one at hand. A scan lives on a window's worth of them, over and over: memory
+ * that was never touched, and caches that others fill, are slow.
+ */
+static struct bufio_buffer *alloc_ahead(struct scan *s)
 {
-	struct bufio_buffer *b = index_find(s->c, s->block);
-
-	if (b) {
-		lock_buffer(b);
-		take_hold(b, THE_SCAN);
-		b->hits++;
-		unlock_buffer(b);
-	}
-	return b;
-}
-
-/* The next block, to be read into a buffer that is at hand; NULL without one. */
-static struct bufio_buffer *hold_missing(struct scan *s)
-{
-	struct bufio_buffer *b = alloc_buffer_now(s->c);
+	struct bufio_buffer *b = s->nr_taken < s->window ? NULL : alloc_scanned_buffer(s->c);
 
 	if (b)
-		insert_buffer(s->c, b, s->block, READING, SCANNED, THE_SCAN);
+		return b;
+	b = alloc_buffer_now(s->c);
+	s->nr_taken += b != NULL;
 	return b;
 }
 
-/* The last @nr of the chunk. There is a free transfer. */
-static void read_run(struct scan *s, struct plug *plug, struct chunk *chunk, unsigned *nr)
+static uint64_t half_of_buffers(const struct bufio_client *c)
 {
-	if (*nr)
-		add_transfer(s->c, plug, &chunk->buffers[chunk->nr - *nr], *nr);
-	*nr = 0;
+	uint64_t half = (c->nr_max - c->reserved) / 2;
+
+	return half ? half : 1;
 }
 
-/* As many blocks as there are, and as can be had without waiting. */
+static bool has_room(const struct scan *s)
+{
+	return s->nr_ahead < s->window && s->nr_ahead < half_of_buffers(s->c);
+}
+
+/* What can be started without waiting, from the next block on; with nothing else under way, one block at least. */
 static void fill_chunk(struct scan *s, struct chunk *chunk, struct plug *plug)
 {
-	unsigned run = 0;
+	struct bufio_buffer *run[TRANSFER_BLOCKS], *b;
+	unsigned nr = 0;
 
-	chunk->nr = 0;
-	while (s->left && chunk->nr < transfer_blocks(s->c) && s->nr_held < s->window) {
-		struct bufio_buffer *b = hold_cached(s);
+	*chunk = (struct chunk){ .block = s->block };
+	while (s->left && chunk->nr < transfer_blocks(s->c) && has_room(s)) {
+		bool cached = index_find(s->c, s->block);
 
-		if (b)
-			read_run(s, plug, chunk, &run);
-		else if (!(run || s->c->free_transfers) || !(b = hold_missing(s)))
+		if (!cached && (nr || s->c->free_transfers) && (b = alloc_ahead(s))) {
+			insert_buffer(s->c, b, s->block, READING, AHEAD, NOBODY);
+			run[nr++] = b;
+		} else if (!cached && s->nr_ahead) {
 			break;
-		else
-			run++;
-		chunk->buffers[chunk->nr++] = b;
-		s->nr_held++;
+		} else if (nr) {
+			add_transfer(s->c, plug, run, nr);
+			nr = 0;
+		}
+		chunk->nr++;
+		s->nr_ahead++;
 		s->block++;
 		s->left--;
 	}
-	read_run(s, plug, chunk, &run);
+	if (nr)
+		add_transfer(s->c, plug, run, nr);
 }
 
 static void start_ahead(struct scan *s)
 {
 	struct plug plug = { .direction = IO_READ };
 
-	while (have_range(s) && !s->result && s->nr < NR_CHUNKS && s->nr_held < s->window) {
+	while (have_range(s) && !s->result && s->nr < NR_CHUNKS && has_room(s)) {
 		struct chunk *chunk = chunk_at(s, s->nr);
 
 		fill_chunk(s, chunk, &plug);
@@ -150,39 +158,34 @@ static void start_ahead(struct scan *s)
 	pull_plug(s->c, &plug);
 }
 
-/* With nothing under way, something has to give way: a buffer or a transfer. */
-static int make_way(struct scan *s)
-{
-	struct bufio_buffer *b;
-	int r;
-
-	if (!s->c->free_transfers) {
-		wait_event(s->c);
-		return 0;
-	}
-	r = alloc_buffer(s->c, &b);
-	if (!r)
-		memory_give_back(s->c, b);
-	return r;
-}
-
 /* --- handing out --- */
 
-static bool has_arrived(const struct chunk *chunk)
+static bool has_arrived(const struct scan *s, const struct chunk *chunk)
 {
-	for (unsigned i = 0; i < chunk->nr; i++)
-		if (chunk->buffers[i]->state & READING)
+	for (unsigned i = chunk->nr_done; i < chunk->nr; i++) {
+		const struct bufio_buffer *b = index_find(s->c, chunk->block + i);
+
+		if (b && b->state & READING)
 			return false;
+	}
 	return true;
+}
+
+static bool is_caller(const struct scan *s)
+{
+	return s->caller == this_thread();
 }
 
 static struct chunk *take_chunk(struct scan *s)
 {
+	if (!depth && s->c->nr_scanners >= half_of_buffers(s->c))
+		return NULL;
 	for (unsigned i = 0; i < s->nr; i++) {
 		struct chunk *chunk = chunk_at(s, i);
 
-		if (chunk->state == STARTED && has_arrived(chunk)) {
+		if (chunk->state == STARTED && (!chunk->is_callers || is_caller(s)) && has_arrived(s, chunk)) {
 			chunk->state = TAKEN;
+			s->c->nr_scanners++;
 			return chunk;
 		}
 		if (s->what->in_order)
@@ -191,68 +194,85 @@ static struct chunk *take_chunk(struct scan *s)
 	return NULL;
 }
 
-/* To the end of the queue where the next victim is, unless somebody else has asked for it. */
-static void release_cold(struct bufio_client *c, struct bufio_buffer *b)
+/* To the end of the queue from where they are taken first, unless somebody has asked for them too. */
+static void release_cold(struct bufio_client *c, uint64_t block)
 {
+	struct bufio_buffer *b = index_find(c, block);
 	bool cold;
 
+	if (!b)
+		return;
 	lock_buffer(b);
-	cold = b->use == SCANNED && !(b->state & (DIRTY | WRITING));
+	cold = b->use == AHEAD && b->state == CACHED && !b->hold_count;
+	if (cold)
+		b->use = SCANNED;
 	unlock_buffer(b);
 	if (cold) {
+		requeue(c, b);
 		list_del(&b->lru);
 		list_add_tail(&c->cold, &b->lru);
 	}
-	give_up_hold(c, b, THE_SCAN);
 }
 
 /* From the last to the first: they are taken again in the order of their addresses, and one iovec does for many. */
 static void free_chunk(struct scan *s, struct chunk *chunk)
 {
 	for (unsigned i = chunk->nr; i;)
-		release_cold(s->c, chunk->buffers[--i]);
-	s->nr_held -= chunk->nr;
+		release_cold(s->c, chunk->block + --i);
+	s->nr_ahead -= chunk->nr;
 	chunk->state = FREE;
 	while (s->nr && chunk_at(s, 0)->state == FREE) {
 		s->first = (s->first + 1) % NR_CHUNKS;
 		s->nr--;
 	}
-	signal_event(s->c);
+}
+
+/* Calls back for one block, which gives *@r; or the error that there is no memory for it. */
+static int hand_out_block(struct scan *s, uint64_t block, int *r)
+{
+	struct bufio_buffer *b;
+	int error = hold_and_read(s->c, block, is_caller(s) ? SCAN : SCAN_AT_ONCE, &b);
+
+	if (error == -EAGAIN || error == -EDEADLK || error == -ENOMEM)
+		return error;
+	depth++;
+	*r = s->what->block(s->what->context, block, error ? NULL : b->data, error);
+	depth--;
+	if (!error)
+		bufio_release(b);
+	return 0;
 }
 
 static void hand_out(struct scan *s, struct chunk *chunk)
 {
-	int errors[TRANSFER_BLOCKS], r = 0;
+	unsigned i = chunk->nr_done;
+	int r = 0, no_memory = 0;
 
-	for (unsigned i = 0; i < chunk->nr; i++)
-		errors[i] = finish_read(s->c, chunk->buffers[i]);
 	pthread_mutex_unlock(&s->c->lock);
-	for (unsigned i = 0; i < chunk->nr && !r; i++) {
-		struct bufio_buffer *b = chunk->buffers[i];
-
-		r = s->what->block(s->what->context, block_of(b), errors[i] ? NULL : b->data, errors[i]);
+	while (i < chunk->nr && !r && !no_memory) {
+		no_memory = hand_out_block(s, chunk->block + i, &r);
+		i += !no_memory;
 	}
 	pthread_mutex_lock(&s->c->lock);
-	if (!s->result)
-		s->result = r;
-	free_chunk(s, chunk);
-}
-
-static bool is_started(struct scan *s)
-{
-	for (unsigned i = 0; i < s->nr; i++)
-		if (chunk_at(s, i)->state == STARTED)
-			return true;
-	return false;
+	s->c->nr_scanners--;
+	chunk->nr_done = i;
+	if (no_memory == -EAGAIN) {
+		chunk->is_callers = true;
+		chunk->state = STARTED;
+	} else {
+		if (!s->result)
+			s->result = no_memory ? no_memory : r;
+		free_chunk(s, chunk);
+	}
+	signal_event(s->c);
 }
 
 /* One thread's part. */
 static void *take_part(void *arg)
 {
 	struct scan *s = arg;
-	struct bufio_client *c = s->c;
 
-	pthread_mutex_lock(&c->lock);
+	pthread_mutex_lock(&s->c->lock);
 	for (;;) {
 		struct chunk *chunk;
 
@@ -262,47 +282,23 @@ static void *take_part(void *arg)
 		chunk = take_chunk(s);
 		if (chunk)
 			hand_out(s, chunk);
-		else if (s->is_at_end && !s->left && !is_started(s))
-			break;
-		else if (s->left && !s->nr)
-			s->result = make_way(s);
+		else if (s->is_at_end && !s->left && !s->nr)
+			break; /* not before: what another thread has taken may become the caller's */
 		else
-			wait_event(c);
+			wait_event(s->c);
 	}
-	signal_event(c);
-	pthread_mutex_unlock(&c->lock);
+	signal_event(s->c);
+	pthread_mutex_unlock(&s->c->lock);
 	return NULL;
 }
 
 /* --- the scan --- */
 
-/* Chunks that were started for nothing. */
-static void drain(struct scan *s)
+static uint64_t window_of(const struct bufio_client *c, const struct bufio_scan *what)
 {
-	pthread_mutex_lock(&s->c->lock);
-	while (s->nr) {
-		struct chunk *chunk = chunk_at(s, 0);
+	uint64_t blocks = (what->window ? what->window : bufio_get_read_ahead(c)) / c->block_size;
 
-		while (!has_arrived(chunk))
-			wait_event(s->c);
-		free_chunk(s, chunk);
-	}
-	pthread_mutex_unlock(&s->c->lock);
-}
-
-static void set_window(struct scan *s)
-{
-	struct bufio_client *c = s->c;
-	uint64_t most, bytes = s->what->window ? s->what->window : bufio_get_read_ahead(c);
-
-	pthread_mutex_lock(&c->lock);
-	most = (c->nr_max - c->reserved) / 2;
-	pthread_mutex_unlock(&c->lock);
-	s->window = bytes / c->block_size;
-	if (s->window > most)
-		s->window = most;
-	if (!s->window)
-		s->window = 1;
+	return blocks ? blocks : 1;
 }
 
 static unsigned count_threads(const struct bufio_scan *what)
@@ -341,13 +337,13 @@ int bufio_scan(struct bufio_client *c, const struct bufio_scan *what)
 		return -ENOMEM;
 	s->c = c;
 	s->what = what;
-	set_window(s);
+	s->caller = this_thread();
+	s->window = window_of(c, what);
 	if (!what->next) {
 		set_range(s, what->first_block, what->nr_blocks);
 		s->is_at_end = true;
 	}
 	run_threads(s, count_threads(what));
-	drain(s);
 	r = s->result;
 	free(s);
 	return r;

@@ -28,13 +28,15 @@ void ignore_releases(struct bufio_client *c)
 	atomic_fetch_sub_explicit(&c->attention, 1, memory_order_relaxed);
 }
 
-static void complete_read(struct bufio_client *c, struct bufio_buffer *b, int result)
+static void complete_read(struct bufio_client *c, struct bufio_buffer *b, int result, bool together)
 {
+	if (!together)
+		b->unasked = false; /* whatever comes is its own */
 	lock_buffer(b);
 	b->state &= (uint8_t)~READING;
 	b->read_error = (int16_t)result;
 	unlock_buffer(b);
-	c->stats.read_errors += result != 0;
+	c->stats.read_errors += result && !b->unasked;
 	if (result)
 		drop_buffer(c, b, false); /* prefetched: nobody is there to be told; else the last holder does it */
 }
@@ -65,7 +67,7 @@ static void complete(struct bufio_client *c, struct transfer *t)
 {
 	for (unsigned i = 0; i < t->nr; i++) {
 		if (t->request.direction == IO_READ)
-			complete_read(c, t->buffers[i], t->request.result);
+			complete_read(c, t->buffers[i], t->request.result, t->nr > 1);
 		else
 			complete_write(c, t->buffers[i], t->request.result, t->nr > 1);
 	}
@@ -88,6 +90,7 @@ static void reap(struct bufio_client *c, bool block)
 	c->reaping = false;
 	for (unsigned i = 0; i < nr; i++)
 		complete(c, (struct transfer *)done[i]);
+	write_on(c);
 	signal_event(c);
 }
 

@@ -118,20 +118,30 @@ static uint64_t count_busy(const struct bufio_client *c)
 	return nr;
 }
 
-/* Moves dirty buffers to the batch, oldest first. */
+static bool is_for(struct bufio_buffer *b, enum write_which which)
+{
+	return !(which >= WRITE_ON && b->write_error) && !(which == WRITE_UNHELD && is_held(b));
+}
+
+/* Moves dirty buffers to the batch, oldest first; at once, as many as free transfers take even if no more merge. */
 static void collect(struct bufio_client *c, enum write_which which)
 {
-	uint64_t room = which == WRITE_ALL ? UINT64_MAX : NR_TRANSFERS * transfer_blocks(c);
+	uint64_t room = which == WRITE_ALL ? UINT64_MAX : NR_TRANSFERS - c->nr_inflight;
+	struct bufio_buffer *before = NULL;
+	unsigned run = 0;
 
-	for (struct list *l = c->dirty.prev, *prev; l != &c->dirty && room; l = prev) {
+	for (struct list *l = c->dirty.prev, *prev; l != &c->dirty; l = prev) {
 		struct bufio_buffer *b = list_entry(l, struct bufio_buffer, lru);
 
 		prev = l->prev;
-		if (which == WRITE_UNHELD && (b->write_error || is_held(b)))
+		if (!is_for(b, which))
 			continue;
+		run = before && run < transfer_blocks(c) && block_of(b) == block_of(before) + 1 ? run + 1 : 1;
+		if (run == 1 && !room--)
+			break;
 		list_del(l);
 		list_add_tail(&c->batch, l);
-		room--;
+		before = b;
 	}
 	sort_by_block(&c->batch);
 }
@@ -185,7 +195,7 @@ static unsigned take_run(struct bufio_client *c, struct bufio_buffer **run)
 	return nr;
 }
 
-/* What a batch for room did not get to. */
+/* What there was no transfer for. */
 static void return_batch(struct bufio_client *c)
 {
 	while (!list_is_empty(&c->batch))
@@ -202,7 +212,7 @@ uint64_t start_writes(struct bufio_client *c, enum write_which which)
 	nr_busy = count_busy(c);
 	collect(c, which);
 	while (!list_is_empty(&c->batch)) {
-		if (which == WRITE_UNHELD && !c->free_transfers)
+		if (which != WRITE_ALL && !c->free_transfers)
 			break;
 		need_transfer(c, &plug);
 		add_transfer(c, &plug, run, take_run(c, run));
@@ -280,10 +290,29 @@ int first_write_error(const struct bufio_client *c)
 	return error;
 }
 
+/* With the client locked, and no batch under way: what an asynchronous write could not start so far. */
+static void start_some(struct bufio_client *c, enum write_which which)
+{
+	start_writes(c, which);
+	c->write_on = !list_is_empty(&c->dirty);
+}
+
+void write_on(struct bufio_client *c)
+{
+	if (c->write_on && c->free_transfers && !c->batch_busy) {
+		c->write_on = false;
+		start_some(c, WRITE_ON);
+	}
+}
+
 void bufio_write_dirty_buffers_async(struct bufio_client *c)
 {
 	pthread_mutex_lock(&c->lock);
-	start_writes(c, WRITE_ALL);
+	poll_events(c);
+	if (c->batch_busy)
+		c->write_on = true;
+	else
+		start_some(c, WRITE_AT_ONCE);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -20,11 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/relax.h"
 #include "io/io_int.h"
 
 #define NR_ENTRIES 256
 #define NAP_NS 1000000
 #define MAX_CLOSE_MS 500
+#define MAX_GLANCES 1000 /* some ten microseconds */
 
 struct ring_device {
 	struct io_fd base;
@@ -176,18 +178,28 @@ static unsigned take(struct ring_device *d, struct io_request **done, unsigned m
 	return n;
 }
 
+/* With many requests running the next is done before a thread has gone to sleep and been woken, in a guest above all. */
+static void glance(struct ring_device *d)
+{
+	for (unsigned i = 0; i < MAX_GLANCES && !io_uring_cq_ready(&d->ring); i++)
+		relax();
+}
+
 /* Sleeps until there may be more to take; false if there will not. Called with the completion lock held. */
 static bool await_more(struct ring_device *d)
 {
 	static const struct timespec nap = { .tv_nsec = NAP_NS };
 	struct io_uring_cqe *cqe;
-	bool is_running, is_idle;
+	bool is_running, is_busy, is_idle;
 	int r = -EAGAIN;
 
 	pthread_mutex_lock(&d->submission);
 	is_running = d->nr_running;
+	is_busy = d->nr_running > 1;
 	is_idle = !is_running && !d->prepared.head && !d->queued.head && !d->done.head;
 	pthread_mutex_unlock(&d->submission);
+	if (is_busy)
+		glance(d);
 	if (is_running)
 		r = io_uring_wait_cqe(&d->ring, &cqe);
 	/* Nothing to wait for in the kernel, or no way to: looking again is all that is left, but not at full speed. */

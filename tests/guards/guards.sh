@@ -51,7 +51,8 @@ mkdir copy/lib/util
 fails "a room called util" "lib/util" "$guards/layers" copy
 
 if [ "${SANITIZERS:-no}" = no ]; then
-	passes "libbufio.a shows only bufio_ symbols and never prints or exits" "$guards/symbols" "$builddir/libbufio.a"
+	passes "libbufio.a shows only bufio_ symbols, never prints or exits, and asks no clock" \
+		"$guards/symbols" "$builddir/libbufio.a"
 	mkdir -p sym && cp "$builddir/libbufio.a" sym/
 	echo 'int helper; int helper_call(int x) { return x + helper; }' >sym/a.c
 	${CC:-cc} -c sym/a.c -o sym/a.o && ar q sym/libbufio.a sym/a.o
@@ -60,6 +61,10 @@ if [ "${SANITIZERS:-no}" = no ]; then
 	printf '#include <stdlib.h>\nvoid bufio_die(void) { exit(1); }\n' >sym/a.c
 	${CC:-cc} -c sym/a.c -o sym/a.o && ar q sym/libbufio.a sym/a.o
 	fails "the library exits" "^exit" "$guards/symbols" sym/libbufio.a
+	cp "$builddir/libbufio.a" sym/
+	printf '#include <time.h>\nlong bufio_now(void) { return time(NULL); }\n' >sym/a.c
+	${CC:-cc} -c sym/a.c -o sym/a.o && ar q sym/libbufio.a sym/a.o
+	fails "the library asks the time" "^time" "$guards/symbols" sym/libbufio.a
 else
 	skip "symbols: instrumented code calls its run-time library"
 fi
@@ -87,6 +92,25 @@ fails "an exit status without a manual entry" "exit status 12" "$guards/docs" co
 copy
 sed 's/^superblock  /superblok   /' "$srcdir/README.md" >copy/README.md
 fails "README shows what is not printed" "not what this prints now" "$guards/docs" copy "$builddir"
+
+unit=$builddir/tests/unit/unit
+passes "every row of what the kernel does has its tests" "$guards/rows" "$srcdir" "$unit"
+copy
+sed '0,/^	hold: a move/s//	hold: no move/' "$srcdir/tests/kernel-rows.txt" >copy/tests/kernel-rows.txt
+fails "a row names a test that there is not" "no such test: hold: no move" "$guards/rows" copy "$unit"
+copy
+sed -n '1,/^	hold/p' "$srcdir/tests/kernel-rows.txt" | grep '^[8	]' >>copy/tests/kernel-rows.txt
+fails "a row is there twice" "^twice: 8" "$guards/rows" copy "$unit"
+copy
+sed -n '/^	hold/{p;q;}' "$srcdir/tests/kernel-rows.txt" >line
+sed '/^	hold/r line' "$srcdir/tests/kernel-rows.txt" >copy/tests/kernel-rows.txt
+fails "a row names a test twice" "^twice in one row: hold" "$guards/rows" copy "$unit"
+copy
+echo '15 a row that nobody tests' >>copy/tests/kernel-rows.txt
+fails "a row without a test or a reason" "neither a test nor a reason: 15 a row" "$guards/rows" copy "$unit"
+copy
+echo 'passes "files include only what lies to their left" true' >>copy/tests/guards/guards.sh
+fails "two tests have one name" "two tests of one name: guards" "$guards/rows" copy "$unit"
 
 passes "every file has its licence, none speaks of a place outside" "$guards/tree" "$srcdir"
 copy
