@@ -64,13 +64,13 @@ struct segment;
 #define HOT_BYTES 32
 
 struct bufio_buffer {
-	atomic_uchar lock;
-	uint8_t state; /* enum buffer_state */
-	uint8_t use;   /* enum buffer_use */
-	uint8_t share; /* enum buffer_share */
+	atomic_uint lock;    /* no byte beside it is its own: compilers read neighbours together */
+	uint32_t owner;      /* thread that took the first of the holds */
 	uint32_t hold_count;
-	uint32_t owner; /* thread that took the first of the holds */
-	uint32_t hits;  /* not yet in the client's counts */
+	uint8_t state;       /* enum buffer_state */
+	uint8_t use;         /* enum buffer_use */
+	uint8_t share;       /* enum buffer_share */
+	uint8_t hits;        /* not yet in the client's counts */
 	_Atomic uint64_t block;
 	void *data;
 
@@ -114,7 +114,8 @@ struct bufio_client {
 	void (*write_callback)(struct bufio_buffer *);
 	_Atomic uint64_t read_ahead;
 	atomic_uint dirty_percent;
-	_Atomic uint64_t more_hits; /* from buffers whose count was full */
+
+	alignas(64) _Atomic uint64_t more_hits; /* from buffers whose count was full */
 
 	alignas(64) pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed; /* I/O was completed, a buffer released, or a resource given back */
@@ -126,7 +127,7 @@ struct bufio_client {
 	struct list cold, hot, dirty, writing; /* the queues */
 	struct list unused;
 	uint64_t limit, nr_max, nr_buffers, nr_dirty, nr_hot;
-	unsigned minimum; /* buffers, bufio_set_minimum_buffers() */
+	atomic_uint minimum; /* buffers, bufio_set_minimum_buffers() */
 	bool over_limit;  /* nr_buffers is above nr_max, and counted in attention */
 	struct segment *segments, *idle_segments;
 	struct table *idle_tables;
@@ -216,7 +217,7 @@ int apply_environment(struct bufio_client *c);
 int alloc_buffer(struct bufio_client *c, struct bufio_buffer **b);
 /* The same at once and without waiting, or NULL. */
 struct bufio_buffer *alloc_buffer_now(struct bufio_client *c);
-/* The same from what a scan is done with, or NULL: the last that was given up, which is in the processor's caches. */
+/* The same from what a scan is done with, or NULL: the last given up, which is still in the processor's caches. */
 struct bufio_buffer *alloc_scanned_buffer(struct bufio_client *c);
 /* Puts an allocated buffer into the cache as @block, held by @holder: this_thread() or NOBODY. */
 #define NOBODY 0

@@ -22,7 +22,7 @@ static void hit(struct bufio_buffer *b, enum holder who)
 		b->use = b->use == PREFETCHED || b->use == AHEAD ? UNTOUCHED : TOUCHED;
 	else if (b->use == AHEAD)
 		return;
-	if (++b->hits == UINT32_MAX) {
+	if (++b->hits == UINT8_MAX) {
 		atomic_fetch_add_explicit(&b->c->more_hits, b->hits, memory_order_relaxed);
 		b->hits = 0;
 	}
@@ -118,7 +118,7 @@ static void read_in(struct bufio_client *c, struct bufio_buffer *b)
 	pull_plug(c, &plug);
 }
 
-/* Waits until a held block is read. What failed unasked, perhaps by a neighbour's fault, is read once more by itself. */
+/* Waits until a held block is read. What failed unasked, perhaps by a neighbour's fault, is read again by itself. */
 static int finish_read(struct bufio_client *c, struct bufio_buffer *b)
 {
 	while (b->state & READING)

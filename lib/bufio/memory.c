@@ -46,9 +46,9 @@ uint64_t memory_for(const struct bufio_client *c, uint64_t nr)
 
 uint64_t memory_floor_buffers(const struct bufio_client *c)
 {
-	uint64_t nr = c->reserved + 1 > MIN_BUFFERS ? c->reserved + 1 : MIN_BUFFERS;
+	uint64_t nr = c->reserved + 1 > MIN_BUFFERS ? c->reserved + 1 : MIN_BUFFERS, minimum = c->minimum;
 
-	return nr > c->minimum ? nr : c->minimum;
+	return nr > minimum ? nr : minimum;
 }
 
 /* The most buffers that fit into @bytes: at least the floor, and no more than there are blocks. */
