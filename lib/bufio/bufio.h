@@ -264,6 +264,9 @@ struct bufio_scan {
 /*
  * Read many blocks once: neighbours merged, far ahead, inside the memory limit, finished blocks handed to threads.
  *
+ * A thread of the scan holds one block, and the callback may hold one more; half of the buffers are left for these. To
+ * lower the memory limit under callbacks that take another can take that away, and have them wait for each other.
+ *
  * What is in the cache is taken from there, dirty or not. What is not leaves it again: a scan of a whole device takes
  * little more memory than its window, and does not empty the cache of what is in use.
  *

@@ -68,9 +68,9 @@ struct bufio_buffer {
 	uint32_t owner;      /* thread that took the first of the holds */
 	uint32_t hold_count;
 	uint8_t state;       /* enum buffer_state */
-	uint8_t use;         /* enum buffer_use */
-	uint8_t share;       /* enum buffer_share */
-	uint8_t hits;        /* not yet in the client's counts */
+	uint8_t use : 4;     /* enum buffer_use */
+	uint8_t share : 4;   /* enum buffer_share */
+	uint16_t hits;       /* not yet in the client's counts */
 	_Atomic uint64_t block;
 	void *data;
 
@@ -199,6 +199,8 @@ uint64_t memory_for(const struct bufio_client *c, uint64_t nr_buffers);
 uint64_t memory_floor_buffers(const struct bufio_client *c);
 int memory_set_limit(struct bufio_client *c, uint64_t bytes);
 struct bufio_buffer *memory_take(struct bufio_client *c);
+/* Zeroed memory for munmap(), of huge pages where it is a whole number of those; or NULL. */
+void *memory_map(size_t bytes);
 void memory_give_back(struct bufio_client *c, struct bufio_buffer *b);
 /* Gives back what unused buffers keep. */
 void memory_trim(struct bufio_client *c);

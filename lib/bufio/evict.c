@@ -77,7 +77,7 @@ void insert_buffer(struct bufio_client *c, struct bufio_buffer *b, uint64_t bloc
 	lock_buffer(b);
 	atomic_store_explicit(&b->block, block, memory_order_relaxed);
 	b->state = (uint8_t)(state | CACHED);
-	b->use = (uint8_t)use;
+	b->use = use;
 	b->read_error = b->write_error = 0;
 	b->unasked = holder == NOBODY;
 	b->alone = false;

@@ -22,7 +22,7 @@ static void hit(struct bufio_buffer *b, enum holder who)
 		b->use = b->use == PREFETCHED || b->use == AHEAD ? UNTOUCHED : TOUCHED;
 	else if (b->use == AHEAD)
 		return;
-	if (++b->hits == UINT8_MAX) {
+	if (++b->hits == UINT16_MAX) {
 		atomic_fetch_add_explicit(&b->c->more_hits, b->hits, memory_order_relaxed);
 		b->hits = 0;
 	}

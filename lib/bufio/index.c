@@ -145,9 +145,8 @@ static struct table *take_table(struct bufio_client *c, uint64_t nr)
 		return NULL;
 	for (t->capacity = 512; t->capacity < nr;)
 		t->capacity *= 2;
-	t->entries = mmap(NULL, t->capacity * sizeof(*t->entries), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (t->entries == MAP_FAILED) {
+	t->entries = memory_map(t->capacity * sizeof(*t->entries));
+	if (!t->entries) {
 		free(t);
 		return NULL;
 	}

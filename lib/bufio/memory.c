@@ -137,6 +137,11 @@ static void *map_aligned(size_t bytes)
 	return start;
 }
 
+void *memory_map(size_t bytes)
+{
+	return bytes % HUGE_PAGE ? map(bytes) : map_aligned(bytes);
+}
+
 /* A thousandth of what may be used, where that is much, because the number of mappings is limited too. */
 static unsigned segment_buffers(const struct bufio_client *c)
 {
@@ -156,7 +161,7 @@ static struct segment *new_segment(const struct bufio_client *c, unsigned nr)
 	s->header_bytes = nr * header_size(c);
 	s->data_bytes = (size_t)nr * c->block_size;
 	s->headers = map(s->header_bytes);
-	s->data = s->data_bytes % HUGE_PAGE ? map(s->data_bytes) : map_aligned(s->data_bytes);
+	s->data = memory_map(s->data_bytes);
 	if (s->headers && s->data)
 		return s;
 	if (s->headers)

@@ -108,15 +108,26 @@ static bool has_right_seal(uint64_t block, const unsigned char *data)
 
 /* --- saying what is wrong --- */
 
-static void name_contents(const unsigned char *data)
+/* The number of the version + 1, or 0. */
+static unsigned find_version(const struct block *b, const unsigned char *data)
 {
-	for (uint64_t n = 0; n < NR_BLOCKS; n++) {
-		const struct block *b = &w.blocks[n];
+	for (unsigned i = 0; i < b->nr_versions && i < NR_VERSIONS; i++)
+		if (is_same(b->versions[i], data))
+			return i + 1;
+	return 0;
+}
 
-		for (unsigned i = 0; i < b->nr_versions && i < NR_VERSIONS; i++)
-			if (is_same(b->versions[i], data))
-				fail("... it has version %u of %u of block %llu%s", i + 1, b->nr_versions,
-				     (unsigned long long)n, i + 1 == b->nr_versions ? ", the newest" : "");
+/* The block's own contents are looked for first: many have zeroes. */
+static void name_contents(uint64_t block, const unsigned char *data)
+{
+	for (uint64_t i = 0; i < NR_BLOCKS; i++) {
+		uint64_t n = (block + i) % NR_BLOCKS;
+		const struct block *b = &w.blocks[n];
+		unsigned v = find_version(b, data);
+
+		if (v)
+			fail("... it has version %u of %u of block %llu%s%s", v, b->nr_versions, (unsigned long long)n,
+			     v == b->nr_versions ? ", the newest" : "", b->raw ? ", zeroes" : "");
 	}
 	fail("... it has what no block has had lately");
 }
@@ -133,7 +144,7 @@ static void complain(uint64_t block, const unsigned char *data, const char *wher
 	fflush(stdout);
 	printf("# block %llu %s is not as it should be, from byte %u to %u of %u\n", (unsigned long long)block, where,
 	       first, last, size());
-	name_contents(data);
+	name_contents(block, data);
 }
 
 /* --- in memory --- */

@@ -73,6 +73,7 @@ struct world {
 	pthread_rwlock_t strangers;
 	atomic_uint_fast64_t max_limit; /* set since the peak was reset */
 	uint64_t most_minimum_limit;    /* what bufio_set_minimum_buffers() may raise it to */
+	atomic_bool scan_reads;         /* the callback of a scan uses the library */
 	atomic_uint reports;            /* of failed writes, to this client */
 	struct thread *threads[MAX_THREADS];
 };

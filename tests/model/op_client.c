@@ -409,8 +409,11 @@ static void scan(struct thread *t, uint64_t first, uint64_t nr, bool looks)
 	what.threads = alone() || what.in_order ? 1 : (unsigned)roll(t, 3);
 	what.window = roll(t, 2) ? roll(t, 32) * w.config.block_size : 0;
 	s.stop_at = roll(t, 4) ? UINT64_MAX : first + roll(t, nr);
-	s.reads = !looks && roll(t, 2);
+	/* One at a time: under a lowered limit, callbacks that all want another buffer would wait for each other. */
+	s.reads = !looks && roll(t, 2) && !atomic_exchange(&w.scan_reads, true);
 	check_scan(&s, bufio_scan(w.c, &what));
+	if (s.reads)
+		atomic_store(&w.scan_reads, false);
 }
 
 void op_scan(struct thread *t)

@@ -284,22 +284,26 @@ static void shrinks_by_so_many(void)
 	rig_close();
 }
 
-/* After the limit was lowered no further call is needed for the memory to be back. */
+/* After the limit was lowered no further call is needed for the memory to be back; nor before, to forget blocks. */
 static void idle_shrinks(void)
 {
-	uint64_t before;
+	for (unsigned forgotten = 0; forgotten < 2; forgotten++) {
+		uint64_t before;
 
-	rig_setup(65536, 1024);
-	CU_ASSERT_EQUAL(bufio_set_memory_limit(rig.c, 80 * MIB), 0);
-	rig_read_all(0, 1024);
-	CU_ASSERT_TRUE(rig_stats().current_bytes > 64 * MIB);
-	before = rig_resident_bytes();
-	rig_set_floor();
-	CU_ASSERT_TRUE(rig_stats().current_bytes <= bufio_get_memory_floor(rig.c));
-	CU_ASSERT_TRUE(before > rig_resident_bytes() + 56 * MIB);
-	rig_read_all(0, 1024);
-	rig_within_limit();
-	rig_close();
+		rig_setup(65536, 1024);
+		CU_ASSERT_EQUAL(bufio_set_memory_limit(rig.c, 80 * MIB), 0);
+		rig_read_all(0, 1024);
+		CU_ASSERT_TRUE(rig_stats().current_bytes > 64 * MIB);
+		before = rig_resident_bytes();
+		if (forgotten)
+			bufio_forget_buffers(rig.c, 0, 1024);
+		rig_set_floor();
+		CU_ASSERT_TRUE(rig_stats().current_bytes <= bufio_get_memory_floor(rig.c));
+		CU_ASSERT_TRUE(before > rig_resident_bytes() + 56 * MIB);
+		rig_read_all(0, 1024);
+		rig_within_limit();
+		rig_close();
+	}
 }
 
 static void minimum_raises(void)

