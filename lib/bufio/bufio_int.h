@@ -182,7 +182,7 @@ static inline void change_state(struct bufio_buffer *b, unsigned clear, unsigned
 
 /* --- index.c: block number -> buffer --- */
 
-/* Without a lock it may miss a buffer, or give one that has just become another block; with the client's it is exact. */
+/* Exact with the client locked; without, it may miss a buffer, or give one that has just become another block. */
 struct bufio_buffer *index_find(const struct bufio_client *c, uint64_t block);
 void index_insert(struct bufio_client *c, struct bufio_buffer *b);
 void index_remove(struct bufio_client *c, struct bufio_buffer *b);

@@ -178,7 +178,7 @@ static unsigned take(struct ring_device *d, struct io_request **done, unsigned m
 	return n;
 }
 
-/* With many requests running the next is done before a thread has gone to sleep and been woken, in a guest above all. */
+/* With many requests running the next is done before a thread has slept and been woken, in a guest above all. */
 static void glance(struct ring_device *d)
 {
 	for (unsigned i = 0; i < MAX_GLANCES && !io_uring_cq_ready(&d->ring); i++)
