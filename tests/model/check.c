@@ -20,10 +20,9 @@ void drain(struct thread *t)
 	for (uint64_t i = 0; i < NR_BLOCKS; i++) {
 		struct held h;
 
-		while (!(h.data = bufio_get(w.c, i, &h.b)) && errno == EAGAIN) {
-			atomic_fetch_add(&t->progress, 1);
+		atomic_fetch_add(&t->progress, 1);
+		while (!(h.data = bufio_get(w.c, i, &h.b)) && errno == EAGAIN)
 			sched_yield();
-		}
 		if (h.data)
 			give_up(&h);
 		else if (errno != ENOENT)
