@@ -24,6 +24,7 @@ struct table {
 
 /* Entries in a cache line. */
 #define GROUP 8
+#define MIN_CAPACITY 512 /* a page */
 
 static uint64_t hash(uint64_t block)
 {
@@ -135,7 +136,7 @@ static struct table *take_table(struct bufio_client *c, uint64_t nr)
 
 	for (struct table **link = &c->idle_tables; *link; link = &(*link)->next) {
 		t = *link;
-		if (t->capacity >= nr && t->capacity / 4 < nr) {
+		if (t->capacity >= nr && (t->capacity == MIN_CAPACITY || t->capacity / 4 < nr)) {
 			*link = t->next;
 			return t;
 		}
@@ -143,7 +144,7 @@ static struct table *take_table(struct bufio_client *c, uint64_t nr)
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
-	for (t->capacity = 512; t->capacity < nr;)
+	for (t->capacity = MIN_CAPACITY; t->capacity < nr;)
 		t->capacity *= 2;
 	t->entries = memory_map(t->capacity * sizeof(*t->entries));
 	if (!t->entries) {

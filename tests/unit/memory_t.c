@@ -530,6 +530,31 @@ static void changed_meanwhile(void)
 	finish();
 }
 
+static uint64_t address_space(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	CU_ASSERT_EQUAL(fscanf(f, "%lu", &pages), 1);
+	fclose(f);
+	return pages * 4096;
+}
+
+/* The tables of the index outlive their use, so they have to be used again. */
+static void changed_often(void)
+{
+	uint64_t before;
+
+	setup(BLOCK, 1);
+	set_floor();
+	before = address_space();
+	for (unsigned i = 0; i < 2000; i++)
+		CU_ASSERT_EQUAL(bufio_set_memory_limit(c, bufio_get_memory_floor(c) + i % 2 * 10000), 0);
+	CU_ASSERT_TRUE(address_space() < before + MIB);
+	finish();
+}
+
 static uint64_t resident_bytes(void)
 {
 	unsigned long total = 0, resident = 0;
@@ -588,6 +613,7 @@ static const struct unit_case cases[] = {
 	{ "blocks of every size are aligned and apart", block_sizes },
 	{ "blocks are aligned as the device demands", device_alignment },
 	{ "the limit may change while others read", changed_meanwhile },
+	{ "the limit may change often, and nothing is used up", changed_often },
 	{ NULL, NULL },
 };
 
