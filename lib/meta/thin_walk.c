@@ -170,7 +170,7 @@ static void judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const 
 	if (!p.count)
 		return;
 	pd_report(&pool->reader, &c->ctx, PROBLEM_DATA_BEYOND, leaf->block, p);
-	pd_cursor_flaw(c);
+	pd_cursor_flaw(c, leaf);
 }
 
 int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device, struct pd_memo *memo,

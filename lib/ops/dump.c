@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "meta/block_fields.h"
-#include "ops/target.h"
 
 /* Messages of one run, for people. */
 #define MAX_TOLD 1000
@@ -34,7 +32,7 @@ static void count(struct dump *d, const struct problem *p)
 	d->result->problems[problem_severity(p)]++;
 }
 
-static void report_now(struct problem_sink *sink, const struct problem *p)
+void dump_report_now(struct problem_sink *sink, const struct problem *p)
 {
 	struct dump *d = (struct dump *)sink;
 
@@ -53,7 +51,7 @@ void dump_report_later(struct problem_sink *sink, const struct problem *p)
 		d->kept[d->nr_kept++] = *p;
 }
 
-static void fail_errno(struct dump *d, int error)
+void dump_fail_errno(struct dump *d, int error)
 {
 	if (d->out.error && error == d->out.error)
 		op_fail(d->result, OP_OUTPUT, error, "output: %s", strerror(-error));
@@ -70,7 +68,7 @@ static void tell_rest(struct dump *d)
 
 	for (size_t i = 0; d->result->outcome != OP_DONE && i < d->nr_kept; i++)
 		text_put_problem(&d->messages, d->args->program, &d->kept[i]);
-	if (d->sink.report == report_now && d->args->format != DUMP_JSON && nr > MAX_TOLD)
+	if (d->sink.report == dump_report_now && d->args->format != DUMP_JSON && nr > MAX_TOLD)
 		text_printf(&d->messages, "%s: ... and %" PRIu64 " problems more\n", d->args->program, nr - MAX_TOLD);
 	if (d->result->unreadable > d->nr_kept)
 		text_printf(&d->messages, "%s: ... and %" PRIu64 " more blocks that cannot be read\n", d->args->program,
@@ -87,158 +85,12 @@ int dump_emit_kept(struct dump *d)
 	return r;
 }
 
-/* --- the pool --- */
-
-static bool open_format(struct dump *d)
-{
-	const struct meta_format *format;
-	char reason[OP_REASON_MAX];
-	int error;
-
-	format = target_probe(d->args->client, d->args->image, reason, sizeof(reason), &error);
-	if (!format) {
-		op_fail(d->result, error ? OP_INPUT : OP_NOT_METADATA, error, "%s", reason);
-		return false;
-	}
-	if (!format->is_supported) {
-		op_fail(d->result, OP_NOT_METADATA, 0,
-			"%s: is %s, which this version only shows block by block: try the view 'block'", d->args->image,
-			format->name);
-		return false;
-	}
-	return true;
-}
-
-static bool open_snapshot(struct dump *d)
-{
-	int r = thin_pool_use_snapshot(&d->pool, d->args->snapshot);
-
-	if (r < 0)
-		fail_errno(d, r);
-	else if (!r && !d->args->snapshot && !d->pool.sb.held_root)
-		op_fail(d->result, OP_USAGE, 0,
-			"%s: has no metadata snapshot; for an active pool take one with: dmsetup message POOL 0 "
-			"reserve_metadata_snap", d->args->image);
-	else if (!r)
-		op_fail(d->result, OP_INPUT, 0, "%s: the metadata snapshot at block %" PRIu64 " cannot be used",
-			d->args->image, d->args->snapshot ? d->args->snapshot : d->pool.sb.held_root);
-	return r > 0;
-}
-
-/* Every device is visited until the one that was asked for comes; *@holes are nodes in which it may have been. */
-static int find_device(struct thin_pool *pool, uint64_t dev_id, bool *found, uint64_t *holes)
-{
-	struct thin_device device;
-	struct thin_devices devices;
-	int r = 0;
-
-	*found = false;
-	thin_devices_open(&devices, pool);
-	while (!*found && (r = thin_devices_next(&devices, &device)) > 0)
-		*found = device.id == dev_id;
-	*holes = devices.details.holes + devices.top.holes;
-	thin_devices_close(&devices);
-	return *found ? 0 : r;
-}
-
-/* Before anything is written: a device that does not exist is a mistake, and no empty pool. */
-static bool has_device(struct dump *d)
-{
-	struct thin_pool quiet = d->pool;
-	uint64_t dev_id = d->args->dev_id, holes;
-	bool found;
-	int r;
-
-	quiet.reader.sink = &dump_silent;
-	r = find_device(&quiet, dev_id, &found, &holes);
-	if (!r && !found && holes) {
-		r = find_device(&d->pool, dev_id, &found, &holes); /* once more, with reports */
-		op_fail(d->result, OP_LOST, 0,
-			"%s: device %" PRIu64 " was not found, but the trees of devices are damaged: it may be there",
-			d->args->image, dev_id);
-	} else if (!r && !found) {
-		op_fail(d->result, OP_USAGE, 0, "%s: has no device %" PRIu64, d->args->image, dev_id);
-	}
-	if (r)
-		fail_errno(d, r);
-	return !r && found;
-}
-
-bool dump_open_pool(struct dump *d)
-{
-	int r;
-
-	if (!open_format(d))
-		return false;
-	r = thin_pool_open(&d->pool, d->args->client, &d->sink);
-	if (r) {
-		fail_errno(d, r);
-		return false;
-	}
-	if (d->args->use_snapshot && !open_snapshot(d))
-		return false;
-	return !d->args->only_device || has_device(d);
-}
-
-/* --- mappings --- */
-
-static int dump_mappings(struct dump *d)
-{
-	struct thin_walk walk = {
-		.only_device = d->args->only_device ? d->args->dev_id : PROBLEM_NO_DEVICE,
-		.skip_mappings = d->args->skip_mappings,
-	};
-
-	d->sink.report = report_now;
-	return dump_open_pool(d) ? thin_walk(&d->pool, &walk, &d->emitter->visitor) : 0;
-}
-
-/* --- block --- */
-
-/* One bad sector does not hide the rest. */
-static int note_unreadable(struct dump *d, uint64_t block, int error)
-{
-	struct problem p = {
-		.code = PROBLEM_BLOCK_UNREADABLE, .block = block, .dev_id = PROBLEM_NO_DEVICE, .error = error,
-	};
-
-	if (error == ENOMEM || error == EDEADLK)
-		return -error;
-	d->result->unreadable++;
-	if (d->nr_kept < MAX_KEPT)
-		d->kept[d->nr_kept++] = p;
-	return 0;
-}
-
-static int dump_block(void *context, uint64_t block, const void *data, int error)
-{
-	struct dump *d = context;
-
-	if (!data)
-		return note_unreadable(d, block, -error);
-	return meta_visit_block(data, bufio_get_block_size(d->args->client), block, &d->emitter->visitor);
-}
-
-static int dump_blocks(struct dump *d)
+bool dump_take_memory(struct dump *d, uint64_t bytes)
 {
 	struct bufio_client *c = d->args->client;
-	uint64_t nr = bufio_get_device_size(c);
-	struct bufio_scan scan = {
-		.block = dump_block,
-		.context = d,
-		.first_block = d->args->begin,
-		.nr_blocks = d->args->end - d->args->begin,
-		.in_order = true,
-	};
-	int r;
+	uint64_t limit = bufio_get_memory_limit(c);
 
-	if (d->args->end > nr) {
-		op_fail(d->result, OP_USAGE, 0, "%s: has no block %" PRIu64 ", only %" PRIu64 " blocks of %u bytes",
-			d->args->image, d->args->end - 1, nr, bufio_get_block_size(c));
-		return 0;
-	}
-	r = bufio_scan(c, &scan);
-	return r ? r : dump_emit_kept(d);
+	return bytes <= limit / 2 && !bufio_set_memory_limit(c, limit - bytes);
 }
 
 /* --- all --- */
@@ -247,10 +99,20 @@ static const struct {
 	int (*run)(struct dump *d);
 	const char *schema;
 	enum text_format json;
-} views[] = {
-	[DUMP_SUMMARY] = { dump_summary, "bufio.summary/1", TEXT_JSON },
-	[DUMP_MAPPINGS] = { dump_mappings, "bufio.mappings/1", TEXT_JSON_LINES },
-	[DUMP_BLOCK] = { dump_blocks, "bufio.block/1", TEXT_JSON },
+	bool is_screen; /* for people, problems are a part of the text */
+} views[NR_DUMP_VIEWS] = {
+	[DUMP_SUMMARY] = { dump_summary, "bufio.summary/1", TEXT_JSON, true },
+	[DUMP_LS] = { dump_ls, "bufio.ls/1", TEXT_JSON, false },
+	[DUMP_MAPPINGS] = { dump_mappings, "bufio.mappings/1", TEXT_JSON_LINES, false },
+	[DUMP_BLOCK] = { dump_blocks, "bufio.block/1", TEXT_JSON, false },
+	[DUMP_PATH] = { dump_path, "bufio.path/1", TEXT_JSON, true },
+	[DUMP_OWNER] = { dump_owner, "bufio.owner/1", TEXT_JSON_LINES, false },
+	[DUMP_BAD] = { dump_bad, "bufio.bad/1", TEXT_JSON_LINES, false },
+	[DUMP_DELTA] = { dump_delta, "bufio.delta/1", TEXT_JSON_LINES, false },
+	[DUMP_DIFF] = { dump_diff, "bufio.diff/1", TEXT_JSON_LINES, false },
+	[DUMP_MAP] = { dump_map, "bufio.map/1", TEXT_JSON, false },
+	[DUMP_ROOTS] = { dump_roots, "bufio.roots/1", TEXT_JSON, false },
+	[DUMP_SIZE] = { dump_size, "bufio.size/1", TEXT_JSON, false },
 };
 
 static enum text_format text_format(const struct op_dump_args *args)
@@ -265,7 +127,7 @@ static enum text_format text_format(const struct op_dump_args *args)
 
 static struct text_emitter *create_emitter(struct dump *d)
 {
-	bool is_screen = d->args->view == DUMP_SUMMARY && d->args->format == DUMP_HUMAN;
+	bool is_screen = views[d->args->view].is_screen && d->args->format == DUMP_HUMAN;
 	struct text_emit_args e = {
 		.format = text_format(d->args),
 		.out = &d->out,
@@ -302,7 +164,7 @@ void op_dump(const struct op_dump_args *args, struct op_result *result)
 	if (!r)
 		r = text_out_flush(&d->out);
 	if (r)
-		fail_errno(d, r);
+		dump_fail_errno(d, r);
 	tell_rest(d);
 	text_emit_destroy(d->emitter);
 	free(d);

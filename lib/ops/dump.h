@@ -4,31 +4,85 @@
 #define OPS_DUMP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "bufio/bufio.h"
 #include "ops/op.h"
 
-enum dump_view { DUMP_SUMMARY, DUMP_MAPPINGS, DUMP_BLOCK };
+enum dump_view {
+	DUMP_SUMMARY,
+	DUMP_LS,       /* a row a device, chosen columns */
+	DUMP_MAPPINGS,
+	DUMP_BLOCK,    /* blocks field by field */
+	DUMP_PATH,     /* from the superblock to one virtual block's data */
+	DUMP_OWNER,    /* what metadata blocks are for, or who maps data blocks */
+	DUMP_BAD,      /* what cannot be used, and what that costs */
+	DUMP_DELTA,    /* two devices */
+	DUMP_DIFF,     /* two images */
+	DUMP_MAP,      /* every block at a glance */
+	DUMP_ROOTS,    /* generations that can still be found */
+	DUMP_SIZE,     /* how much metadata a pool needs */
+	NR_DUMP_VIEWS
+};
+
 enum dump_format { DUMP_HUMAN, DUMP_XML, DUMP_JSON };
 
 /* The most buffers that a view holds at once: two trees side by side, and a third below one of them. */
 #define DUMP_HELD_BUFFERS 64
 
+struct op_range {
+	uint64_t begin, end; /* end is not included */
+};
+
+/* One side of a delta: a device as a generation knows it, or the tree at a block. */
+struct op_side {
+	bool has_dev;
+	uint64_t dev_id;
+	enum { SIDE_LIVE, SIDE_SNAPSHOT, SIDE_ROOT } of;
+	uint64_t root; /* of SIDE_ROOT: of the generation, or without has_dev of the device's tree */
+};
+
 struct op_dump_args {
-	struct bufio_client *client; /* of 4096-byte blocks; DUMP_BLOCK takes any */
+	struct bufio_client *client; /* of 4096-byte blocks; DUMP_BLOCK takes any; NULL: DUMP_SIZE without an image */
 	const char *image;           /* what it is called in the output */
 	const char *program;         /* in front of messages */
 	enum dump_view view;
-	enum dump_format format; /* DUMP_XML is for DUMP_MAPPINGS alone */
+	enum dump_format format; /* DUMP_XML is for DUMP_MAPPINGS and DUMP_DELTA alone */
 	int out_fd;
 	int message_fd; /* problems, where the format has no place for them; -1: not wanted */
 
+	/* Which metadata, for all views of a pool. */
 	bool only_device;
 	uint64_t dev_id;
 	bool skip_mappings;
 	bool use_snapshot;
 	uint64_t snapshot; /* block, 0 = what the superblock says */
-	uint64_t begin, end; /* of DUMP_BLOCK */
+	bool use_root;     /* look through this block instead: a root of any tree, or a superblock's copy */
+	uint64_t root;
+	bool repair;         /* a dead superblock or root is replaced by the best generation that can be found */
+	struct op_overrides { /* of what the superblock says; 0: as found */
+		bool has_transaction;
+		uint64_t transaction, data_block_bytes, nr_data_blocks;
+	} overrides;
+	const char *lvm_backup; /* LVM's text backup of the volume group, for the names of devices; or NULL */
+
+	/* Of single views. */
+	bool count_shared;      /* DUMP_SUMMARY: exclusive and shared blocks too */
+	bool flat;              /* DUMP_MAPPINGS: shared subtrees again for every device */
+	bool bytes;             /* DUMP_MAPPINGS: extents in bytes */
+	const char *columns;    /* DUMP_LS: names with commas between them, or NULL */
+	bool no_headers;        /* DUMP_LS */
+	const struct op_range *ranges; /* DUMP_BLOCK: one; DUMP_OWNER */
+	size_t nr_ranges;
+	const char *list;       /* DUMP_OWNER: a file of further ranges, or NULL */
+	bool data;              /* DUMP_OWNER: they are data blocks */
+	uint64_t virtual_block; /* DUMP_PATH, with dev_id */
+	struct op_side left, right; /* DUMP_DELTA */
+	bool verbose;           /* DUMP_DELTA: where the data is too */
+	struct bufio_client *client2; /* DUMP_DIFF */
+	const char *image2;
+	const char *svg;        /* DUMP_MAP: file for a picture, or NULL */
+	uint64_t data_bytes, max_thins; /* DUMP_SIZE without an image, with overrides.data_block_bytes */
 };
 
 /* *@result is filled in any case. */

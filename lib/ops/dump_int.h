@@ -23,21 +23,47 @@ struct dump {
 	size_t nr_kept;
 };
 
-/* The sink's report for views that show problems behind everything else. */
+/* The sink's report for views that show problems where they are found. */
+void dump_report_now(struct problem_sink *sink, const struct problem *p);
+
+/* And for views that show them behind everything else. */
 void dump_report_later(struct problem_sink *sink, const struct problem *p);
-
-/* A sink for a second look at what was reported already. */
-extern struct problem_sink dump_silent;
-
-/* Opens d->pool, or its metadata snapshot, and sees to it that --dev-id exists. False: the result says why not. */
-bool dump_open_pool(struct dump *d);
 
 /* Gives the kept problems to the emitter. */
 int dump_emit_kept(struct dump *d);
 
+/* A sink for a second look at what was reported already. */
+extern struct problem_sink dump_silent;
+
 uint64_t dump_nr_problems(const struct op_result *r);
 
-/* dump_summary.c */
+/* Says in the result why @error, the world's, ended the run. */
+void dump_fail_errno(struct dump *d, int error);
+
+/*
+ * Takes @bytes for a view's own tables out of the memory limit. False, and nothing is changed, when that would leave
+ * the cache less than half of it.
+ */
+bool dump_take_memory(struct dump *d, uint64_t bytes);
+
+/* dump_pool.c */
+
+/* Opens d->pool, or what --metadata-snap or --root lead to, and sees that --dev-id exists. False: the result says why. */
+bool dump_open_pool(struct dump *d);
+
+/* The views: 0, or -errno for the world. */
+int dump_bad(struct dump *d);
+int dump_blocks(struct dump *d);
+int dump_delta(struct dump *d);
+int dump_diff(struct dump *d);
+int dump_ls(struct dump *d);
+int dump_map(struct dump *d);
+int dump_mappings(struct dump *d);
+int dump_owner(struct dump *d);
+int dump_data_owner(struct dump *d); /* dump_owner() with --data */
+int dump_path(struct dump *d);
+int dump_roots(struct dump *d);
+int dump_size(struct dump *d);
 int dump_summary(struct dump *d);
 
 #endif

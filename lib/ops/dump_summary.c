@@ -20,11 +20,8 @@
  */
 static void make_memo(struct dump *d, struct pd_memo *memo)
 {
-	struct bufio_client *c = d->args->client;
-	uint64_t bytes = d->pool.reader.nr_blocks * sizeof(*memo->entries), limit = bufio_get_memory_limit(c);
-
 	*memo = (struct pd_memo){ .retell = MAX_RETOLD };
-	if (bytes > limit / 2 || bufio_set_memory_limit(c, limit - bytes))
+	if (!dump_take_memory(d, d->pool.reader.nr_blocks * sizeof(*memo->entries)))
 		return;
 	memo->entries = calloc(d->pool.reader.nr_blocks, sizeof(*memo->entries));
 	if (memo->entries)

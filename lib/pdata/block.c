@@ -133,6 +133,8 @@ int pd_read(const struct pd_reader *r, const struct pd_context *ctx, uint64_t bl
 		pd_report(r, ctx, PROBLEM_BLOCK_BEYOND, block, (struct problem){ .expected = r->nr_blocks });
 		return 0;
 	}
+	if (r->progress)
+		++*r->progress;
 	d = bufio_read(r->client, block, &b);
 	if (!d) {
 		int error = errno;

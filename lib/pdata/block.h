@@ -39,6 +39,25 @@ uint64_t pd_stored_number(const void *block, enum pd_kind kind);
 /* Makes the block valid: writes its number and checksum. */
 void pd_block_seal(void *block, enum pd_kind kind, uint64_t number);
 
+/* The structure that a block is read for: goes into every problem found in it. */
+struct pd_context {
+	enum problem_where where;
+	uint64_t dev_id;
+	uint64_t begin, end; /* the keys that are lost with the block */
+};
+
+struct pd_cursor;
+struct pd_node;
+
+/*
+ * Who is told of every block of a structure that a walk enters, after it was found good. Of a node of a tree, @c is the
+ * cursor: path[0..depth-1] lead to the node, and pd_cursor_flaw() may be called. Of other blocks @c and @n are NULL.
+ */
+struct pd_observer {
+	void (*entered)(struct pd_observer *o, const struct pd_context *ctx, uint64_t block, struct pd_cursor *c,
+			const struct pd_node *n);
+};
+
 /*
  * Where blocks are read from and who hears of damage. One for each walk; the caller owns all it points at.
  * nr_blocks: pointers at or past it are damage; the smaller of the device's and the metadata's size.
@@ -47,13 +66,8 @@ struct pd_reader {
 	struct bufio_client *client;
 	uint64_t nr_blocks;
 	struct problem_sink *sink;
-};
-
-/* The structure that a block is read for: goes into every problem found in it. */
-struct pd_context {
-	enum problem_where where;
-	uint64_t dev_id;
-	uint64_t begin, end; /* the keys that are lost with the block */
+	struct pd_observer *observer; /* or NULL */
+	_Atomic uint64_t *progress;   /* or NULL: goes up by one with each block that is read */
 };
 
 /* Reports a problem of @code at @block; @p's numbers are kept, the rest is filled in. */

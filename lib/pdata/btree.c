@@ -157,6 +157,14 @@ static bool check_place(struct pd_cursor *c, const struct pd_node *n)
 	return true;
 }
 
+static void observe(struct pd_cursor *c, const struct pd_node *n)
+{
+	struct pd_observer *o = c->reader->observer;
+
+	if (o)
+		o->entered(o, &c->ctx, n->block, c, n);
+}
+
 /* Enters the node at @block, which covers ctx.begin..end: 1 as the next level or as the leaf, 0 not to be entered. */
 static int enter(struct pd_cursor *c, uint64_t block)
 {
@@ -199,8 +207,9 @@ static int enter(struct pd_cursor *c, uint64_t block)
 		if (n.nr)
 			c->last_key = pd_key(&n, n.nr - 1);
 		remember(c, block, n.nr ? pd_key(&n, 0) : 0, n.nr, false);
+		observe(c, &n);
 	} else {
-		c->path[c->depth++] = (struct pd_level){
+		c->path[c->depth] = (struct pd_level){
 			.buffer = b,
 			.node = n,
 			.begin = c->ctx.begin,
@@ -209,6 +218,8 @@ static int enter(struct pd_cursor *c, uint64_t block)
 			.holes = c->holes,
 			.flaws = c->flaws,
 		};
+		observe(c, &n);
+		c->depth++;
 	}
 	return 1;
 }
@@ -299,9 +310,9 @@ int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf)
 	return 1;
 }
 
-void pd_cursor_flaw(struct pd_cursor *c)
+void pd_cursor_flaw(struct pd_cursor *c, const struct pd_node *n)
 {
-	struct pd_memo_entry *e = memo_entry(c, c->leaf.block);
+	struct pd_memo_entry *e = memo_entry(c, n->block);
 
 	c->flaws++;
 	if (e)

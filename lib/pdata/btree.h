@@ -105,7 +105,7 @@ struct pd_cursor {
 	uint64_t entries; /* in leaves, those of skipped shared subtrees included */
 	uint64_t last_key; /* of the last entry */
 	uint64_t holes;   /* nodes that were skipped as damaged */
-	uint64_t flaws;   /* leaves that the caller found fault with */
+	uint64_t flaws;   /* nodes that the caller found fault with */
 };
 
 /* Reads nothing yet. begin and end of @ctx do not matter: a root may have any keys. */
@@ -115,8 +115,11 @@ void pd_cursor_open(struct pd_cursor *c, const struct pd_reader *r, const struct
 /* 1: *@leaf is the next leaf, valid until the next call; 0: the end; -errno. */
 int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf);
 
-/* The caller found fault with the leaf it was given: the memo must not hide that from others who share it. */
-void pd_cursor_flaw(struct pd_cursor *c);
+/*
+ * The caller found fault with the leaf it was given, or with the node that its observer is told of: the memo must not hide
+ * that from others who share it.
+ */
+void pd_cursor_flaw(struct pd_cursor *c, const struct pd_node *n);
 
 /* The same, entry by entry. Not to be mixed with the above. */
 int pd_cursor_next_entry(struct pd_cursor *c, uint64_t *key, const uint8_t **value);

@@ -26,6 +26,12 @@ static uint64_t nr_bitmaps(const struct pd_sm_root *root)
 	return root->nr_blocks / PD_BITMAP_ENTRIES + (root->nr_blocks % PD_BITMAP_ENTRIES != 0);
 }
 
+static void observe(const struct pd_reader *r, const struct pd_context *ctx, uint64_t block)
+{
+	if (r->observer)
+		r->observer->entered(r->observer, ctx, block, NULL, NULL);
+}
+
 /* The bitmap's keys are the blocks whose counts it has. */
 static int verify_bitmap(const struct pd_reader *r, struct pd_context ctx, const struct pd_sm_root *root, uint64_t index,
 			 uint64_t block)
@@ -37,6 +43,8 @@ static int verify_bitmap(const struct pd_reader *r, struct pd_context ctx, const
 	ctx.begin = index * PD_BITMAP_ENTRIES;
 	ctx.end = root->nr_blocks - ctx.begin < PD_BITMAP_ENTRIES ? root->nr_blocks : ctx.begin + PD_BITMAP_ENTRIES;
 	found = pd_read(r, &ctx, block, PD_BITMAP, &data, &b);
+	if (found > 0)
+		observe(r, &ctx, block);
 	if (found > 0)
 		bufio_release(b);
 	return found < 0 ? found : 0;
@@ -54,6 +62,7 @@ static int verify_index_block(const struct pd_reader *r, const struct pd_context
 	found = pd_read(r, &all, root->bitmap_root, PD_INDEX, &data, &b);
 	if (found <= 0)
 		return found;
+	observe(r, &all, root->bitmap_root);
 	index = data;
 	for (uint64_t i = 0; !e && i < nr_bitmaps(root) && i < PD_INDEX_ENTRIES; i++)
 		e = verify_bitmap(r, *ctx, root, i, le64_get(index->entries[i].blocknr));

@@ -30,12 +30,15 @@ static void dump(struct bufio_device *dev, enum dump_view view, enum dump_format
 		.image = "fuzz", .program = "fuzz", .view = view, .format = format,
 		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot,
 	};
+	struct op_range range = { 0 };
 	struct op_result result;
 
 	args.client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
 	if (!args.client || bufio_set_memory_limit(args.client, MEMORY_LIMIT))
 		abort();
-	args.end = bufio_get_device_size(args.client) < 64 ? bufio_get_device_size(args.client) : 64;
+	range.end = bufio_get_device_size(args.client) < 64 ? bufio_get_device_size(args.client) : 64;
+	args.ranges = &range;
+	args.nr_ranges = 1;
 	op_dump(&args, &result);
 	/* A hold that was not given up is a leak. */
 	if (bufio_client_destroy(args.client))

@@ -1032,7 +1032,7 @@ static void walk_with_flaw(uint64_t root, struct pd_memo *memo, unsigned at_leaf
 	c.memo = memo;
 	for (unsigned i = 0; pd_cursor_next(&c, &n) > 0; i++)
 		if (i == at_leaf)
-			pd_cursor_flaw(&c);
+			pd_cursor_flaw(&c, n);
 	CU_ASSERT_EQUAL(c.flaws, 1);
 	CU_ASSERT_EQUAL(c.holes, 0);
 	pd_cursor_close(&c);

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <errno.h>
+
+#include "ops/dump_int.h"
+
+int dump_delta(struct dump *d)
+{
+	(void)d;
+	return -ENOSYS;
+}

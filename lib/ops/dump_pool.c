@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Which metadata a view looks at: the live pool, its metadata snapshot, or what an older root leads to. */
+#include <inttypes.h>
+
+#include "ops/dump_int.h"
+#include "ops/target.h"
+
+static bool open_format(struct dump *d)
+{
+	const struct meta_format *format;
+	char reason[OP_REASON_MAX];
+	int error;
+
+	format = target_probe(d->args->client, d->args->image, reason, sizeof(reason), &error);
+	if (!format) {
+		op_fail(d->result, error ? OP_INPUT : OP_NOT_METADATA, error, "%s", reason);
+		return false;
+	}
+	if (!format->is_supported) {
+		op_fail(d->result, OP_NOT_METADATA, 0,
+			"%s: is %s, which this version only shows block by block: try the view 'block'", d->args->image,
+			format->name);
+		return false;
+	}
+	return true;
+}
+
+static bool open_snapshot(struct dump *d)
+{
+	int r = thin_pool_use_snapshot(&d->pool, d->args->snapshot);
+
+	if (r < 0)
+		dump_fail_errno(d, r);
+	else if (!r && !d->args->snapshot && !d->pool.sb.held_root)
+		op_fail(d->result, OP_USAGE, 0,
+			"%s: has no metadata snapshot; for an active pool take one with: dmsetup message POOL 0 "
+			"reserve_metadata_snap", d->args->image);
+	else if (!r)
+		op_fail(d->result, OP_INPUT, 0, "%s: the metadata snapshot at block %" PRIu64 " cannot be used",
+			d->args->image, d->args->snapshot ? d->args->snapshot : d->pool.sb.held_root);
+	return r > 0;
+}
+
+/* Every device is visited until the one that was asked for comes; *@holes are nodes in which it may have been. */
+static int find_device(struct thin_pool *pool, uint64_t dev_id, bool *found, uint64_t *holes)
+{
+	struct thin_device device;
+	struct thin_devices devices;
+	int r = 0;
+
+	*found = false;
+	thin_devices_open(&devices, pool);
+	while (!*found && (r = thin_devices_next(&devices, &device)) > 0)
+		*found = device.id == dev_id;
+	*holes = devices.details.holes + devices.top.holes;
+	thin_devices_close(&devices);
+	return *found ? 0 : r;
+}
+
+/* Before anything is written: a device that does not exist is a mistake, and no empty pool. */
+static bool has_device(struct dump *d)
+{
+	struct thin_pool quiet = d->pool;
+	uint64_t dev_id = d->args->dev_id, holes;
+	bool found;
+	int r;
+
+	quiet.reader.sink = &dump_silent;
+	r = find_device(&quiet, dev_id, &found, &holes);
+	if (!r && !found && holes) {
+		r = find_device(&d->pool, dev_id, &found, &holes); /* once more, with reports */
+		op_fail(d->result, OP_LOST, 0,
+			"%s: device %" PRIu64 " was not found, but the trees of devices are damaged: it may be there",
+			d->args->image, dev_id);
+	} else if (!r && !found) {
+		op_fail(d->result, OP_USAGE, 0, "%s: has no device %" PRIu64, d->args->image, dev_id);
+	}
+	if (r)
+		dump_fail_errno(d, r);
+	return !r && found;
+}
+
+bool dump_open_pool(struct dump *d)
+{
+	int r;
+
+	if (!open_format(d))
+		return false;
+	r = thin_pool_open(&d->pool, d->args->client, &d->sink);
+	if (r) {
+		dump_fail_errno(d, r);
+		return false;
+	}
+	if (d->args->use_snapshot && !open_snapshot(d))
+		return false;
+	return !d->args->only_device || has_device(d);
+}
