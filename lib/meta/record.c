@@ -53,6 +53,10 @@ static const struct field range_fields[] = {
 	HIDDEN(record_mapping, data_last, "data_last"),
 };
 
+static const struct field def_fields[] = {
+	N(record_def, name, "name"),
+};
+
 static const struct field summary_fields[] = {
 	T(record_summary, image),
 	T(record_summary, what),
@@ -140,6 +144,8 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.name = "mapping", .plural = "mappings", .xml = "range_mapping", FIELDS(range_fields),
 		.begin = "    ({origin}..{origin_last}) -> ({data}..{data_last}), {time}\n",
 	},
+	[RECORD_DEF] = { .name = "def", .plural = "defs", .xml = "def", FIELDS(def_fields), .begin = "def: {name}\n" },
+	[RECORD_REF] = { .name = "ref", .plural = "mappings", .xml = "ref", FIELDS(def_fields), .begin = "    ref: {name}\n" },
 	[RECORD_SUMMARY] = {
 		.name = "summary", .arrays = summary_arrays, FIELDS(summary_fields),
 		.begin = "{image}: {what}, {image_bytes}\n"

@@ -18,6 +18,8 @@ enum record_kind {
 	RECORD_DEVICE,     /* contains mappings */
 	RECORD_SINGLE,     /* a mapping of one block */
 	RECORD_RANGE,      /* a mapping of several */
+	RECORD_DEF,        /* mappings that several devices share; contains them */
+	RECORD_REF,        /* in their place */
 	RECORD_SUMMARY,    /* contains the device rows and problems of the summary */
 	RECORD_DEVICE_ROW,
 	RECORD_BLOCK, /* contains fields */
@@ -94,6 +96,10 @@ struct record_mapping {
 	uint64_t data_begin, data_last;
 	uint64_t length;
 	uint32_t time;
+};
+
+struct record_def {
+	uint64_t name;
 };
 
 struct record_summary {

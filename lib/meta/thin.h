@@ -87,9 +87,12 @@ struct thin_count {
 int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device, struct pd_memo *memo,
 		       struct meta_visitor *v, struct thin_count *count);
 
+struct thin_sharing;
+
 struct thin_walk {
 	uint64_t only_device; /* PROBLEM_NO_DEVICE: all */
 	bool skip_mappings;
+	struct thin_sharing *sharing; /* NULL: mappings that are shared come again with every device */
 };
 
 /*

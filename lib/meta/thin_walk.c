@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Devices and mappings in key order, as records. */
-#include "meta/thin.h"
 #include "meta/thin_disk.h"
+#include "meta/thin_int.h"
+#include "meta/thin_sharing.h"
 
 static struct pd_context context(enum problem_where where, uint64_t dev_id)
 {
@@ -104,25 +105,22 @@ int thin_devices_next(struct thin_devices *d, struct thin_device *device)
 	return 1;
 }
 
-/* Neighbouring mappings that can be said as one. */
-struct run {
-	struct record_mapping m; /* length 0: none yet */
-	struct meta_visitor *v;
-};
-
-static int flush_run(struct run *run)
+int thin_run_flush(struct thin_run *run)
 {
 	struct record_mapping *m = &run->m;
 	enum record_kind kind = m->length == 1 ? RECORD_SINGLE : RECORD_RANGE;
+	int r;
 
 	if (!m->length)
 		return 0;
 	m->origin_last = m->origin_begin + m->length - 1;
 	m->data_last = m->data_begin + m->length - 1;
-	return run->v->record(run->v, kind, m);
+	r = run->v->record(run->v, kind, m);
+	m->length = 0;
+	return r;
 }
 
-static int add_to_run(struct run *run, uint64_t origin, uint64_t data, uint32_t time)
+static int add_to_run(struct thin_run *run, uint64_t origin, uint64_t data, uint32_t time)
 {
 	struct record_mapping *m = &run->m;
 	int r;
@@ -131,7 +129,7 @@ static int add_to_run(struct run *run, uint64_t origin, uint64_t data, uint32_t 
 		m->length++;
 		return 0;
 	}
-	r = flush_run(run);
+	r = thin_run_flush(run);
 	m->origin_begin = origin;
 	m->data_begin = data;
 	m->length = 1;
@@ -139,7 +137,7 @@ static int add_to_run(struct run *run, uint64_t origin, uint64_t data, uint32_t 
 	return r;
 }
 
-static int add_leaf(struct run *run, const struct pd_node *leaf)
+int thin_run_add_leaf(struct thin_run *run, const struct pd_node *leaf)
 {
 	int r = 0;
 
@@ -152,7 +150,7 @@ static int add_leaf(struct run *run, const struct pd_node *leaf)
 }
 
 /* Once a leaf, with a count: damage of this kind comes in heaps. */
-static void judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const struct pd_node *leaf)
+void thin_judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const struct pd_node *leaf)
 {
 	struct problem p = { .expected = pool->nr_data_blocks };
 
@@ -173,11 +171,20 @@ static void judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const 
 	pd_cursor_flaw(c, leaf);
 }
 
+void thin_judge_mapped(const struct thin_pool *pool, const struct thin_device *device, uint64_t mappings)
+{
+	struct pd_context ctx = context(WHERE_MAPPINGS, device->id);
+
+	if (device->has_details && mappings != device->mapped_blocks)
+		pd_report(&pool->reader, &ctx, PROBLEM_MAPPED_BLOCKS, PROBLEM_NO_BLOCK,
+			  (struct problem){ .expected = mappings, .found = device->mapped_blocks });
+}
+
 int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device, struct pd_memo *memo,
 		       struct meta_visitor *v, struct thin_count *count)
 {
 	struct pd_context ctx = context(WHERE_MAPPINGS, device->id);
-	struct run run = { .m = { .dev_id = device->id }, .v = v };
+	struct thin_run run = { .m = { .dev_id = device->id }, .v = v };
 	const struct pd_node *leaf;
 	struct pd_cursor c;
 	int r;
@@ -185,19 +192,18 @@ int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device,
 	pd_cursor_open(&c, &pool->reader, &ctx, device->root, sizeof(le64));
 	c.memo = memo;
 	while ((r = pd_cursor_next(&c, &leaf)) > 0) {
-		judge_leaf(pool, &c, leaf);
-		r = v ? add_leaf(&run, leaf) : 0;
+		thin_judge_leaf(pool, &c, leaf);
+		r = v ? thin_run_add_leaf(&run, leaf) : 0;
 		if (r)
 			break;
 	}
 	pd_cursor_close(&c);
 	if (!r && v)
-		r = flush_run(&run);
+		r = thin_run_flush(&run);
 	if (r)
 		return r;
-	if (device->has_details && !c.holes && c.entries != device->mapped_blocks)
-		pd_report(&pool->reader, &ctx, PROBLEM_MAPPED_BLOCKS, PROBLEM_NO_BLOCK,
-			  (struct problem){ .expected = c.entries, .found = device->mapped_blocks });
+	if (!c.holes)
+		thin_judge_mapped(pool, device, c.entries);
 	count->mappings = c.entries;
 	count->holes = c.holes;
 	count->flaws = c.flaws;
@@ -247,7 +253,9 @@ static int walk_device(struct thin_pool *pool, const struct thin_walk *walk, str
 		.snap_time = device->snapshotted_time,
 	};
 	r = v->begin(v, RECORD_DEVICE, &record);
-	if (!r && device->has_root && !walk->skip_mappings)
+	if (!r && device->has_root && walk->sharing)
+		r = thin_sharing_walk(walk->sharing, device, v);
+	else if (!r && device->has_root && !walk->skip_mappings)
 		r = thin_walk_mappings(pool, device, NULL, v, &count);
 	return r ? r : v->end(v, RECORD_DEVICE, &record);
 }
@@ -285,6 +293,8 @@ int thin_walk(struct thin_pool *pool, const struct thin_walk *walk, struct meta_
 	int r;
 
 	r = v->begin(v, RECORD_SUPERBLOCK, &record);
+	if (!r && walk->sharing)
+		r = thin_sharing_define(walk->sharing, v);
 	if (!r)
 		r = walk_devices(pool, walk, v);
 	return r ? r : v->end(v, RECORD_SUPERBLOCK, &record);

@@ -182,7 +182,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 		hole(c, PROBLEM_TREE_DEPTH, block, (struct problem){ .expected = PD_MAX_DEPTH });
 		return 0;
 	}
-	if (is_seen(c, block))
+	if (is_seen(c, block) || (c->skip && c->skip(c, block, false)))
 		return 0;
 	r = pd_read(c->reader, &c->ctx, block, PD_NODE, &data, &b);
 	if (!r)
@@ -233,11 +233,11 @@ static void leave(struct pd_cursor *c)
 	bufio_release(l->buffer);
 }
 
-static bool is_wanted(const struct pd_cursor *c, uint64_t block)
+static bool is_wanted(struct pd_cursor *c, uint64_t block)
 {
 	const struct pd_memo_entry *e = memo_entry(c, block);
 
-	return block < c->reader->nr_blocks && !(e && e->is_seen);
+	return block < c->reader->nr_blocks && !(e && e->is_seen) && !(c->skip && c->skip(c, block, true));
 }
 
 /* Asks for the children that are next in line, neighbours together: half of the read-ahead whenever that is used up. */

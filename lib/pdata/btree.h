@@ -92,6 +92,12 @@ struct pd_cursor {
 	struct pd_context ctx; /* begin..end follow the place */
 	uint32_t value_size;
 	struct pd_memo *memo; /* NULL: visit shared subtrees again */
+	/*
+	 * NULL, or asked before the node at @block is entered, and with @ahead before it is prefetched; true: it is passed
+	 * over. ctx.begin..end (not with @ahead), path and depth say where.
+	 */
+	bool (*skip)(struct pd_cursor *c, uint64_t block, bool ahead);
+	void *context; /* the caller's */
 	uint64_t root;
 	unsigned read_ahead; /* children */
 	struct pd_level path[PD_MAX_DEPTH];
