@@ -57,6 +57,17 @@ static const struct field def_fields[] = {
 	N(record_def, name, "name"),
 };
 
+static const struct field extents_fields[] = {
+	N(record_extents, dev_id, NULL),
+};
+
+static const struct field extent_fields[] = {
+	N(record_extent, dev_id, NULL),
+	F(record_extent, virtual, "virtual_bytes", NULL, FIELD_DEC),
+	F(record_extent, data, "data_bytes", NULL, FIELD_DEC),
+	F(record_extent, length, "length_bytes", NULL, FIELD_DEC),
+};
+
 static const struct field summary_fields[] = {
 	T(record_summary, image),
 	T(record_summary, what),
@@ -146,6 +157,14 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_DEF] = { .name = "def", .plural = "defs", .xml = "def", FIELDS(def_fields), .begin = "def: {name}\n" },
 	[RECORD_REF] = { .name = "ref", .plural = "mappings", .xml = "ref", FIELDS(def_fields), .begin = "    ref: {name}\n" },
+	[RECORD_EXTENTS] = {
+		.name = "device", .plural = "devices", FIELDS(extents_fields),
+		.begin = "# device {dev_id}: virtual start, data start, length; bytes\n",
+	},
+	[RECORD_EXTENT] = {
+		.name = "extent", .plural = "extents", FIELDS(extent_fields),
+		.begin = "{virtual_bytes} {data_bytes} {length_bytes}\n",
+	},
 	[RECORD_SUMMARY] = {
 		.name = "summary", .arrays = summary_arrays, FIELDS(summary_fields),
 		.begin = "{image}: {what}, {image_bytes}\n"

@@ -20,6 +20,8 @@ enum record_kind {
 	RECORD_RANGE,      /* a mapping of several */
 	RECORD_DEF,        /* mappings that several devices share; contains them */
 	RECORD_REF,        /* in their place */
+	RECORD_EXTENTS,    /* a device, contains extents */
+	RECORD_EXTENT,
 	RECORD_SUMMARY,    /* contains the device rows and problems of the summary */
 	RECORD_DEVICE_ROW,
 	RECORD_BLOCK, /* contains fields */
@@ -100,6 +102,15 @@ struct record_mapping {
 
 struct record_def {
 	uint64_t name;
+};
+
+struct record_extents {
+	uint64_t dev_id;
+};
+
+/* In bytes. */
+struct record_extent {
+	uint64_t dev_id, virtual, data, length;
 };
 
 struct record_summary {

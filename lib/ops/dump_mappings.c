@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <inttypes.h>
 
+#include "base/checked.h"
 #include "meta/thin_sharing.h"
 #include "ops/dump_int.h"
 
@@ -22,20 +23,90 @@ static int learn_sharing(struct dump *d, struct thin_walk *walk)
 	return thin_sharing_create(&d->pool, &walk->sharing);
 }
 
+/* --- --bytes: a visitor in front of the emitter --- */
+
+struct extents {
+	struct meta_visitor visitor; /* first: calls find the rest by it */
+	struct meta_visitor *below;
+	uint64_t block_bytes;
+	struct record_mapping m; /* length 0: none yet */
+};
+
+static int flush_extent(struct extents *x)
+{
+	struct record_extent e = {
+		.dev_id = x->m.dev_id,
+		.virtual = saturating_mul(x->m.origin_begin, x->block_bytes),
+		.data = saturating_mul(x->m.data_begin, x->block_bytes),
+		.length = saturating_mul(x->m.length, x->block_bytes),
+	};
+
+	if (!x->m.length)
+		return 0;
+	x->m.length = 0;
+	return x->below->record(x->below, RECORD_EXTENT, &e);
+}
+
+/* Times do not matter to who copies. */
+static int add_extent(struct meta_visitor *v, enum record_kind kind, const void *record)
+{
+	struct extents *x = (struct extents *)v;
+	const struct record_mapping *m = record;
+	int r;
+
+	(void)kind;
+	if (x->m.length && m->origin_begin == x->m.origin_begin + x->m.length &&
+	    m->data_begin == x->m.data_begin + x->m.length) {
+		x->m.length += m->length;
+		return 0;
+	}
+	r = flush_extent(x);
+	x->m = *m;
+	return r;
+}
+
+static int begin_extents(struct meta_visitor *v, enum record_kind kind, const void *record)
+{
+	struct extents *x = (struct extents *)v;
+	const struct record_device *device = record;
+
+	if (kind != RECORD_DEVICE)
+		return 0;
+	return x->below->begin(x->below, RECORD_EXTENTS, &(struct record_extents){ device->dev_id });
+}
+
+static int end_extents(struct meta_visitor *v, enum record_kind kind, const void *record)
+{
+	struct extents *x = (struct extents *)v;
+	const struct record_device *device = record;
+	int r = flush_extent(x);
+
+	if (r || kind != RECORD_DEVICE)
+		return r;
+	return x->below->end(x->below, RECORD_EXTENTS, &(struct record_extents){ device->dev_id });
+}
+
+/* --- both --- */
+
 int dump_mappings(struct dump *d)
 {
 	struct thin_walk walk = {
 		.only_device = d->args->only_device ? d->args->dev_id : PROBLEM_NO_DEVICE,
 		.skip_mappings = d->args->skip_mappings,
 	};
+	struct extents extents = {
+		.visitor = { begin_extents, add_extent, end_extents, NULL },
+		.below = &d->emitter->visitor,
+	};
 	int r;
 
 	d->sink.report = dump_report_now;
 	if (!dump_open_pool(d))
 		return 0;
+	extents.block_bytes = (uint64_t)d->pool.sb.data_block_size * 512;
 	r = learn_sharing(d, &walk);
 	if (!r)
-		r = thin_walk(&d->pool, &walk, &d->emitter->visitor);
+		r = thin_walk(&d->pool, &walk, d->args->bytes ? &extents.visitor : extents.below);
 	thin_sharing_destroy(walk.sharing);
 	return r;
 }
