@@ -107,6 +107,7 @@ static void parse_ranges(struct argp_state *state, struct door *door, char **wor
 static void parse_path(struct argp_state *state, struct door *door, char **words, unsigned nr)
 {
 	(void)nr;
+	door->args.only_device = true;
 	if (units_parse_number(words[0], &door->args.dev_id))
 		argp_error(state, "'%s' is not a device id", words[0]);
 	if (units_parse_number(words[1], &door->args.virtual_block))

@@ -68,6 +68,30 @@ static const struct field extent_fields[] = {
 	F(record_extent, length, "length_bytes", NULL, FIELD_DEC),
 };
 
+static const struct field path_fields[] = {
+	N(record_path, dev_id, NULL),
+	N(record_path, virtual_block, NULL),
+	T(record_path, result),
+	F(record_path, data_block, "data_block", NULL, FIELD_OPTIONAL),
+	F(record_path, time, "time", NULL, FIELD_OPTIONAL),
+	F(record_path, data_bytes, "data_bytes", NULL, FIELD_OPTIONAL),
+	F(record_path, data_length, "length_bytes", NULL, FIELD_OPTIONAL),
+	HIDDEN_TEXT(record_path, text),
+};
+
+static const struct field hop_fields[] = {
+	T(record_hop, where),
+	N(record_hop, block, NULL),
+	T(record_hop, state),
+	F(record_hop, entry, "entry", NULL, FIELD_OPTIONAL),
+	F(record_hop, key, "key", NULL, FIELD_OPTIONAL),
+	F(record_hop, begin, "begin", NULL, FIELD_OPTIONAL),
+	F(record_hop, end, "end", NULL, FIELD_OPTIONAL),
+	HIDDEN_TEXT(record_hop, text),
+};
+
+static const char *const path_arrays[] = { "hops", "problems", NULL };
+
 static const struct field summary_fields[] = {
 	T(record_summary, image),
 	T(record_summary, what),
@@ -164,6 +188,14 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_EXTENT] = {
 		.name = "extent", .plural = "extents", FIELDS(extent_fields),
 		.begin = "{virtual_bytes} {data_bytes} {length_bytes}\n",
+	},
+	[RECORD_PATH] = {
+		.name = "path", .arrays = path_arrays, FIELDS(path_fields),
+		.begin = "device {dev_id}, virtual block {virtual_block}: {text}\n\n",
+	},
+	[RECORD_HOP] = {
+		.name = "hop", .plural = "hops", FIELDS(hop_fields),
+		.begin = "  {where:-14} block {block:-10} {state:-4} {text}\n",
 	},
 	[RECORD_SUMMARY] = {
 		.name = "summary", .arrays = summary_arrays, FIELDS(summary_fields),

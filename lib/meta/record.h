@@ -22,6 +22,8 @@ enum record_kind {
 	RECORD_REF,        /* in their place */
 	RECORD_EXTENTS,    /* a device, contains extents */
 	RECORD_EXTENT,
+	RECORD_PATH,       /* contains hops */
+	RECORD_HOP,
 	RECORD_SUMMARY,    /* contains the device rows and problems of the summary */
 	RECORD_DEVICE_ROW,
 	RECORD_BLOCK, /* contains fields */
@@ -111,6 +113,20 @@ struct record_extents {
 /* In bytes. */
 struct record_extent {
 	uint64_t dev_id, virtual, data, length;
+};
+
+struct record_path {
+	uint64_t dev_id, virtual_block;
+	const char *result;              /* "mapped", "not mapped", "lost" */
+	uint64_t data_block, time;       /* these may be RECORD_UNKNOWN */
+	uint64_t data_bytes, data_length; /* where that is on the data device */
+	const char *text;                /* the same for people */
+};
+
+struct record_hop {
+	uint64_t block;
+	const char *where, *state, *text;
+	uint64_t entry, key, begin, end; /* these may be RECORD_UNKNOWN */
 };
 
 struct record_summary {

@@ -50,10 +50,12 @@ struct pd_cursor;
 struct pd_node;
 
 /*
- * Who is told of every block of a structure that a walk enters, after it was found good. Of a node of a tree, @c is the
- * cursor: path[0..depth-1] lead to the node, and pd_cursor_flaw() may be called. Of other blocks @c and @n are NULL.
+ * Who is told of every block that a walk comes to: reached (may be NULL) before it is read, entered after it was found
+ * good. Of a node of a tree, @c is the cursor: path[0..depth-1] lead to the node, and entered() may call
+ * pd_cursor_flaw(). Of other blocks @c and @n are NULL.
  */
 struct pd_observer {
+	void (*reached)(struct pd_observer *o, const struct pd_context *ctx, uint64_t block, struct pd_cursor *c);
 	void (*entered)(struct pd_observer *o, const struct pd_context *ctx, uint64_t block, struct pd_cursor *c,
 			const struct pd_node *n);
 };

@@ -157,7 +157,15 @@ static bool check_place(struct pd_cursor *c, const struct pd_node *n)
 	return true;
 }
 
-static void observe(struct pd_cursor *c, const struct pd_node *n)
+static void tell_reached(struct pd_cursor *c, uint64_t block)
+{
+	struct pd_observer *o = c->reader->observer;
+
+	if (o && o->reached)
+		o->reached(o, &c->ctx, block, c);
+}
+
+static void tell_entered(struct pd_cursor *c, const struct pd_node *n)
 {
 	struct pd_observer *o = c->reader->observer;
 
@@ -184,6 +192,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 	}
 	if (is_seen(c, block) || (c->skip && c->skip(c, block, false)))
 		return 0;
+	tell_reached(c, block);
 	r = pd_read(c->reader, &c->ctx, block, PD_NODE, &data, &b);
 	if (!r)
 		dead_node(c, block);
@@ -207,7 +216,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 		if (n.nr)
 			c->last_key = pd_key(&n, n.nr - 1);
 		remember(c, block, n.nr ? pd_key(&n, 0) : 0, n.nr, false);
-		observe(c, &n);
+		tell_entered(c, &n);
 	} else {
 		c->path[c->depth] = (struct pd_level){
 			.buffer = b,
@@ -218,7 +227,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 			.holes = c->holes,
 			.flaws = c->flaws,
 		};
-		observe(c, &n);
+		tell_entered(c, &n);
 		c->depth++;
 	}
 	return 1;
@@ -340,4 +349,65 @@ void pd_cursor_close(struct pd_cursor *c)
 	release_leaf(c);
 	while (c->depth)
 		bufio_release(c->path[--c->depth].buffer);
+}
+
+/* The last entry whose key is not above @key, or nr. */
+static unsigned find_entry(const struct pd_node *n, uint64_t key)
+{
+	unsigned low = 0, high = n->nr;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (pd_key(n, middle) <= key)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? low - 1 : n->nr;
+}
+
+/* Of the node that was just entered; sets the cursor on the child's keys and returns its block. */
+static uint64_t fill_hop(struct pd_cursor *c, uint64_t key, struct pd_hop *hop)
+{
+	const struct pd_node *n = c->leaf_buffer ? &c->leaf : &c->path[c->depth - 1].node;
+	unsigned i = find_entry(n, key);
+
+	hop->is_good = true;
+	hop->is_leaf = n->is_leaf;
+	hop->nr = n->nr;
+	if (!n->is_leaf && i == n->nr)
+		i = 0; /* a key below the first is not there, and the first child knows who comes next */
+	hop->entry = i;
+	if (i == n->nr)
+		return 0;
+	hop->key = pd_key(n, i);
+	memcpy(hop->value, pd_value(n, i), n->value_size < sizeof(hop->value) ? n->value_size : sizeof(hop->value));
+	if (n->is_leaf)
+		return 0;
+	c->ctx.begin = hop->key;
+	c->ctx.end = i + 1 < n->nr ? pd_key(n, i + 1) : hop->end;
+	return le_load(hop->value, 8);
+}
+
+int pd_lookup(const struct pd_reader *r, const struct pd_context *ctx, uint64_t root, uint32_t value_size, uint64_t key,
+	      struct pd_lookup *path)
+{
+	struct pd_cursor c; /* for the checks of a node in its place */
+	int found = 1;
+
+	pd_cursor_open(&c, r, ctx, root, value_size);
+	c.read_ahead = 0;
+	c.ctx.begin = 0;
+	c.ctx.end = UINT64_MAX;
+	*path = (struct pd_lookup){ 0 };
+	for (uint64_t block = root; found > 0 && !c.leaf_buffer;) {
+		path->hops[path->nr] = (struct pd_hop){ .block = block, .begin = c.ctx.begin, .end = c.ctx.end };
+		found = enter(&c, block);
+		if (found > 0)
+			block = fill_hop(&c, key, &path->hops[path->nr]);
+		path->nr++;
+	}
+	pd_cursor_close(&c);
+	return found;
 }

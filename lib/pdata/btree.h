@@ -133,4 +133,27 @@ int pd_cursor_next_entry(struct pd_cursor *c, uint64_t *key, const uint8_t **val
 /* Gives up all holds; may be called twice. */
 void pd_cursor_close(struct pd_cursor *c);
 
+/* One node on the way from a root to a key. */
+struct pd_hop {
+	uint64_t block;
+	uint64_t begin, end; /* keys that it may have */
+	bool is_good;        /* else the rest is zero, and it was reported */
+	bool is_leaf;
+	unsigned nr, entry;  /* entries, and the one that was taken: the last that is not above the key; nr: none */
+	uint64_t key;        /* of that entry */
+	uint8_t value[24];
+};
+
+struct pd_lookup {
+	struct pd_hop hops[PD_MAX_DEPTH + 1];
+	unsigned nr;
+};
+
+/*
+ * The way to @key, whether it is there or not: that is so if the last hop is a leaf and has it.
+ * Returns 1; 0 when the last hop cannot be used; -errno.
+ */
+int pd_lookup(const struct pd_reader *r, const struct pd_context *ctx, uint64_t root, uint32_t value_size, uint64_t key,
+	      struct pd_lookup *path);
+
 #endif

@@ -26,10 +26,19 @@ static uint64_t nr_bitmaps(const struct pd_sm_root *root)
 	return root->nr_blocks / PD_BITMAP_ENTRIES + (root->nr_blocks % PD_BITMAP_ENTRIES != 0);
 }
 
-static void observe(const struct pd_reader *r, const struct pd_context *ctx, uint64_t block)
+/* pd_read(), and the observer hears of it. */
+static int read_observed(const struct pd_reader *r, const struct pd_context *ctx, uint64_t block, enum pd_kind kind,
+			 const void **data, struct bufio_buffer **bp)
 {
-	if (r->observer)
-		r->observer->entered(r->observer, ctx, block, NULL, NULL);
+	struct pd_observer *o = r->observer;
+	int found;
+
+	if (o && o->reached)
+		o->reached(o, ctx, block, NULL);
+	found = pd_read(r, ctx, block, kind, data, bp);
+	if (found > 0 && o)
+		o->entered(o, ctx, block, NULL, NULL);
+	return found;
 }
 
 /* The bitmap's keys are the blocks whose counts it has. */
@@ -42,9 +51,7 @@ static int verify_bitmap(const struct pd_reader *r, struct pd_context ctx, const
 
 	ctx.begin = index * PD_BITMAP_ENTRIES;
 	ctx.end = root->nr_blocks - ctx.begin < PD_BITMAP_ENTRIES ? root->nr_blocks : ctx.begin + PD_BITMAP_ENTRIES;
-	found = pd_read(r, &ctx, block, PD_BITMAP, &data, &b);
-	if (found > 0)
-		observe(r, &ctx, block);
+	found = read_observed(r, &ctx, block, PD_BITMAP, &data, &b);
 	if (found > 0)
 		bufio_release(b);
 	return found < 0 ? found : 0;
@@ -59,10 +66,9 @@ static int verify_index_block(const struct pd_reader *r, const struct pd_context
 	int e = 0, found;
 
 	all.end = root->nr_blocks;
-	found = pd_read(r, &all, root->bitmap_root, PD_INDEX, &data, &b);
+	found = read_observed(r, &all, root->bitmap_root, PD_INDEX, &data, &b);
 	if (found <= 0)
 		return found;
-	observe(r, &all, root->bitmap_root);
 	index = data;
 	for (uint64_t i = 0; !e && i < nr_bitmaps(root) && i < PD_INDEX_ENTRIES; i++)
 		e = verify_bitmap(r, *ctx, root, i, le64_get(index->entries[i].blocknr));
