@@ -101,6 +101,13 @@ struct thin_walk {
  */
 int thin_walk(struct thin_pool *pool, const struct thin_walk *walk, struct meta_visitor *v);
 
+/*
+ * Walks everything that the pool's own superblock leads to, for the reader's sink and observer to hear of it: the
+ * devices' trees (those of @only_device alone, unless PROBLEM_NO_DEVICE), then the space maps. @memo may be NULL.
+ */
+int thin_verify_devices(struct thin_pool *pool, uint64_t only_device, struct pd_memo *memo);
+int thin_verify_space_maps(const struct thin_pool *pool);
+
 /* "", or 32 hexadecimal digits: the kernel leaves it zero. */
 #define THIN_UUID_MAX 33
 const char *thin_uuid_text(const struct thin_superblock *sb, char text[THIN_UUID_MAX]);

@@ -299,3 +299,35 @@ int thin_walk(struct thin_pool *pool, const struct thin_walk *walk, struct meta_
 		r = walk_devices(pool, walk, v);
 	return r ? r : v->end(v, RECORD_SUPERBLOCK, &record);
 }
+
+int thin_verify_devices(struct thin_pool *pool, uint64_t only_device, struct pd_memo *memo)
+{
+	struct thin_devices devices;
+	struct thin_device device;
+	struct thin_count count;
+	int r;
+
+	thin_devices_open(&devices, pool);
+	while ((r = thin_devices_next(&devices, &device)) > 0) {
+		if (!device.has_root || (only_device != PROBLEM_NO_DEVICE && only_device != device.id))
+			continue;
+		r = thin_walk_mappings(pool, &device, memo, NULL, &count);
+		if (r)
+			break;
+	}
+	thin_devices_close(&devices);
+	return r;
+}
+
+/* A size that was called impossible already is not believed here either. */
+int thin_verify_space_maps(const struct thin_pool *pool)
+{
+	const struct pd_sm_root *meta = &pool->live.metadata_sm, *data = &pool->live.data_sm;
+	int r = 0;
+
+	if (meta->nr_blocks <= PD_MAX_METADATA_BLOCKS)
+		r = pd_sm_verify(&pool->reader, meta, true);
+	if (!r && data->nr_blocks <= THIN_MAX_DATA_BLOCKS)
+		r = pd_sm_verify(&pool->reader, data, false);
+	return r;
+}

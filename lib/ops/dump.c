@@ -27,7 +27,7 @@ static void ignore(struct problem_sink *sink, const struct problem *p)
 
 struct problem_sink dump_silent = { ignore };
 
-static void count(struct dump *d, const struct problem *p)
+void dump_count_problem(struct dump *d, const struct problem *p)
 {
 	d->result->problems[problem_severity(p)]++;
 }
@@ -36,7 +36,7 @@ void dump_report_now(struct problem_sink *sink, const struct problem *p)
 {
 	struct dump *d = (struct dump *)sink;
 
-	count(d, p);
+	dump_count_problem(d, p);
 	/* A hostile pool has millions; a program that reads JSON wants them all the same. */
 	if (d->args->format == DUMP_JSON || dump_nr_problems(d->result) <= MAX_TOLD)
 		d->emitter->visitor.problem(&d->emitter->visitor, p);
@@ -46,7 +46,7 @@ void dump_report_later(struct problem_sink *sink, const struct problem *p)
 {
 	struct dump *d = (struct dump *)sink;
 
-	count(d, p);
+	dump_count_problem(d, p);
 	if (d->nr_kept < MAX_KEPT)
 		d->kept[d->nr_kept++] = *p;
 }
@@ -91,6 +91,21 @@ bool dump_take_memory(struct dump *d, uint64_t bytes)
 	uint64_t limit = bufio_get_memory_limit(c);
 
 	return bytes <= limit / 2 && !bufio_set_memory_limit(c, limit - bytes);
+}
+
+/* So many damaged nodes are visited again for the devices that share them to be told. A hostile pool has more. */
+#define MAX_RETOLD 10000
+
+void dump_make_memo(struct dump *d, struct pd_memo *memo)
+{
+	uint64_t nr = d->pool.reader.nr_blocks;
+
+	*memo = (struct pd_memo){ .retell = MAX_RETOLD };
+	if (!dump_take_memory(d, nr * sizeof(*memo->entries)))
+		return;
+	memo->entries = calloc(nr, sizeof(*memo->entries));
+	if (memo->entries)
+		memo->nr = nr;
 }
 
 /* --- all --- */

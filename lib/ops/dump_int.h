@@ -46,6 +46,15 @@ void dump_fail_errno(struct dump *d, int error);
  */
 bool dump_take_memory(struct dump *d, uint64_t bytes);
 
+/*
+ * For walks that visit shared subtrees once. If it would be more than half of the memory limit there is none, nr is 0,
+ * and every device is walked in full.
+ */
+void dump_make_memo(struct dump *d, struct pd_memo *memo);
+
+/* Counts a problem for the exit status. */
+void dump_count_problem(struct dump *d, const struct problem *p);
+
 /* dump_pool.c */
 
 /* Opens d->pool, or what --metadata-snap or --root lead to, and sees that --dev-id exists. False: the result says why. */

@@ -11,23 +11,6 @@
 #include "meta/thin_disk.h"
 #include "ops/dump_int.h"
 
-/* So many damaged nodes are visited again for the devices that share them to be told. A hostile pool has more. */
-#define MAX_RETOLD 10000
-
-/*
- * The memo is part of the memory limit: if it would be more than half of it, there is none, and every device is walked
- * in full.
- */
-static void make_memo(struct dump *d, struct pd_memo *memo)
-{
-	*memo = (struct pd_memo){ .retell = MAX_RETOLD };
-	if (!dump_take_memory(d, d->pool.reader.nr_blocks * sizeof(*memo->entries)))
-		return;
-	memo->entries = calloc(d->pool.reader.nr_blocks, sizeof(*memo->entries));
-	if (memo->entries)
-		memo->nr = d->pool.reader.nr_blocks;
-}
-
 static int fill_row(struct dump *d, const struct thin_device *device, struct pd_memo *memo,
 		    struct record_device_row *row)
 {
@@ -79,18 +62,6 @@ static int walk_devices(struct dump *d, struct pd_memo *memo, bool show, uint64_
 	return r;
 }
 
-/* A size that was called impossible already is not believed here either. */
-static int verify_space_maps(struct thin_pool *p)
-{
-	int r = 0;
-
-	if (p->sb.metadata_sm.nr_blocks <= PD_MAX_METADATA_BLOCKS)
-		r = pd_sm_verify(&p->reader, &p->sb.metadata_sm, true);
-	if (!r && p->sb.data_sm.nr_blocks <= THIN_MAX_DATA_BLOCKS)
-		r = pd_sm_verify(&p->reader, &p->sb.data_sm, false);
-	return r;
-}
-
 /* The metadata snapshot's trees are looked at with --metadata-snap; here only whether it can be used at all. */
 static int verify_rest(struct dump *d)
 {
@@ -100,7 +71,7 @@ static int verify_rest(struct dump *d)
 	if (d->args->use_snapshot)
 		return 0; /* its space maps are zero */
 	r = held.sb.held_root ? thin_pool_use_snapshot(&held, 0) : 0;
-	return r < 0 ? r : verify_space_maps(&d->pool);
+	return r < 0 ? r : thin_verify_space_maps(&d->pool);
 }
 
 static uint64_t percent(uint64_t part, uint64_t whole)
@@ -227,7 +198,7 @@ int dump_summary(struct dump *d)
 	d->sink.report = dump_report_later;
 	if (!dump_open_pool(d))
 		return 0;
-	make_memo(d, &memo);
+	dump_make_memo(d, &memo);
 	r = walk_devices(d, &memo, false, &nr_devices);
 	if (!r && !d->args->skip_mappings)
 		r = verify_rest(d);

@@ -8,11 +8,11 @@ const struct problem_info problem_table[NR_PROBLEMS] = {
 };
 
 static const struct {
-	const char *name, *text;
+	const char *name, *text, *keys;
 	enum problem_severity severity;
 } wheres[NR_WHERES] = {
-	[WHERE_NONE] = { "", "", SEVERITY_FATAL },
-#define WHERE(symbol, name, text, severity) [WHERE_##symbol] = { name, text, SEVERITY_##severity },
+	[WHERE_NONE] = { "", "", "", SEVERITY_FATAL },
+#define WHERE(symbol, name, text, severity, keys) [WHERE_##symbol] = { name, text, keys, SEVERITY_##severity },
 #include "pdata/problem.def"
 };
 
@@ -43,4 +43,9 @@ const char *problem_where_name(enum problem_where w)
 const char *problem_where_text(enum problem_where w)
 {
 	return wheres[w].text;
+}
+
+const char *problem_where_keys(enum problem_where w)
+{
+	return wheres[w].keys;
 }

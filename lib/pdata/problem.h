@@ -22,7 +22,7 @@ enum problem_severity {
 
 enum problem_where {
 	WHERE_NONE,
-#define WHERE(symbol, name, text, severity) WHERE_##symbol,
+#define WHERE(symbol, name, text, severity, keys) WHERE_##symbol,
 #include "pdata/problem.def"
 	NR_WHERES
 };
@@ -63,6 +63,9 @@ const char *problem_severity_name(enum problem_severity s);
 /* "mappings", for JSON; "mapping tree", for people. Empty for WHERE_NONE. */
 const char *problem_where_name(enum problem_where w);
 const char *problem_where_text(enum problem_where w);
+
+/* What the keys of the structure are, and so what is lost with a piece of it: "virtual blocks". May be empty. */
+const char *problem_where_keys(enum problem_where w);
 
 /* Who is told. Embedded in what a listener needs. */
 struct problem_sink {

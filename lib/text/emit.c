@@ -114,22 +114,11 @@ static void put_place(struct text_out *o, const struct problem *p)
 	text_puts(o, p->block != PROBLEM_NO_BLOCK && p->where ? "): " : ": ");
 }
 
-/* What the keys of a structure are, and so what is lost with a piece of it. */
-static const char *const key_names[NR_WHERES] = {
-	[WHERE_DETAILS] = "devices",
-	[WHERE_TOP] = "devices",
-	[WHERE_MAPPINGS] = "virtual blocks",
-	[WHERE_DATA_SM] = "counts of data blocks",
-	[WHERE_DATA_COUNTS] = "counts of data blocks",
-	[WHERE_META_SM] = "counts of metadata blocks",
-	[WHERE_META_COUNTS] = "counts of metadata blocks",
-};
-
 static void put_cost(struct text_out *o, const struct problem *p)
 {
-	const char *keys = key_names[p->where];
+	const char *keys = problem_where_keys(p->where);
 
-	if (p->begin == p->end || !keys)
+	if (p->begin == p->end || !*keys)
 		return;
 	text_printf(o, "; %s %" PRIu64 "..", keys, p->begin);
 	if (p->end == UINT64_MAX)
