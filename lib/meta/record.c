@@ -92,6 +92,75 @@ static const struct field hop_fields[] = {
 
 static const char *const path_arrays[] = { "hops", "problems", NULL };
 
+static const struct field owned_fields[] = {
+	N(record_owned, block, NULL),
+	T(record_owned, role),
+	T(record_owned, shape),
+	T(record_owned, state),
+	HIDDEN_TEXT(record_owned, text),
+};
+
+#define OWNER_FIELDS \
+	F(record_owner, begin, "begin", NULL, FIELD_DEC), \
+	F(record_owner, end, "end", NULL, FIELD_OPTIONAL), \
+	T(record_owner, keys), \
+	T(record_owner, generation), \
+	T(record_owner, path), \
+	HIDDEN_TEXT(record_owner, range)
+
+static const struct field owner_fields[] = {
+	N(record_owner, block, NULL),
+	N(record_owner, dev_id, NULL),
+	OWNER_FIELDS,
+};
+
+static const struct field owner_pool_fields[] = {
+	N(record_owner, block, NULL),
+	OWNER_FIELDS,
+};
+
+static const struct field unowned_fields[] = {
+	N(record_unowned, begin, NULL),
+	N(record_unowned, end, NULL),
+	T(record_unowned, kind),
+	HIDDEN_TEXT(record_unowned, range),
+};
+
+static const struct field bad_fields[] = {
+	N(record_bad, block, NULL),
+	T(record_bad, name),
+	T(record_bad, severity),
+	T(record_bad, where),
+	T(record_bad, looks),
+	T(record_bad, message),
+	T(record_bad, remedy),
+	HIDDEN_TEXT(record_bad, text),
+};
+
+#define COST_FIELDS \
+	F(record_cost, begin, "begin", NULL, FIELD_DEC), \
+	F(record_cost, end, "end", NULL, FIELD_OPTIONAL), \
+	T(record_cost, keys), \
+	T(record_cost, generation), \
+	HIDDEN_TEXT(record_cost, range)
+
+static const struct field cost_fields[] = {
+	N(record_cost, block, NULL),
+	N(record_cost, dev_id, NULL),
+	COST_FIELDS,
+};
+
+static const struct field cost_pool_fields[] = {
+	N(record_cost, block, NULL),
+	COST_FIELDS,
+};
+
+static const struct field bad_end_fields[] = {
+	N(record_bad_end, blocks, NULL),
+	N(record_bad_end, not_shown, NULL),
+	HIDDEN_TEXT(record_bad_end, text),
+};
+
 static const struct field summary_fields[] = {
 	T(record_summary, image),
 	T(record_summary, what),
@@ -196,6 +265,38 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_HOP] = {
 		.name = "hop", .plural = "hops", FIELDS(hop_fields),
 		.begin = "  {where:-14} block {block:-10} {state:-4} {text}\n",
+	},
+	[RECORD_OWNED] = {
+		.name = "block", .plural = "blocks", FIELDS(owned_fields),
+		.begin = "block {block}: {text}\n",
+	},
+	[RECORD_OWNER] = {
+		.name = "owner", .plural = "owners", FIELDS(owner_fields),
+		.begin = "    device {dev_id:-8} {range:-32} path {path}  {generation}\n",
+	},
+	[RECORD_OWNER_POOL] = {
+		.name = "owner", .plural = "owners", FIELDS(owner_pool_fields),
+		.begin = "    the pool        {range:-32} path {path}  {generation}\n",
+	},
+	[RECORD_UNOWNED] = {
+		.name = "unowned", .plural = "unowned", FIELDS(unowned_fields),
+		.begin = "{range}: {kind}; nothing leads here\n",
+	},
+	[RECORD_BAD] = {
+		.name = "bad", .plural = "blocks", FIELDS(bad_fields),
+		.begin = "block {block}: {text} [{name}]\n    looks like: {looks}\n    what to do: {remedy}\n",
+		.end = "\n",
+	},
+	[RECORD_COST] = {
+		.name = "cost", .plural = "costs", FIELDS(cost_fields),
+		.begin = "    device {dev_id:-8} {range:-32} {generation}\n",
+	},
+	[RECORD_COST_POOL] = {
+		.name = "cost", .plural = "costs", FIELDS(cost_pool_fields),
+		.begin = "    the pool        {range:-32} {generation}\n",
+	},
+	[RECORD_BAD_END] = {
+		.name = "verdict", .plural = "verdicts", FIELDS(bad_end_fields), .begin = "{text}\n",
 	},
 	[RECORD_SUMMARY] = {
 		.name = "summary", .arrays = summary_arrays, FIELDS(summary_fields),

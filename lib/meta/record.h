@@ -24,6 +24,14 @@ enum record_kind {
 	RECORD_EXTENT,
 	RECORD_PATH,       /* contains hops */
 	RECORD_HOP,
+	RECORD_OWNED,      /* a metadata block that something leads to; contains owners */
+	RECORD_OWNER,      /* a device's tree that leads there */
+	RECORD_OWNER_POOL, /* another structure; the same without a device */
+	RECORD_UNOWNED,    /* a run of metadata blocks that nothing leads to */
+	RECORD_BAD,        /* a metadata block with damage; contains what that costs */
+	RECORD_COST,       /* a device */
+	RECORD_COST_POOL,  /* another structure; the same without a device */
+	RECORD_BAD_END,
 	RECORD_SUMMARY,    /* contains the device rows and problems of the summary */
 	RECORD_DEVICE_ROW,
 	RECORD_BLOCK, /* contains fields */
@@ -127,6 +135,48 @@ struct record_hop {
 	uint64_t block;
 	const char *where, *state, *text;
 	uint64_t entry, key, begin, end; /* these may be RECORD_UNKNOWN */
+};
+
+struct record_owned {
+	uint64_t block;
+	const char *role;
+	const char *shape; /* "leaf", "node", "bitmap", "index", or NULL */
+	const char *state;
+	const char *text;  /* all of it for people */
+};
+
+struct record_owner {
+	uint64_t block, dev_id;
+	uint64_t begin, end;     /* keys that the block is there for; end may be RECORD_UNKNOWN: all that follow */
+	const char *keys, *range; /* what they are; the same for people */
+	const char *generation;  /* "current", "metadata snapshot" */
+	const char *path;        /* blocks from the superblock on, with "/" between them */
+};
+
+struct record_unowned {
+	uint64_t begin, end, last;
+	const char *kind, *range;
+};
+
+struct record_bad {
+	uint64_t block;
+	const char *name, *severity;
+	const char *where;  /* the structure that it belongs to */
+	const char *looks;  /* what its bytes look like */
+	const char *message, *remedy;
+	const char *text;   /* where and what, for people */
+};
+
+struct record_cost {
+	uint64_t block, dev_id;
+	uint64_t begin, end;     /* keys that cannot be reached; end may be RECORD_UNKNOWN: all that follow */
+	const char *keys, *range; /* what they are; the same for people */
+	const char *generation;  /* "current", "metadata snapshot" */
+};
+
+struct record_bad_end {
+	uint64_t blocks, not_shown;
+	const char *text;
 };
 
 struct record_summary {

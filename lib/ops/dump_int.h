@@ -18,6 +18,7 @@ struct dump {
 	struct text_out out, messages;
 	struct text_emitter *emitter;
 	struct thin_pool pool;
+	void *view; /* what the view's own report of problems needs */
 	/* Problems that are shown behind everything else. */
 	struct problem kept[MAX_KEPT];
 	size_t nr_kept;

@@ -101,6 +101,16 @@ void text_put_message(struct text_out *o, const struct problem *p)
 	text_puts(o, t);
 }
 
+const char *text_message(const struct problem *p, char *text, size_t size)
+{
+	struct text_out o;
+
+	text_out_init(&o, -1); /* not flushed anywhere: no message is as long as the buffer */
+	text_put_message(&o, p);
+	snprintf(text, size, "%.*s", (int)o.len, o.buffer);
+	return text;
+}
+
 static void put_place(struct text_out *o, const struct problem *p)
 {
 	const char *where = problem_where_text(p->where);

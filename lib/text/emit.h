@@ -60,6 +60,7 @@ void text_put_problem(struct text_out *o, const char *program, const struct prob
 
 /* Its message alone, the template filled in. */
 void text_put_message(struct text_out *o, const struct problem *p);
+const char *text_message(const struct problem *p, char *text, size_t size);
 
 /* A problem in a format that has no place for it: a line among the messages, flushed so that it comes in time. */
 int text_message_problem(struct meta_visitor *v, const struct problem *p);

@@ -249,7 +249,6 @@ static void put_word(struct text_out *o, const char *key, uint64_t v)
 static void put_problem_members(struct text_out *o, const struct problem *p)
 {
 	char message[512];
-	struct text_out m;
 
 	put_member(o, "name", problem_table[p->code].name);
 	text_put(o, ",", 1);
@@ -269,11 +268,8 @@ static void put_problem_members(struct text_out *o, const struct problem *p)
 	}
 	put_word(o, "expected", p->expected);
 	put_word(o, "found", p->found);
-	text_out_init(&m, -1);
-	text_put_message(&m, p);
-	snprintf(message, sizeof(message), "%.*s", (int)m.len, m.buffer);
 	text_put(o, ",", 1);
-	put_member(o, "message", message);
+	put_member(o, "message", text_message(p, message, sizeof(message)));
 	text_put(o, ",", 1);
 	put_member(o, "remedy", problem_table[p->code].remedy);
 }
