@@ -101,7 +101,7 @@ static const struct field owned_fields[] = {
 };
 
 #define OWNER_FIELDS \
-	F(record_owner, begin, "begin", NULL, FIELD_DEC), \
+	F(record_owner, begin, "begin", NULL, FIELD_OPTIONAL), \
 	F(record_owner, end, "end", NULL, FIELD_OPTIONAL), \
 	T(record_owner, keys), \
 	T(record_owner, generation), \
@@ -138,7 +138,7 @@ static const struct field bad_fields[] = {
 };
 
 #define COST_FIELDS \
-	F(record_cost, begin, "begin", NULL, FIELD_DEC), \
+	F(record_cost, begin, "begin", NULL, FIELD_OPTIONAL), \
 	F(record_cost, end, "end", NULL, FIELD_OPTIONAL), \
 	T(record_cost, keys), \
 	T(record_cost, generation), \

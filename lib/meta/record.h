@@ -147,7 +147,7 @@ struct record_owned {
 
 struct record_owner {
 	uint64_t block, dev_id;
-	uint64_t begin, end;     /* keys that the block is there for; end may be RECORD_UNKNOWN: all that follow */
+	uint64_t begin, end;     /* keys that the block is there for; end RECORD_UNKNOWN: all that follow; both: no keys */
 	const char *keys, *range; /* what they are; the same for people */
 	const char *generation;  /* "current", "metadata snapshot" */
 	const char *path;        /* blocks from the superblock on, with "/" between them */
@@ -169,7 +169,7 @@ struct record_bad {
 
 struct record_cost {
 	uint64_t block, dev_id;
-	uint64_t begin, end;     /* keys that cannot be reached; end may be RECORD_UNKNOWN: all that follow */
+	uint64_t begin, end;     /* keys that cannot be reached; end RECORD_UNKNOWN: all that follow; both: no keys */
 	const char *keys, *range; /* what they are; the same for people */
 	const char *generation;  /* "current", "metadata snapshot" */
 };

@@ -12,6 +12,7 @@
 #include "pdata/btree.h"
 
 #define MAX_FOUND 1000000
+#define MAX_EXPANSIONS 1000 /* of nodes into their devices, each of which is a walk over all devices */
 #define TEXT_MAX 640
 
 struct found {
@@ -24,7 +25,9 @@ struct bad {
 	struct found *table;
 	size_t nr, max;
 	uint64_t not_shown;
-	bool is_snapshot; /* whose trees are walked */
+	bool is_snapshot;      /* whose trees are walked */
+	struct thin_pool held; /* the metadata snapshot, if that is beside the pool */
+	unsigned expansions;
 };
 
 /* --- finding --- */
@@ -47,14 +50,14 @@ static void report(struct problem_sink *sink, const struct problem *p)
 
 static int find_held(struct bad *b, uint64_t only, struct pd_memo *memo)
 {
-	struct thin_pool held = b->d->pool;
 	int r;
 
-	if (!held.live.held_root || b->d->args->use_snapshot || b->d->args->use_root)
+	b->held = b->d->pool;
+	if (!b->held.live.held_root || b->d->args->use_snapshot || b->d->args->use_root)
 		return 0;
 	b->is_snapshot = true;
-	r = thin_pool_use_snapshot(&held, 0);
-	return r > 0 ? thin_verify_devices(&held, only, memo) : r;
+	r = thin_pool_use_snapshot(&b->held, 0);
+	return r > 0 ? thin_verify_devices(&b->held, only, memo) : r;
 }
 
 static int find_all(struct bad *b)
@@ -122,38 +125,75 @@ static void range_text(const struct problem *p, char text[TEXT_MAX])
 {
 	const char *keys = problem_where_keys(p->where);
 
-	if (p->begin == p->end || !*keys)
-		*text = '\0';
+	if (p->begin == p->end)
+		snprintf(text, TEXT_MAX, "%s", p->where == WHERE_DETAILS ? "details" : "");
 	else if (p->end == UINT64_MAX)
 		snprintf(text, TEXT_MAX, "%s %" PRIu64 "..end", keys, p->begin);
 	else
 		snprintf(text, TEXT_MAX, "%s %" PRIu64 "..%" PRIu64, keys, p->begin, p->end - 1);
 }
 
-static int show_cost(struct dump *d, const struct found *f)
+static int put_cost(struct bad *b, const struct found *f)
 {
-	struct meta_visitor *v = &d->emitter->visitor;
+	struct meta_visitor *v = &b->d->emitter->visitor;
 	char range[TEXT_MAX];
+	bool is_open = f->p.begin == f->p.end;
 	struct record_cost record = {
 		.block = f->p.block,
 		.dev_id = f->p.dev_id,
-		.begin = f->p.begin,
-		.end = f->p.end,
+		.begin = is_open ? RECORD_UNKNOWN : f->p.begin,
+		.end = is_open ? RECORD_UNKNOWN : f->p.end,
 		.keys = problem_where_keys(f->p.where),
 		.range = range,
-		.generation = f->is_snapshot ? "metadata snapshot" : d->args->use_root ? "older root" : "current",
+		.generation = f->is_snapshot ? "metadata snapshot" : b->d->args->use_root ? "older root" : "current",
 	};
 
 	range_text(&f->p, range);
-	if (!*range)
-		return 0;
 	return v->record(v, f->p.dev_id == PROBLEM_NO_DEVICE ? RECORD_COST_POOL : RECORD_COST, &record);
 }
 
-/* One kind of damage of one block, and all that it costs. */
-static int show_block(struct dump *d, const struct found *f, size_t nr)
+struct expansion {
+	struct bad *b;
+	struct found f;
+};
+
+static int put_device(void *context, uint64_t dev_id)
 {
-	struct meta_visitor *v = &d->emitter->visitor;
+	struct expansion *x = context;
+
+	x->f.p.dev_id = dev_id;
+	return put_cost(x->b, &x->f);
+}
+
+/* A node of the top level costs all mappings of its devices, one of the details tree their details. */
+static int put_devices(struct bad *b, const struct found *f)
+{
+	struct expansion x = { b, *f };
+	uint64_t found;
+	int r;
+
+	x.f.p.begin = 0;
+	x.f.p.end = f->p.where == WHERE_TOP ? UINT64_MAX : 0;
+	x.f.p.where = f->p.where == WHERE_TOP ? WHERE_MAPPINGS : WHERE_DETAILS;
+	r = dump_devices_in(f->is_snapshot && !b->d->args->use_snapshot ? &b->held : &b->d->pool, f->p.begin, f->p.end, put_device, &x, &found);
+	return r || found ? r : put_cost(b, f);
+}
+
+static int show_cost(struct bad *b, const struct found *f)
+{
+	bool has_devices = f->p.where == WHERE_TOP || f->p.where == WHERE_DETAILS;
+
+	if (f->p.begin == f->p.end || !*problem_where_keys(f->p.where))
+		return 0;
+	if (has_devices && b->expansions++ < MAX_EXPANSIONS)
+		return put_devices(b, f);
+	return put_cost(b, f);
+}
+
+/* One kind of damage of one block, and all that it costs. */
+static int show_block(struct bad *b, const struct found *f, size_t nr)
+{
+	struct meta_visitor *v = &b->d->emitter->visitor;
 	const struct problem *p = &f->p;
 	char looks[TEXT_MAX], message[TEXT_MAX], text[2 * TEXT_MAX];
 	struct record_bad record = {
@@ -168,12 +208,12 @@ static int show_block(struct dump *d, const struct found *f, size_t nr)
 	};
 	int r;
 
-	look(d, p->block, looks);
+	look(b->d, p->block, looks);
 	text_message(p, message, sizeof(message));
 	snprintf(text, sizeof(text), "%s, %s", problem_where_text(p->where), message);
 	r = v->begin(v, RECORD_BAD, &record);
 	for (size_t i = 0; i < nr && !r; i++)
-		r = show_cost(d, &f[i]);
+		r = show_cost(b, &f[i]);
 	return r ? r : v->end(v, RECORD_BAD, &record);
 }
 
@@ -208,7 +248,7 @@ static int show_all(struct bad *b)
 		for (next = i + 1; next < b->nr && is_same(&b->table[i], &b->table[next]); next++)
 			;
 		blocks += !i || b->table[i].p.block != b->table[i - 1].p.block;
-		r = show_block(b->d, &b->table[i], next - i);
+		r = show_block(b, &b->table[i], next - i);
 	}
 	if (!r)
 		r = dump_emit_kept(b->d);

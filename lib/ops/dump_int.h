@@ -61,6 +61,13 @@ void dump_count_problem(struct dump *d, const struct problem *p);
 /* Opens d->pool, or what --metadata-snap or --root lead to, and sees that --dev-id exists. False: the result says why. */
 bool dump_open_pool(struct dump *d);
 
+/*
+ * Calls @visit for each device of @pool whose id is begin..end-1, as far as either of the two trees of devices knows it.
+ * Nothing is reported. *@found says how many; stops when @visit returns anything but 0, and returns that.
+ */
+int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
+		    int (*visit)(void *context, uint64_t dev_id), void *context, uint64_t *found);
+
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);
 int dump_blocks(struct dump *d);

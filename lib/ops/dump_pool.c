@@ -95,3 +95,28 @@ bool dump_open_pool(struct dump *d)
 		return false;
 	return !d->args->only_device || has_device(d);
 }
+
+int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
+		    int (*visit)(void *context, uint64_t dev_id), void *context, uint64_t *found)
+{
+	struct thin_pool quiet = *pool;
+	struct thin_devices devices;
+	struct thin_device device;
+	int r;
+
+	*found = 0;
+	quiet.reader.sink = &dump_silent;
+	quiet.reader.observer = NULL;
+	thin_devices_open(&devices, &quiet);
+	while ((r = thin_devices_next(&devices, &device)) > 0 && device.id < end) {
+		r = 0;
+		if (device.id < begin)
+			continue;
+		++*found;
+		r = visit(context, device.id);
+		if (r)
+			break;
+	}
+	thin_devices_close(&devices);
+	return r > 0 ? 0 : r;
+}
