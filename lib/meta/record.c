@@ -105,16 +105,28 @@ static const struct field owned_fields[] = {
 	F(record_owner, end, "end", NULL, FIELD_OPTIONAL), \
 	T(record_owner, keys), \
 	T(record_owner, generation), \
-	T(record_owner, path), \
 	HIDDEN_TEXT(record_owner, range)
 
 static const struct field owner_fields[] = {
 	N(record_owner, block, NULL),
 	N(record_owner, dev_id, NULL),
 	OWNER_FIELDS,
+	T(record_owner, path),
 };
 
 static const struct field owner_pool_fields[] = {
+	N(record_owner, block, NULL),
+	OWNER_FIELDS,
+	T(record_owner, path),
+};
+
+static const struct field cost_fields[] = {
+	N(record_owner, block, NULL),
+	N(record_owner, dev_id, NULL),
+	OWNER_FIELDS,
+};
+
+static const struct field cost_pool_fields[] = {
 	N(record_owner, block, NULL),
 	OWNER_FIELDS,
 };
@@ -135,24 +147,6 @@ static const struct field bad_fields[] = {
 	T(record_bad, message),
 	T(record_bad, remedy),
 	HIDDEN_TEXT(record_bad, text),
-};
-
-#define COST_FIELDS \
-	F(record_cost, begin, "begin", NULL, FIELD_OPTIONAL), \
-	F(record_cost, end, "end", NULL, FIELD_OPTIONAL), \
-	T(record_cost, keys), \
-	T(record_cost, generation), \
-	HIDDEN_TEXT(record_cost, range)
-
-static const struct field cost_fields[] = {
-	N(record_cost, block, NULL),
-	N(record_cost, dev_id, NULL),
-	COST_FIELDS,
-};
-
-static const struct field cost_pool_fields[] = {
-	N(record_cost, block, NULL),
-	COST_FIELDS,
 };
 
 static const struct field bad_end_fields[] = {

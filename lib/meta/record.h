@@ -25,12 +25,12 @@ enum record_kind {
 	RECORD_PATH,       /* contains hops */
 	RECORD_HOP,
 	RECORD_OWNED,      /* a metadata block that something leads to; contains owners */
-	RECORD_OWNER,      /* a device's tree that leads there */
-	RECORD_OWNER_POOL, /* another structure; the same without a device */
+	RECORD_OWNER,      /* a device that needs it */
+	RECORD_OWNER_POOL, /* another structure that does: the same without a device */
 	RECORD_UNOWNED,    /* a run of metadata blocks that nothing leads to */
 	RECORD_BAD,        /* a metadata block with damage; contains what that costs */
-	RECORD_COST,       /* a device */
-	RECORD_COST_POOL,  /* another structure; the same without a device */
+	RECORD_COST,       /* a device that it costs something; struct record_owner */
+	RECORD_COST_POOL,  /* another structure: the same without a device */
 	RECORD_BAD_END,
 	RECORD_SUMMARY,    /* contains the device rows and problems of the summary */
 	RECORD_DEVICE_ROW,
@@ -165,13 +165,6 @@ struct record_bad {
 	const char *looks;  /* what its bytes look like */
 	const char *message, *remedy;
 	const char *text;   /* where and what, for people */
-};
-
-struct record_cost {
-	uint64_t block, dev_id;
-	uint64_t begin, end;     /* keys that cannot be reached; end RECORD_UNKNOWN: all that follow; both: no keys */
-	const char *keys, *range; /* what they are; the same for people */
-	const char *generation;  /* "current", "metadata snapshot" */
 };
 
 struct record_bad_end {

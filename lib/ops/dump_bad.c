@@ -12,7 +12,6 @@
 #include "pdata/btree.h"
 
 #define MAX_FOUND 1000000
-#define MAX_EXPANSIONS 1000 /* of nodes into their devices, each of which is a walk over all devices */
 #define TEXT_MAX 640
 
 struct found {
@@ -27,7 +26,6 @@ struct bad {
 	uint64_t not_shown;
 	bool is_snapshot;      /* whose trees are walked */
 	struct thin_pool held; /* the metadata snapshot, if that is beside the pool */
-	unsigned expansions;
 };
 
 /* --- finding --- */
@@ -121,73 +119,22 @@ static void look(struct dump *d, uint64_t block, char text[TEXT_MAX])
 	bufio_release(b);
 }
 
-static void range_text(const struct problem *p, char text[TEXT_MAX])
-{
-	const char *keys = problem_where_keys(p->where);
-
-	if (p->begin == p->end)
-		snprintf(text, TEXT_MAX, "%s", p->where == WHERE_DETAILS ? "details" : "");
-	else if (p->end == UINT64_MAX)
-		snprintf(text, TEXT_MAX, "%s %" PRIu64 "..end", keys, p->begin);
-	else
-		snprintf(text, TEXT_MAX, "%s %" PRIu64 "..%" PRIu64, keys, p->begin, p->end - 1);
-}
-
-static int put_cost(struct bad *b, const struct found *f)
-{
-	struct meta_visitor *v = &b->d->emitter->visitor;
-	char range[TEXT_MAX];
-	bool is_open = f->p.begin == f->p.end;
-	struct record_cost record = {
-		.block = f->p.block,
-		.dev_id = f->p.dev_id,
-		.begin = is_open ? RECORD_UNKNOWN : f->p.begin,
-		.end = is_open ? RECORD_UNKNOWN : f->p.end,
-		.keys = problem_where_keys(f->p.where),
-		.range = range,
-		.generation = f->is_snapshot ? "metadata snapshot" : b->d->args->use_root ? "older root" : "current",
-	};
-
-	range_text(&f->p, range);
-	return v->record(v, f->p.dev_id == PROBLEM_NO_DEVICE ? RECORD_COST_POOL : RECORD_COST, &record);
-}
-
-struct expansion {
-	struct bad *b;
-	struct found f;
-};
-
-static int put_device(void *context, uint64_t dev_id)
-{
-	struct expansion *x = context;
-
-	x->f.p.dev_id = dev_id;
-	return put_cost(x->b, &x->f);
-}
-
-/* A node of the top level costs all mappings of its devices, one of the details tree their details. */
-static int put_devices(struct bad *b, const struct found *f)
-{
-	struct expansion x = { b, *f };
-	uint64_t found;
-	int r;
-
-	x.f.p.begin = 0;
-	x.f.p.end = f->p.where == WHERE_TOP ? UINT64_MAX : 0;
-	x.f.p.where = f->p.where == WHERE_TOP ? WHERE_MAPPINGS : WHERE_DETAILS;
-	r = dump_devices_in(f->is_snapshot && !b->d->args->use_snapshot ? &b->held : &b->d->pool, f->p.begin, f->p.end, put_device, &x, &found);
-	return r || found ? r : put_cost(b, f);
-}
-
 static int show_cost(struct bad *b, const struct found *f)
 {
-	bool has_devices = f->p.where == WHERE_TOP || f->p.where == WHERE_DETAILS;
+	struct dump_need need = {
+		.block = f->p.block,
+		.dev_id = f->p.dev_id,
+		.begin = f->p.begin,
+		.end = f->p.end,
+		.where = f->p.where,
+		.is_snapshot = f->is_snapshot,
+		.kind_of_device = RECORD_COST,
+		.kind_of_pool = RECORD_COST_POOL,
+	};
 
 	if (f->p.begin == f->p.end || !*problem_where_keys(f->p.where))
 		return 0;
-	if (has_devices && b->expansions++ < MAX_EXPANSIONS)
-		return put_devices(b, f);
-	return put_cost(b, f);
+	return dump_show_need(b->d, f->is_snapshot && !b->d->args->use_snapshot ? &b->held : &b->d->pool, &need);
 }
 
 /* One kind of damage of one block, and all that it costs. */

@@ -19,6 +19,7 @@ struct dump {
 	struct text_emitter *emitter;
 	struct thin_pool pool;
 	void *view; /* what the view's own report of problems needs */
+	unsigned nr_expansions; /* of dump_show_need() */
 	/* Problems that are shown behind everything else. */
 	struct problem kept[MAX_KEPT];
 	size_t nr_kept;
@@ -67,6 +68,21 @@ bool dump_open_pool(struct dump *d);
  */
 int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
 		    int (*visit)(void *context, uint64_t dev_id), void *context, uint64_t *found);
+
+/* dump_need.c */
+
+/* A structure needs a block. */
+struct dump_need {
+	uint64_t block, dev_id; /* dev_id: or PROBLEM_NO_DEVICE */
+	uint64_t begin, end;    /* keys; equal: none */
+	enum problem_where where;
+	bool is_snapshot;       /* a tree of the metadata snapshot beside the pool */
+	const char *path;       /* or NULL */
+	enum record_kind kind_of_device, kind_of_pool; /* how it is told: struct record_owner */
+};
+
+/* Tells it; for nodes above the devices device by device. @pool: whose trees it belongs to. */
+int dump_show_need(struct dump *d, const struct thin_pool *pool, const struct dump_need *need);
 
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);

@@ -16,8 +16,7 @@
 #define MAX_REVISITS 4000000
 
 #define MAX_OWNERS 100000
-#define MAX_EXPANSIONS 1000 /* of nodes into their devices, each of which is a walk over all devices */
-#define RANGE_TEXT 80
+#define TEXT_MAX 80
 #define MAX_PATH (2 * PD_MAX_DEPTH + 4)
 #define PATH_TEXT (21 * MAX_PATH)
 
@@ -38,7 +37,6 @@ struct owners {
 	uint64_t dropped;            /* of one block alone, that there was no room for */
 	bool is_snapshot;            /* whose trees are walked */
 	struct thin_pool held;       /* the metadata snapshot, if that is beside the pool */
-	unsigned expansions;
 };
 
 /* --- finding --- */
@@ -184,18 +182,6 @@ static int find_all(struct owners *o, struct pd_memo *memo)
 
 /* --- showing --- */
 
-static void range_text(const struct owner *w, char text[RANGE_TEXT])
-{
-	const char *keys = problem_where_keys((enum problem_where)w->where);
-
-	if (w->begin == w->end || !*keys)
-		snprintf(text, RANGE_TEXT, "%s", w->where == WHERE_DETAILS ? "details" : "");
-	else if (w->end == UINT64_MAX)
-		snprintf(text, RANGE_TEXT, "%s %" PRIu64 "..end", keys, w->begin);
-	else
-		snprintf(text, RANGE_TEXT, "%s %" PRIu64 "..%" PRIu64, keys, w->begin, w->end - 1);
-}
-
 struct path {
 	uint64_t blocks[MAX_PATH];
 	unsigned nr;
@@ -271,64 +257,23 @@ static const struct thin_pool *pool_of(const struct owners *o, const struct owne
 	return w->is_snapshot && !o->d->args->use_snapshot ? &o->held : &o->d->pool;
 }
 
-static int put_owner(struct owners *o, const struct owner *w, const char *path)
-{
-	struct dump *d = o->d;
-	struct meta_visitor *v = &d->emitter->visitor;
-	char range[RANGE_TEXT];
-	bool has_keys = w->begin != w->end;
-	struct record_owner record = {
-		.block = w->block,
-		.dev_id = w->dev_id,
-		.begin = has_keys ? w->begin : RECORD_UNKNOWN,
-		.end = has_keys ? w->end : RECORD_UNKNOWN,
-		.keys = problem_where_keys((enum problem_where)w->where),
-		.range = range,
-		.generation = w->is_snapshot ? "metadata snapshot" : d->args->use_root ? "older root" : "current",
-		.path = path,
-	};
-
-	range_text(w, range);
-	return v->record(v, w->dev_id == PROBLEM_NO_DEVICE ? RECORD_OWNER_POOL : RECORD_OWNER, &record);
-}
-
-struct expansion {
-	struct owners *o;
-	struct owner w;
-	const char *path;
-};
-
-static int put_device(void *context, uint64_t dev_id)
-{
-	struct expansion *x = context;
-
-	x->w.dev_id = dev_id;
-	return put_owner(x->o, &x->w, x->path);
-}
-
-/* All mappings of a device lie below its node of the top level. Of the details tree its details are. */
-static int put_devices(struct owners *o, const struct owner *w, const char *path)
-{
-	struct expansion x = { o, *w, path };
-	uint64_t found;
-	int r;
-
-	x.w.begin = 0;
-	x.w.end = w->where == WHERE_TOP ? UINT64_MAX : 0;
-	x.w.where = w->where == WHERE_TOP ? WHERE_MAPPINGS : WHERE_DETAILS;
-	r = dump_devices_in(pool_of(o, w), w->begin, w->end, put_device, &x, &found);
-	return r || found ? r : put_owner(o, w, path);
-}
-
 static int show_owner(struct owners *o, const struct owner *w)
 {
-	bool has_devices = w->where == WHERE_TOP || w->where == WHERE_DETAILS;
 	char path[PATH_TEXT];
+	struct dump_need need = {
+		.block = w->block,
+		.dev_id = w->dev_id,
+		.begin = w->begin,
+		.end = w->end,
+		.where = (enum problem_where)w->where,
+		.is_snapshot = w->is_snapshot,
+		.path = path,
+		.kind_of_device = RECORD_OWNER,
+		.kind_of_pool = RECORD_OWNER_POOL,
+	};
 
 	path_text(pool_of(o, w), w, path);
-	if (has_devices && o->expansions++ < MAX_EXPANSIONS)
-		return put_devices(o, w, path);
-	return put_owner(o, w, path);
+	return dump_show_need(o->d, pool_of(o, w), &need);
 }
 
 static const char *shape_of(const struct dump *d, const struct owner *w)
@@ -346,7 +291,7 @@ static int show_block(struct owners *o, const struct owner *w, size_t nr)
 	struct dump *d = o->d;
 	struct meta_visitor *v = &d->emitter->visitor;
 	const char *shape = shape_of(d, w), *where = problem_where_text((enum problem_where)w->where);
-	char text[RANGE_TEXT];
+	char text[TEXT_MAX];
 	struct record_owned record = {
 		.block = w->block,
 		.role = problem_where_name((enum problem_where)w->where),
@@ -379,7 +324,7 @@ static const char *kind_of(struct dump *d, uint64_t block)
 static int show_unowned(struct dump *d, struct record_unowned *run)
 {
 	struct meta_visitor *v = &d->emitter->visitor;
-	char text[RANGE_TEXT];
+	char text[TEXT_MAX];
 	int r;
 
 	if (!run->kind)
