@@ -93,6 +93,7 @@ struct thin_walk {
 	uint64_t only_device; /* PROBLEM_NO_DEVICE: all */
 	bool skip_mappings;
 	struct thin_sharing *sharing; /* NULL: mappings that are shared come again with every device */
+	struct pd_memo *memo;         /* for counting the mappings of devices without details; may be NULL */
 };
 
 /*

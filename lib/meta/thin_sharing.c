@@ -13,15 +13,20 @@
 
 /* A leaf's neighbours, as blocks. Block 0 is the superblock, and so no leaf. */
 #define UNKNOWN 0
+#define MAX_RETOLD 10000
 #define NOBODY UINT32_MAX          /* the device begins or ends here */
 #define DIFFERENT (UINT32_MAX - 1) /* not the same in all devices */
-#define MAX_RUNS 0x3FFFFFFF
+#define MAX_RUNS ((1u << 26) - 1) /* there can be no more than 2^22 blocks */
 
+/* What is known of a block. */
 struct leaf {
-	uint32_t before, after;
-	uint32_t run : 30; /* from 1; 0: none yet */
+	uint32_t before, after; /* of a leaf; of a node above leaves the first and the last leaf below it */
+	uint32_t run : 26;      /* of a leaf, from 1; 0: none yet */
 	uint32_t is_leaf : 1;
-	uint32_t is_shared : 1;
+	uint32_t is_shared : 1; /* reached twice or more */
+	uint32_t is_node : 1;   /* above leaves */
+	uint32_t is_odd : 1;    /* both leaf and node, which a sound pool does not have: shared with nobody */
+	uint32_t is_done : 1;   /* a node: the second walk was there */
 };
 
 struct shared_run {
@@ -34,6 +39,7 @@ struct thin_sharing {
 	struct leaf *leaves;           /* by block */
 	struct shared_run *runs;       /* by name */
 	uint32_t nr_runs, max_runs;
+	unsigned retell; /* damaged leaves that may be visited again, for those who share them to be told */
 };
 
 /* One device's walk: the context of its cursor. */
@@ -97,27 +103,70 @@ static void link_neighbour(uint32_t *link, uint32_t neighbour)
 		*link = DIFFERENT;
 }
 
-static void note_leaf(struct pass *p, uint64_t block)
+/* @first to @last are next, with nothing of interest between them. */
+static void follow(struct pass *p, uint32_t first, uint32_t last)
+{
+	link_neighbour(&leaf_at(p, first)->before, p->last);
+	if (p->last != NOBODY)
+		link_neighbour(&leaf_at(p, p->last)->after, first);
+	p->last = last;
+}
+
+/* The nodes above learn what is below them. */
+static void note_below(struct pass *p, const struct pd_cursor *c, uint32_t first, uint32_t last)
+{
+	for (unsigned i = 0; i < c->depth; i++) {
+		struct leaf *l = leaf_at(p, c->path[i].node.block);
+
+		l->is_odd |= l->is_leaf;
+		if (l->is_leaf)
+			continue;
+		if (!l->is_node)
+			l->before = first;
+		l->is_node = 1;
+		l->after = last;
+	}
+}
+
+static void note_leaf(struct pass *p, const struct pd_cursor *c, uint64_t block)
 {
 	struct leaf *l = leaf_at(p, block);
 
 	if (!block || block >= p->s->pool->reader.nr_blocks)
 		return;
+	l->is_odd |= l->is_node;
 	l->is_shared = l->is_leaf;
 	l->is_leaf = 1;
-	link_neighbour(&l->before, p->last);
-	if (p->last != NOBODY)
-		link_neighbour(&leaf_at(p, p->last)->after, (uint32_t)block);
-	p->last = (uint32_t)block;
+	if (l->is_odd) {
+		if (p->last != NOBODY)
+			leaf_at(p, p->last)->after = DIFFERENT;
+		p->last = NOBODY;
+		return;
+	}
+	follow(p, (uint32_t)block, (uint32_t)block);
+	note_below(p, c, (uint32_t)block, (uint32_t)block);
 }
 
-/* All leaves lie equally deep: where the first one is tells what the parents of the others are. */
-static bool skip_leaves(struct pd_cursor *c, uint64_t block, bool ahead)
+/*
+ * All leaves lie equally deep: where the first one is tells what the parents of the others are. A node that was visited
+ * twice has told all: that its leaves are shared, and which is the first and the last.
+ */
+static bool skip_known(struct pd_cursor *c, uint64_t block, bool ahead)
 {
-	if (!c->leaf_depth || c->depth + 1 != c->leaf_depth)
+	struct pass *p = c->context;
+	struct leaf *l = leaf_at(p, block);
+
+	if (c->leaf_depth && c->depth + 1 == c->leaf_depth) {
+		if (!ahead)
+			note_leaf(p, c, block);
+		return true;
+	}
+	if (ahead || !l->is_node || l->is_odd || !l->is_shared) {
+		l->is_shared |= !ahead && l->is_node;
 		return false;
-	if (!ahead)
-		note_leaf(c->context, block);
+	}
+	follow(p, l->before, l->after);
+	note_below(p, c, l->before, l->after);
 	return true;
 }
 
@@ -129,9 +178,9 @@ static int learn_device(struct thin_sharing *s, const struct thin_device *device
 	int r;
 
 	open_pass(&p, s, &s->quiet, device, v, &c);
-	c.skip = skip_leaves;
+	c.skip = skip_known;
 	while ((r = pd_cursor_next(&c, &leaf)) > 0)
-		note_leaf(&p, leaf->block);
+		note_leaf(&p, &c, leaf->block);
 	pd_cursor_close(&c);
 	if (p.last != NOBODY)
 		link_neighbour(&leaf_at(&p, p.last)->after, NOBODY);
@@ -155,6 +204,7 @@ int thin_sharing_create(struct thin_pool *pool, struct thin_sharing **sharing)
 	s->pool = pool;
 	s->quiet = *pool;
 	s->quiet.reader.sink = &silent;
+	s->retell = MAX_RETOLD;
 	s->leaves = calloc(pool->reader.nr_blocks, sizeof(*s->leaves));
 	r = s->leaves ? for_each_device(s, NULL, learn_device) : -ENOMEM;
 	if (r)
@@ -227,9 +277,12 @@ static bool skip_defined(struct pd_cursor *c, uint64_t block, bool ahead)
 {
 	struct pass *p = c->context;
 	struct leaf *l = leaf_at(p, block);
+	bool was_done = l->is_done;
 
-	if (!l->is_leaf)
-		return false;
+	if (l->is_node || !l->is_leaf) {
+		l->is_done |= !ahead;
+		return was_done && !l->is_odd;
+	}
 	if (!l->is_shared || l->run || ahead)
 		return !l->is_shared || l->run;
 	if (!is_joined(p, block)) {
@@ -253,7 +306,7 @@ static int define_device(struct thin_sharing *s, const struct thin_device *devic
 	c.skip = skip_defined;
 	while ((r = pd_cursor_next(&c, &leaf)) > 0 && !p.error) {
 		thin_judge_leaf(&s->quiet, &c, leaf);
-		r = p.run ? thin_run_add_leaf(&p.mappings, leaf) : 0;
+		r = p.run && leaf_at(&p, leaf->block)->run == p.run ? thin_run_add_leaf(&p.mappings, leaf) : 0;
 		if (r)
 			break;
 	}
@@ -284,21 +337,37 @@ static int refer(struct pass *p, uint32_t run)
 	return r ? r : p->mappings.v->record(p->mappings.v, RECORD_REF, &ref);
 }
 
-/* Damaged runs are entered, so that every device's reports are complete. */
+/* The run that a leaf, or everything below a node, belongs to. */
+static uint32_t run_of(const struct pass *p, const struct leaf *l)
+{
+	uint32_t run = l->is_node ? leaf_at(p, l->before)->run : l->run;
+
+	return l->is_odd || (l->is_node && leaf_at(p, l->after)->run != run) ? 0 : run;
+}
+
+/* Damaged runs are entered, so that every device's reports are complete: as long as there are not too many. */
 static bool skip_shared(struct pd_cursor *c, uint64_t block, bool ahead)
 {
 	struct pass *p = c->context;
 	const struct leaf *l = leaf_at(p, block);
+	uint32_t run = run_of(p, l);
+	bool is_damaged = p->s->runs && p->s->runs[run].is_damaged;
 
 	if (ahead)
-		return l->run && !p->s->runs[l->run].is_damaged;
-	if (!l->run) {
+		return run && !is_damaged;
+	if (!run) {
 		p->run = l->is_leaf ? 0 : p->run;
 		return false;
 	}
 	if (!p->error)
-		p->error = refer(p, l->run);
-	return p->error || !p->s->runs[l->run].is_damaged;
+		p->error = refer(p, run);
+	if (p->error || !is_damaged)
+		return true;
+	c->holes++;
+	if (!p->s->retell)
+		return true;
+	p->s->retell--;
+	return false;
 }
 
 int thin_sharing_walk(struct thin_sharing *s, const struct thin_device *device, struct meta_visitor *v)
@@ -312,7 +381,7 @@ int thin_sharing_walk(struct thin_sharing *s, const struct thin_device *device, 
 	c.skip = skip_shared;
 	while ((r = pd_cursor_next(&c, &leaf)) > 0 && !p.error) {
 		thin_judge_leaf(s->pool, &c, leaf);
-		r = p.run ? 0 : thin_run_add_leaf(&p.mappings, leaf);
+		r = run_of(&p, leaf_at(&p, leaf->block)) ? 0 : thin_run_add_leaf(&p.mappings, leaf);
 		if (r)
 			break;
 	}

@@ -220,7 +220,7 @@ static void ignore(struct problem_sink *sink, const struct problem *p)
  * Details for a device that lost its own. Blocks written before the last snapshot must count as shared, and a mapping
  * is taken as shared when its time is below the device's snap_time: the pool's time is the highest there can be.
  */
-static int invent_details(const struct thin_pool *pool, struct thin_device *device)
+static int invent_details(const struct thin_pool *pool, struct thin_device *device, struct pd_memo *memo)
 {
 	struct problem_sink silent = { ignore };
 	struct thin_pool quiet = *pool;
@@ -229,7 +229,7 @@ static int invent_details(const struct thin_pool *pool, struct thin_device *devi
 
 	quiet.reader.sink = &silent;
 	if (device->has_root)
-		r = thin_walk_mappings(&quiet, device, NULL, NULL, &count);
+		r = thin_walk_mappings(&quiet, device, memo, NULL, &count);
 	device->mapped_blocks = count.mappings;
 	device->transaction_id = pool->sb.trans_id;
 	device->creation_time = device->snapshotted_time = pool->sb.time;
@@ -241,7 +241,7 @@ static int walk_device(struct thin_pool *pool, const struct thin_walk *walk, str
 {
 	struct record_device record;
 	struct thin_count count;
-	int r = device->has_details ? 0 : invent_details(pool, device);
+	int r = device->has_details ? 0 : invent_details(pool, device, walk->memo);
 
 	if (r)
 		return r;

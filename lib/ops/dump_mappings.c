@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/checked.h"
 #include "meta/thin_sharing.h"
@@ -90,9 +91,11 @@ static int end_extents(struct meta_visitor *v, enum record_kind kind, const void
 
 int dump_mappings(struct dump *d)
 {
+	struct pd_memo memo;
 	struct thin_walk walk = {
 		.only_device = d->args->only_device ? d->args->dev_id : PROBLEM_NO_DEVICE,
 		.skip_mappings = d->args->skip_mappings,
+		.memo = &memo,
 	};
 	struct extents extents = {
 		.visitor = { begin_extents, add_extent, end_extents, NULL },
@@ -104,9 +107,12 @@ int dump_mappings(struct dump *d)
 	if (!dump_open_pool(d))
 		return 0;
 	extents.block_bytes = (uint64_t)d->pool.sb.data_block_size * 512;
+	dump_make_memo(d, &memo);
+	memo.retell = 0; /* what it counts is reported elsewhere */
 	r = learn_sharing(d, &walk);
 	if (!r)
 		r = thin_walk(&d->pool, &walk, d->args->bytes ? &extents.visitor : extents.below);
 	thin_sharing_destroy(walk.sharing);
+	free(memo.entries);
 	return r;
 }
