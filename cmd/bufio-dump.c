@@ -11,13 +11,14 @@
 enum {
 	KEY_FLAT = 0x200, KEY_DEV_ID, KEY_SKIP_MAPPINGS, KEY_ROOT, KEY_LVM_BACKUP, KEY_SHARED, KEY_BYTES, KEY_COLUMNS,
 	KEY_NO_HEADERS, KEY_LIST, KEY_DATA, KEY_VERBOSE, KEY_SVG, KEY_DATA_SIZE, KEY_DATA_BLOCK_SIZE, KEY_MAX_THINS,
-	KEY_TRANSACTION_ID, KEY_NR_DATA_BLOCKS,
+	KEY_TRANSACTION_ID, KEY_NR_DATA_BLOCKS, KEY_LVM_POOL,
 };
 
 static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "What to look at:", 1 },
 	{ "dev-id", KEY_DEV_ID, "ID", 0, "This device alone", 0 },
 	{ "lvm-backup", KEY_LVM_BACKUP, "FILE", 0, "LVM's text backup of the volume group: names beside device ids", 0 },
+	{ "lvm-pool", KEY_LVM_POOL, "NAME", 0, "Which thin pool of that backup; else the one that fits best", 0 },
 	{ "metadata-snap", 'm', "BLOCK", OPTION_ARG_OPTIONAL,
 	  "Look at the metadata snapshot, also of an active pool; BLOCK if not where the superblock says", 0 },
 	{ "repair", 'r', NULL, 0, "Where superblock or roots are dead: look through the best generation that can be found", 0 },
@@ -233,6 +234,7 @@ static const struct {
 	{ 'm', "metadata-snap", POOL_VIEWS | OF(DUMP_DELTA) | OF(DUMP_SIZE) },
 	{ KEY_ROOT, "root", POOL_VIEWS | OF(DUMP_DELTA) | OF(DUMP_SIZE) },
 	{ KEY_LVM_BACKUP, "lvm-backup", ALL_VIEWS & ~OF(DUMP_BLOCK) },
+	{ KEY_LVM_POOL, "lvm-pool", ALL_VIEWS & ~OF(DUMP_BLOCK) },
 	{ KEY_SHARED, "shared", OF(DUMP_SUMMARY) },
 	{ KEY_COLUMNS, "columns", OF(DUMP_LS) },
 	{ KEY_NO_HEADERS, "no-headers", OF(DUMP_LS) },
@@ -271,6 +273,8 @@ static void check_combination(struct argp_state *state, const struct door *door)
 		argp_error(state, "--bytes: there is no XML of extents in bytes");
 	if (a->use_root && a->use_snapshot)
 		argp_error(state, "--root and --metadata-snap are two different places to look at");
+	if (a->lvm_pool && !a->lvm_backup)
+		argp_error(state, "--lvm-pool is a pool of --lvm-backup, which is not given");
 	if (a->view != DUMP_BLOCK && door->device.block_size != 4096)
 		argp_error(state, "--block-size: metadata has blocks of 4KiB; other sizes are for the view 'block'");
 }
@@ -343,6 +347,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_FLAT: a->flat = true; return 0;
 	case KEY_SKIP_MAPPINGS: a->skip_mappings = true; return 0;
 	case KEY_LVM_BACKUP: a->lvm_backup = arg; return 0;
+	case KEY_LVM_POOL: a->lvm_pool = arg; return 0;
 	case KEY_SHARED: a->count_shared = true; return 0;
 	case KEY_COLUMNS: a->columns = arg; return 0;
 	case KEY_NO_HEADERS: a->no_headers = true; return 0;

@@ -55,7 +55,7 @@ enum cli_status cli_status_of(const struct op_result *result)
 		return statuses[result->outcome];
 	if (result->problems[SEVERITY_FATAL] || result->problems[SEVERITY_LOSSY])
 		return CLI_LOST;
-	if (result->problems[SEVERITY_REPAIRABLE])
+	if (result->problems[SEVERITY_REPAIRABLE] || result->lvm_refuses)
 		return CLI_REPAIRABLE;
 	return result->unreadable ? CLI_IO : CLI_OK;
 }

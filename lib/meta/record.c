@@ -8,6 +8,8 @@
 	  .size = sizeof(((struct type *)0)->member), .format = how }
 /* A field whose name is the member's. */
 #define N(type, member, attribute) F(type, member, #member, attribute, FIELD_DEC)
+/* The id of a device, which is called that in every record. */
+#define D(type, attribute) F(type, dev_id, "dev_id", attribute, FIELD_DEVICE)
 #define T(type, member) F(type, member, #member, NULL, FIELD_TEXT)
 #define HIDDEN(type, member, label) \
 	{ .name = label, .offset = offsetof(struct type, member), .size = sizeof(((struct type *)0)->member), \
@@ -27,7 +29,7 @@ static const struct field superblock_fields[] = {
 };
 
 static const struct field device_fields[] = {
-	N(record_device, dev_id, "dev_id"),
+	D(record_device, "dev_id"),
 	N(record_device, mapped_blocks, "mapped_blocks"),
 	N(record_device, transaction, "transaction"),
 	N(record_device, creation_time, "creation_time"),
@@ -36,7 +38,7 @@ static const struct field device_fields[] = {
 
 /* One struct, two elements: thin_restore wants a single block under other names. JSON has one form for both. */
 static const struct field single_fields[] = {
-	F(record_mapping, dev_id, "dev_id", NULL, FIELD_DEC),
+	D(record_mapping, NULL),
 	F(record_mapping, origin_begin, "origin", "origin_block", FIELD_DEC),
 	F(record_mapping, data_begin, "data", "data_block", FIELD_DEC),
 	F(record_mapping, length, "length", NULL, FIELD_DEC),
@@ -44,7 +46,7 @@ static const struct field single_fields[] = {
 };
 
 static const struct field range_fields[] = {
-	F(record_mapping, dev_id, "dev_id", NULL, FIELD_DEC),
+	D(record_mapping, NULL),
 	F(record_mapping, origin_begin, "origin", "origin_begin", FIELD_DEC),
 	F(record_mapping, data_begin, "data", "data_begin", FIELD_DEC),
 	N(record_mapping, length, "length"),
@@ -189,11 +191,19 @@ static const struct field summary_fields[] = {
 	N(record_summary, lossy, NULL),
 	N(record_summary, repairable, NULL),
 	N(record_summary, cosmetic, NULL),
+	T(record_summary, lvm_group),
+	T(record_summary, lvm_pool),
+	F(record_summary, lvm_transaction, "lvm_transaction", NULL, FIELD_OPTIONAL),
+	T(record_summary, lvm_state),
+	T(record_summary, lvm_advice),
 	HIDDEN_TEXT(record_summary, more),
+	HIDDEN_TEXT(record_summary, lvm_line),
+	HIDDEN_TEXT(record_summary, lvm_heading),
+	HIDDEN_TEXT(record_summary, lvm_ending),
 };
 
 static const struct field device_row_fields[] = {
-	N(record_device_row, dev_id, NULL),
+	D(record_device_row, NULL),
 	N(record_device_row, mapped_blocks, NULL),
 	F(record_device_row, mapped_bytes, "mapped_bytes", NULL, FIELD_BYTES),
 	F(record_device_row, found_blocks, "found_blocks", NULL, FIELD_OPTIONAL),
@@ -201,6 +211,12 @@ static const struct field device_row_fields[] = {
 	F(record_device_row, creation_time, "creation_time", NULL, FIELD_OPTIONAL),
 	F(record_device_row, snap_time, "snap_time", NULL, FIELD_OPTIONAL),
 	T(record_device_row, state),
+};
+
+static const struct field stray_fields[] = {
+	D(record_stray, NULL),
+	T(record_stray, message),
+	HIDDEN_TEXT(record_stray, lead),
 };
 
 static const struct field block_fields[] = {
@@ -217,7 +233,7 @@ static const struct field field_fields[] = {
 	T(record_field, value),
 };
 
-static const char *const summary_arrays[] = { "devices", "problems", NULL };
+static const char *const summary_arrays[] = { "devices", "not_in_pool", "not_in_lvm", "problems", NULL };
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
@@ -302,14 +318,23 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "data            {data_used_blocks} of {data_total_blocks} blocks of {data_block_bytes} used "
 			 "({data_used_percent} %), {data_used_bytes} of {data_total_bytes}\n"
 			 "roots           mappings {data_mapping_root}, details {device_details_root}\n"
+			 "{lvm_line}"
 			 "\n"
-			 "  device      mapped blocks       size  transaction  created  snapshot  state\n",
-		.end = "{more}\n{state}\n",
+			 "  device      mapped blocks       size  transaction  created  snapshot  state{lvm_heading}\n",
+		.end = "{more}\n{state}\n{lvm_ending}",
 	},
 	[RECORD_DEVICE_ROW] = {
 		.name = "device", .plural = "devices", FIELDS(device_row_fields),
 		.begin = "{dev_id:8} {mapped_blocks:18} {mapped_bytes:10} {transaction:12} {creation_time:8} "
-			 "{snap_time:9}  {state}\n",
+			 "{snap_time:9}  {state:-13}  {lv}\n",
+	},
+	[RECORD_NOT_IN_POOL] = {
+		.name = "not_in_pool", .plural = "not_in_pool", FIELDS(stray_fields),
+		.begin = "{lead}device {dev_id}: {message}\n",
+	},
+	[RECORD_NOT_IN_LVM] = {
+		.name = "not_in_lvm", .plural = "not_in_lvm", FIELDS(stray_fields),
+		.begin = "{lead}device {dev_id}: {message}\n",
 	},
 	[RECORD_BLOCK] = {
 		.name = "block", .plural = "blocks", FIELDS(block_fields),

@@ -34,6 +34,8 @@ enum record_kind {
 	RECORD_BAD_END,
 	RECORD_SUMMARY,    /* contains the device rows and problems of the summary */
 	RECORD_DEVICE_ROW,
+	RECORD_NOT_IN_POOL, /* a volume of LVM's without its device */
+	RECORD_NOT_IN_LVM,  /* a device without its volume */
 	RECORD_BLOCK, /* contains fields */
 	RECORD_FIELD,
 	NR_RECORD_KINDS
@@ -41,6 +43,7 @@ enum record_kind {
 
 enum field_format {
 	FIELD_DEC,
+	FIELD_DEVICE,   /* the id of a device: decimal, and its name beside it if that is known */
 	FIELD_OPTIONAL, /* decimal; RECORD_UNKNOWN is null, and "?" for people */
 	FIELD_HEX,   /* 0x..; a string in JSON */
 	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere */
@@ -63,7 +66,10 @@ struct record_type {
 	const char *plural; /* the array it goes into in a JSON document; NULL: its fields belong to the document */
 	const char *xml;    /* element, or NULL */
 	const char *const *arrays; /* what a document of it always has, ends with NULL; or NULL */
-	/* Templates for people; {field} {field:W} right-aligned in W columns, {field:-W} left-aligned. */
+	/*
+	 * Templates for people; {field} {field:W} right-aligned in W columns, {field:-W} left-aligned. A device's name
+	 * follows its id, "3 (home)"; but where that has a column, the name's own place is {lv}.
+	 */
 	const char *begin, *end;
 	const struct field *fields;
 	unsigned nr_fields;
@@ -185,6 +191,10 @@ struct record_summary {
 	uint64_t metadata_bytes, data_bytes, data_used_bytes;
 	uint64_t fatal, lossy, repairable, cosmetic; /* problems */
 	const char *more; /* a line about problems that are not shown, or empty */
+	/* What LVM's backup says of the pool. Without one NULL, RECORD_UNKNOWN, and the lines for people are empty. */
+	const char *lvm_group, *lvm_pool, *lvm_state, *lvm_advice;
+	uint64_t lvm_transaction;
+	const char *lvm_line, *lvm_heading, *lvm_ending;
 	uint32_t compat_flags, compat_ro_flags, incompat_flags;
 	uint64_t data_mapping_root, device_details_root;
 };
@@ -194,6 +204,13 @@ struct record_device_row {
 	uint64_t transaction, creation_time, snap_time; /* may be RECORD_UNKNOWN */
 	uint64_t found_blocks; /* mappings that were reached; RECORD_UNKNOWN: not looked */
 	const char *state;
+};
+
+/* Of RECORD_NOT_IN_POOL and RECORD_NOT_IN_LVM. */
+struct record_stray {
+	uint64_t dev_id;
+	const char *message;
+	const char *lead; /* in front of the first of them */
 };
 
 struct record_block {

@@ -67,7 +67,7 @@ static void tell_rest(struct dump *d)
 	uint64_t nr = dump_nr_problems(d->result);
 
 	for (size_t i = 0; d->result->outcome != OP_DONE && i < d->nr_kept; i++)
-		text_put_problem(&d->messages, d->args->program, &d->kept[i]);
+		text_put_problem(&d->messages, d->args->program, d->emitter->names, &d->kept[i]);
 	if (d->sink.report == dump_report_now && d->args->format != DUMP_JSON && nr > MAX_TOLD)
 		text_printf(&d->messages, "%s: ... and %" PRIu64 " problems more\n", d->args->program, nr - MAX_TOLD);
 	if (d->result->unreadable > d->nr_kept)
@@ -150,6 +150,7 @@ static struct text_emitter *create_emitter(struct dump *d)
 		.program = is_screen ? NULL : d->args->program,
 		.schema = views[d->args->view].schema,
 		.image = d->args->image,
+		.names = d->lvm ? &d->names : NULL,
 	};
 
 	text_out_init(&d->out, d->args->out_fd);
@@ -157,30 +158,38 @@ static struct text_emitter *create_emitter(struct dump *d)
 	return text_emit_create(&e);
 }
 
-void op_dump(const struct op_dump_args *args, struct op_result *result)
+static void run(struct dump *d)
 {
-	struct dump *d = calloc(1, sizeof(*d));
-	int r = -ENOMEM;
+	int r = views[d->args->view].run(d);
 
-	*result = (struct op_result){ .outcome = OP_DONE };
-	if (d) {
-		d->args = args;
-		d->result = result;
-		d->emitter = create_emitter(d);
-	}
-	if (!d || !d->emitter) {
-		op_fail(result, OP_INTERNAL, r, "out of memory");
-		free(d);
-		return;
-	}
-	r = views[args->view].run(d);
-	if (!r && result->outcome == OP_DONE)
+	if (!r && d->result->outcome == OP_DONE)
 		r = text_emit_finish(d->emitter);
 	if (!r)
 		r = text_out_flush(&d->out);
 	if (r)
 		dump_fail_errno(d, r);
 	tell_rest(d);
+}
+
+void op_dump(const struct op_dump_args *args, struct op_result *result)
+{
+	struct dump *d = calloc(1, sizeof(*d));
+
+	*result = (struct op_result){ .outcome = OP_DONE };
+	if (!d) {
+		op_fail(result, OP_INTERNAL, -ENOMEM, "out of memory");
+		return;
+	}
+	d->args = args;
+	d->result = result;
+	if (dump_open_lvm(d)) {
+		d->emitter = create_emitter(d);
+		if (d->emitter)
+			run(d);
+		else
+			op_fail(result, OP_INTERNAL, -ENOMEM, "out of memory");
+	}
 	text_emit_destroy(d->emitter);
+	dump_close_lvm(d);
 	free(d);
 }

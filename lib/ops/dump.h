@@ -65,6 +65,7 @@ struct op_dump_args {
 		uint64_t transaction, data_block_bytes, nr_data_blocks;
 	} overrides;
 	const char *lvm_backup; /* LVM's text backup of the volume group, for the names of devices; or NULL */
+	const char *lvm_pool;   /* the one of its pools that this is; NULL: the one that fits best */
 
 	/* Of single views. */
 	bool count_shared;      /* DUMP_SUMMARY: exclusive and shared blocks too */

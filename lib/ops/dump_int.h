@@ -6,6 +6,7 @@
 #include "meta/thin.h"
 #include "ops/dump.h"
 #include "text/emit.h"
+#include "text/lvm_backup.h"
 
 /* A screen of problems is enough for a summary; all are counted. */
 #define MAX_KEPT 64
@@ -20,6 +21,11 @@ struct dump {
 	struct thin_pool pool;
 	void *view; /* what the view's own report of problems needs */
 	unsigned nr_expansions; /* of dump_show_need() */
+	struct text_names names;
+	struct lvm_backup *lvm;    /* NULL: none was given */
+	struct lvm_pool *lvm_pool; /* the one of it that is looked at; NULL: not known yet */
+	uint64_t nr_devices;       /* with a backup: that were found, and there may be more behind damage */
+	bool devices_may_miss;
 	/* Problems that are shown behind everything else. */
 	struct problem kept[MAX_KEPT];
 	size_t nr_kept;
@@ -83,6 +89,24 @@ struct dump_need {
 
 /* Tells it; for nodes above the devices device by device. @pool: whose trees it belongs to. */
 int dump_show_need(struct dump *d, const struct thin_pool *pool, const struct dump_need *need);
+/* dump_lvm.c: names of devices, and whether LVM and the pool agree. Nothing is done when no backup was given. */
+
+/* Reads the backup. False: the result says why. */
+bool dump_open_lvm(struct dump *d);
+void dump_close_lvm(struct dump *d);
+
+/* Finds out which pool of the backup d->pool is. False: the result says why. */
+bool dump_choose_lvm_pool(struct dump *d);
+
+/* Of a logical volume, NULL if it is not known. */
+const char *dump_device_name(const struct dump *d, uint64_t dev_id);
+
+/* What the summary says of LVM. The texts are @lvm's. */
+struct dump_lvm_texts {
+	char line[512], advice[LVM_REASON_MAX], ending[LVM_REASON_MAX];
+};
+void dump_fill_lvm(const struct dump *d, struct dump_lvm_texts *lvm, struct record_summary *s);
+int dump_emit_strays(struct dump *d);
 
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);

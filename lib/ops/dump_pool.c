@@ -93,7 +93,7 @@ bool dump_open_pool(struct dump *d)
 	}
 	if (d->args->use_snapshot && !open_snapshot(d))
 		return false;
-	return !d->args->only_device || has_device(d);
+	return (!d->args->only_device || has_device(d)) && dump_choose_lvm_pool(d);
 }
 
 int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,

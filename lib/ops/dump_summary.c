@@ -162,6 +162,7 @@ static int emit(struct dump *d, struct pd_memo *memo, uint64_t nr_devices)
 	const uint64_t *problems = d->result->problems;
 	struct meta_visitor *v = &d->emitter->visitor;
 	char uuid[THIN_UUID_MAX], more[64];
+	struct dump_lvm_texts lvm;
 	struct record_summary s = {
 		.image = d->args->image,
 		.what = d->args->use_snapshot ? "thin-pool metadata snapshot" : "thin-pool metadata",
@@ -179,11 +180,14 @@ static int emit(struct dump *d, struct pd_memo *memo, uint64_t nr_devices)
 	fill_superblock(d, &s);
 	fill_sizes(d, &s);
 	fill_more(d, nr_devices, more, sizeof(more));
+	dump_fill_lvm(d, &lvm, &s);
 	d->pool.reader.sink = &dump_silent;
 	memo->retell = 0;
 	r = v->begin(v, RECORD_SUMMARY, &s);
 	if (!r)
 		r = walk_devices(d, memo, true, &nr_devices);
+	if (!r)
+		r = dump_emit_strays(d);
 	if (!r)
 		r = dump_emit_kept(d);
 	return r ? r : v->end(v, RECORD_SUMMARY, &s);

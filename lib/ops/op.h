@@ -3,6 +3,7 @@
 #ifndef OPS_OP_H
 #define OPS_OP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "pdata/problem.h"
@@ -24,6 +25,7 @@ struct op_result {
 	enum op_outcome outcome;
 	int error; /* -errno of OP_OUTPUT and OP_INPUT */
 	uint64_t problems[NR_SEVERITIES];
+	bool lvm_refuses;    /* LVM would not activate the pool, or the kernel would not do it for LVM */
 	uint64_t unreadable; /* blocks that were asked for by number and could not be read */
 	char reason[OP_REASON_MAX]; /* unless OP_DONE: one line, what and what to do next */
 };

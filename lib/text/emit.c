@@ -41,6 +41,7 @@ void text_put_field(struct text_out *o, const struct field *f, const void *recor
 
 	switch (f->format) {
 	case FIELD_DEC:
+	case FIELD_DEVICE:
 		text_put_dec(o, field_number(f, record));
 		break;
 	case FIELD_HEX:
@@ -111,7 +112,23 @@ const char *text_message(const struct problem *p, char *text, size_t size)
 	return text;
 }
 
-static void put_place(struct text_out *o, const struct problem *p)
+const char *text_device_name(const struct text_names *names, uint64_t dev_id)
+{
+	return names ? names->device(names->context, dev_id) : NULL;
+}
+
+void text_put_device_name(struct text_out *o, const struct text_names *names, uint64_t dev_id)
+{
+	const char *name = text_device_name(names, dev_id);
+
+	if (!name)
+		return;
+	text_put(o, " (", 2);
+	text_puts(o, name);
+	text_put(o, ")", 1);
+}
+
+static void put_place(struct text_out *o, const struct text_names *names, const struct problem *p)
 {
 	const char *where = problem_where_text(p->where);
 
@@ -119,8 +136,10 @@ static void put_place(struct text_out *o, const struct problem *p)
 		text_printf(o, "block %" PRIu64 "%s%s", p->block, p->where ? " (" : "", where);
 	else
 		text_printf(o, "%s%s", where, p->dev_id == PROBLEM_NO_DEVICE ? "" : ", ");
-	if (p->dev_id != PROBLEM_NO_DEVICE)
+	if (p->dev_id != PROBLEM_NO_DEVICE) {
 		text_printf(o, "%sdevice %" PRIu64, p->block != PROBLEM_NO_BLOCK ? ", " : "", p->dev_id);
+		text_put_device_name(o, names, p->dev_id);
+	}
 	text_puts(o, p->block != PROBLEM_NO_BLOCK && p->where ? "): " : ": ");
 }
 
@@ -137,11 +156,11 @@ static void put_cost(struct text_out *o, const struct problem *p)
 		text_put_dec(o, p->end - 1);
 }
 
-void text_put_problem(struct text_out *o, const char *program, const struct problem *p)
+void text_put_problem(struct text_out *o, const char *program, const struct text_names *names, const struct problem *p)
 {
 	if (program)
 		text_printf(o, "%s: ", program);
-	put_place(o, p);
+	put_place(o, names, p);
 	text_put_message(o, p);
 	put_cost(o, p);
 	text_printf(o, " [%s]\n", problem_table[p->code].name);
@@ -152,7 +171,7 @@ int text_message_problem(struct meta_visitor *v, const struct problem *p)
 	struct text_emitter *e = (struct text_emitter *)v;
 
 	e->nr_problems++;
-	text_put_problem(e->messages, e->program, p);
+	text_put_problem(e->messages, e->program, e->names, p);
 	if (e->messages != e->out)
 		text_out_flush(e->messages); /* lost messages do not stop the output */
 	return 0;

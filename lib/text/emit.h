@@ -17,12 +17,19 @@ enum text_format {
 	TEXT_JSON_LINES, /* a document a line: a schema line, records, a closing count */
 };
 
+/* What devices are called; NULL for one without a name. */
+struct text_names {
+	const char *(*device)(void *context, uint64_t dev_id);
+	void *context;
+};
+
 /* Each format fills this in; a private struct embeds it. */
 struct text_emitter {
 	struct meta_visitor visitor;
 	struct text_out *out;
 	struct text_out *messages; /* where problems go when the format has no place for them */
 	const char *program;       /* in front of each message; NULL: none */
+	const struct text_names *names;
 	uint64_t nr_records, nr_problems;
 	int (*finish)(struct text_emitter *e);
 	void (*destroy)(struct text_emitter *e);
@@ -34,6 +41,7 @@ struct text_emit_args {
 	const char *program;
 	const char *schema; /* "bufio.mappings/1", for JSON */
 	const char *image;  /* for JSON */
+	const struct text_names *names; /* beside each device's id, but in XML; NULL: none */
 };
 
 /* Nothing is written before the first record. NULL when there is no memory. */
@@ -55,8 +63,14 @@ struct text_emitter *text_emit_json(const struct text_emit_args *args);
 /* One field; sizes with a unit for people, in bytes for programs. Not escaped. */
 void text_put_field(struct text_out *o, const struct field *f, const void *record, bool people);
 
+/* NULL when it has none. @names may be NULL. */
+const char *text_device_name(const struct text_names *names, uint64_t dev_id);
+
+/* " (home)"; nothing for a device without a name. */
+void text_put_device_name(struct text_out *o, const struct text_names *names, uint64_t dev_id);
+
 /* "PROGRAM: block 7 (mapping tree, device 1): is all zeroes; virtual blocks 0..5 [block-zeroed]", and a newline. */
-void text_put_problem(struct text_out *o, const char *program, const struct problem *p);
+void text_put_problem(struct text_out *o, const char *program, const struct text_names *names, const struct problem *p);
 
 /* Its message alone, the template filled in. */
 void text_put_message(struct text_out *o, const struct problem *p);

@@ -5,11 +5,15 @@
 
 #include "text/emit.h"
 
-/* Literal text, then a field (NULL at the end of the template) in a column of @width, to the left if negative. */
+/*
+ * Literal text, then a field (NULL at the end of the template), or the name of the device that the field is, in a
+ * column of @width, to the left if negative.
+ */
 struct piece {
 	const char *literal;
 	size_t len;
 	const struct field *field;
+	bool is_name;
 	int width;
 };
 
@@ -37,6 +41,14 @@ static const struct field *find_field(const struct record_type *t, const char *n
 	return NULL;
 }
 
+static const struct field *find_device(const struct record_type *t)
+{
+	for (unsigned i = 0; i < t->nr_fields; i++)
+		if (t->fields[i].format == FIELD_DEVICE)
+			return &t->fields[i];
+	return NULL;
+}
+
 /* Of "literal{name:width}rest": returns the rest. */
 static const char *cut_piece(const char *text, const struct record_type *t, struct piece *p)
 {
@@ -49,7 +61,8 @@ static const char *cut_piece(const char *text, const struct record_type *t, stru
 	}
 	p->len = (size_t)(open - text);
 	name_end = open + 1 + strcspn(open + 1, ":}");
-	p->field = find_field(t, open + 1, (size_t)(name_end - open - 1));
+	p->is_name = name_end - open == 3 && !memcmp(open + 1, "lv", 2);
+	p->field = p->is_name ? find_device(t) : find_field(t, open + 1, (size_t)(name_end - open - 1));
 	if (*name_end == ':')
 		p->width = atoi(name_end + 1);
 	return strchr(name_end, '}') + 1;
@@ -71,7 +84,21 @@ static int compile(const char *text, const struct record_type *t, struct templat
 	return 0;
 }
 
-static void put_column(struct text_out *o, const struct piece *p, const void *record)
+static void put_piece(struct text_out *o, const struct text_names *names, const struct piece *p, const void *record)
+{
+	const char *name;
+
+	if (p->is_name) {
+		name = text_device_name(names, field_number(p->field, record));
+		text_puts(o, name ? name : "");
+		return;
+	}
+	text_put_field(o, p->field, record, true);
+	if (p->field->format == FIELD_DEVICE && !p->width)
+		text_put_device_name(o, names, field_number(p->field, record));
+}
+
+static void put_column(struct text_out *o, const struct text_names *names, const struct piece *p, const void *record)
 {
 	static const char blanks[] = "                                                                ";
 	size_t width = (size_t)abs(p->width), pad;
@@ -79,7 +106,7 @@ static void put_column(struct text_out *o, const struct piece *p, const void *re
 
 	/* Not flushed anywhere: no field is as long as the buffer. */
 	text_out_init(&column, -1);
-	text_put_field(&column, p->field, record, true);
+	put_piece(&column, names, p, record);
 	pad = column.len < width ? width - column.len : 0;
 	if (p->width > 0)
 		text_put(o, blanks, pad);
@@ -106,9 +133,9 @@ static int fill(struct human_emitter *h, const struct template *t, const void *r
 			trim(o);
 		text_put(o, p->literal, p->len);
 		if (p->field && p->width)
-			put_column(o, p, record);
+			put_column(o, h->e.names, p, record);
 		else if (p->field)
-			text_put_field(o, p->field, record, true);
+			put_piece(o, h->e.names, p, record);
 	}
 	return o->error;
 }
@@ -166,6 +193,7 @@ struct text_emitter *text_emit_human(const struct text_emit_args *args)
 		.out = args->out,
 		.messages = args->messages,
 		.program = args->program,
+		.names = args->names,
 		.destroy = human_destroy,
 	};
 	for (unsigned k = 0; k < NR_RECORD_KINDS && !r; k++) {

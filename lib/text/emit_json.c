@@ -102,14 +102,27 @@ static void put_value(struct text_out *o, const struct field *f, const void *rec
 	}
 }
 
-static void put_fields(struct text_out *o, const struct record_type *t, const void *record, bool first)
+/* Of a device whose id was just put. When there are names at all, one without has null. */
+static void put_name(struct text_out *o, const struct text_names *names, uint64_t dev_id)
 {
+	if (!names)
+		return;
+	text_put(o, ",", 1);
+	put_member(o, "lv", text_device_name(names, dev_id));
+}
+
+static void put_fields(struct json_emitter *j, const struct record_type *t, const void *record, bool first)
+{
+	struct text_out *o = j->e.out;
+
 	for (unsigned i = 0; i < t->nr_fields; i++) {
 		if (t->fields[i].hidden)
 			continue;
 		if (!first)
 			text_put(o, ",", 1);
 		put_value(o, &t->fields[i], record);
+		if (t->fields[i].format == FIELD_DEVICE)
+			put_name(o, j->e.names, field_number(&t->fields[i], record));
 		first = false;
 	}
 }
@@ -141,7 +154,7 @@ static int lines_record(struct meta_visitor *v, enum record_kind kind, const voi
 	j->e.nr_records++;
 	text_put(o, "{", 1);
 	put_member(o, "type", record_types[kind].name);
-	put_fields(o, &record_types[kind], record, false);
+	put_fields(j, &record_types[kind], record, false);
 	text_put(o, "}\n", 2);
 	return o->error;
 }
@@ -190,12 +203,12 @@ static void put_object(struct json_emitter *j, enum record_kind kind, const void
 	if (!t->plural) {
 		j->arrays = t->arrays;
 		text_puts(j->e.out, ",\n");
-		put_fields(j->e.out, t, record, true);
+		put_fields(j, t, record, true);
 		return;
 	}
 	open_element(j, t->plural);
 	text_put(j->e.out, "{", 1);
-	put_fields(j->e.out, t, record, true);
+	put_fields(j, t, record, true);
 }
 
 static int document_record(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -246,8 +259,9 @@ static void put_word(struct text_out *o, const char *key, uint64_t v)
 	text_put(o, "\"", 1);
 }
 
-static void put_problem_members(struct text_out *o, const struct problem *p)
+static void put_problem_members(struct json_emitter *j, const struct problem *p)
 {
+	struct text_out *o = j->e.out;
 	char message[512];
 
 	put_member(o, "name", problem_table[p->code].name);
@@ -257,8 +271,10 @@ static void put_problem_members(struct text_out *o, const struct problem *p)
 	put_member(o, "where", problem_where_name(p->where));
 	if (p->block != PROBLEM_NO_BLOCK)
 		put_number(o, "block", p->block);
-	if (p->dev_id != PROBLEM_NO_DEVICE)
+	if (p->dev_id != PROBLEM_NO_DEVICE) {
 		put_number(o, "dev_id", p->dev_id);
+		put_name(o, j->e.names, p->dev_id);
+	}
 	if (p->begin != p->end) {
 		put_number(o, "begin", p->begin);
 		if (p->end == UINT64_MAX)
@@ -289,7 +305,7 @@ static int json_problem(struct meta_visitor *v, const struct problem *p)
 		put_member(o, "type", "problem");
 		text_put(o, ",", 1);
 	}
-	put_problem_members(o, p);
+	put_problem_members(j, p);
 	text_puts(o, j->lines ? "}\n" : "}");
 	return o->error;
 }
@@ -344,6 +360,7 @@ struct text_emitter *text_emit_json(const struct text_emit_args *args)
 		.out = args->out,
 		.messages = args->messages,
 		.program = args->program,
+		.names = args->names,
 		.finish = json_finish,
 		.destroy = json_destroy,
 	};

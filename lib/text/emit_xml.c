@@ -112,6 +112,7 @@ struct text_emitter *text_emit_xml(const struct text_emit_args *args)
 		.out = args->out,
 		.messages = args->messages,
 		.program = args->program,
+		.names = args->names,
 		.destroy = xml_destroy,
 	};
 	return &x->e;

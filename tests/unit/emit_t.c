@@ -755,7 +755,7 @@ static void rows_of_fields(void)
 static void sentence(const struct problem *p, const char *program, const char *expected)
 {
 	open_out(&out);
-	text_put_problem(&out, program, p);
+	text_put_problem(&out, program, NULL, p);
 	CU_ASSERT_STRING_EQUAL(text_of(&out), expected);
 	if (strcmp(written, expected))
 		fprintf(stderr, "# %s", written);
