@@ -43,8 +43,8 @@ enum record_kind {
 
 enum field_format {
 	FIELD_DEC,
-	FIELD_DEVICE,   /* the id of a device: decimal, and its name beside it if that is known */
 	FIELD_OPTIONAL, /* decimal; RECORD_UNKNOWN is null, and "?" for people */
+	FIELD_DEVICE,   /* the same, of the id of a device: its name goes beside it */
 	FIELD_HEX,   /* 0x..; a string in JSON */
 	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere */
 	FIELD_TEXT,  /* const char *; NULL is null, and nothing for people */

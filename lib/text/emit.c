@@ -41,7 +41,6 @@ void text_put_field(struct text_out *o, const struct field *f, const void *recor
 
 	switch (f->format) {
 	case FIELD_DEC:
-	case FIELD_DEVICE:
 		text_put_dec(o, field_number(f, record));
 		break;
 	case FIELD_HEX:
@@ -54,6 +53,7 @@ void text_put_field(struct text_out *o, const struct field *f, const void *recor
 			text_put_dec(o, field_number(f, record));
 		break;
 	case FIELD_OPTIONAL:
+	case FIELD_DEVICE:
 		if (field_number(f, record) == RECORD_UNKNOWN)
 			text_puts(o, people ? "?" : "null");
 		else

@@ -102,13 +102,19 @@ static void put_value(struct text_out *o, const struct field *f, const void *rec
 	}
 }
 
-/* Of a device whose id was just put. When there are names at all, one without has null. */
-static void put_name(struct text_out *o, const struct text_names *names, uint64_t dev_id)
+/*
+ * Of the device whose id was just put as @id: "lv" beside "dev_id", "left_dev_lv" beside "left_dev". When there are names
+ * at all, a device without one has null.
+ */
+static void put_name(struct text_out *o, const struct text_names *names, const char *id, uint64_t dev_id)
 {
+	char key[64];
+
 	if (!names)
 		return;
+	snprintf(key, sizeof(key), "%s_lv", id);
 	text_put(o, ",", 1);
-	put_member(o, "lv", text_device_name(names, dev_id));
+	put_member(o, strcmp(id, "dev_id") ? key : "lv", text_device_name(names, dev_id));
 }
 
 static void put_fields(struct json_emitter *j, const struct record_type *t, const void *record, bool first)
@@ -122,7 +128,7 @@ static void put_fields(struct json_emitter *j, const struct record_type *t, cons
 			text_put(o, ",", 1);
 		put_value(o, &t->fields[i], record);
 		if (t->fields[i].format == FIELD_DEVICE)
-			put_name(o, j->e.names, field_number(&t->fields[i], record));
+			put_name(o, j->e.names, t->fields[i].name, field_number(&t->fields[i], record));
 		first = false;
 	}
 }
@@ -273,7 +279,7 @@ static void put_problem_members(struct json_emitter *j, const struct problem *p)
 		put_number(o, "block", p->block);
 	if (p->dev_id != PROBLEM_NO_DEVICE) {
 		put_number(o, "dev_id", p->dev_id);
-		put_name(o, j->e.names, p->dev_id);
+		put_name(o, j->e.names, "dev_id", p->dev_id);
 	}
 	if (p->begin != p->end) {
 		put_number(o, "begin", p->begin);

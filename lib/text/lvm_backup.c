@@ -160,7 +160,7 @@ static bool check_name(struct reader *r, struct word w)
 
 	for (size_t i = 0; i < w.len && good; i++)
 		good = isalnum((unsigned char)w.at[i]) || (w.at[i] && strchr("+_.-", w.at[i]));
-	return good || fail(r, "no name of a volume or a group");
+	return good || fail(r, "not a name that LVM allows");
 }
 
 /* --- what is kept --- */

@@ -502,7 +502,8 @@ static void json_document(void)
 		 "\"devices\":[\n " ROW ",\n " ROW "],\n"
 		 "\"problems\":[\n {\"name\":\"block-zeroed\",\"severity\":\"lossy\",\"where\":\"mappings\","
 		 "\"block\":44,\"dev_id\":1,\"begin\":10,\"end\":20,\"expected\":\"0x0\",\"found\":\"0x0\","
-		 "\"message\":\"is all zeroes\",\"remedy\":\"%s\"}]}\n",
+		 "\"message\":\"is all zeroes\",\"remedy\":\"%s\"}],\n"
+		 "\"not_in_pool\":[],\n\"not_in_lvm\":[]}\n",
 		 problem_table[PROBLEM_BLOCK_ZEROED].remedy);
 	CU_ASSERT_TRUE(starts_with(written, "{\"schema\":\"bufio.test/1\",\n\"image\":\"pool.img\","));
 	at = strstr(written, "\"checksum\":");
@@ -522,7 +523,7 @@ static void json_empty_arrays(void)
 		if (*p != '\n' && *p != ' ')
 			compact[n++] = *p;
 	compact[n] = '\0';
-	CU_ASSERT_STRING_EQUAL(compact, "\"devices\":[],\"problems\":[]}");
+	CU_ASSERT_STRING_EQUAL(compact, "\"devices\":[],\"not_in_pool\":[],\"not_in_lvm\":[],\"problems\":[]}");
 }
 
 static void json_one_array_empty(void)
@@ -683,6 +684,8 @@ static void field_formats(void)
 	field(FIELD_HEX, 300, true, "0x12c");
 	field(FIELD_BYTES, 4 << 20, true, "4 MiB");
 	field(FIELD_BYTES, 4 << 20, false, "4194304");
+	field(FIELD_DEVICE, 300, true, "300");
+	field(FIELD_DEVICE, RECORD_UNKNOWN, false, "null");
 	field(FIELD_OPTIONAL, 300, true, "300");
 	field(FIELD_OPTIONAL, RECORD_UNKNOWN, true, "?");
 	field(FIELD_OPTIONAL, RECORD_UNKNOWN, false, "null");
@@ -714,6 +717,10 @@ static unsigned check_template(const struct record_type *t, const char *text)
 		size_t len = strcspn(++p, "}"), name = strcspn(p, ":}");
 
 		CU_ASSERT_EQUAL(p[len], '}');
+		if (name == 2 && !memcmp(p, "lv", 2)) {
+			CU_ASSERT_PTR_NOT_NULL(find_field(t, "dev_id", 6));
+			continue;
+		}
 		CU_ASSERT_PTR_NOT_NULL(find_field(t, p, name));
 		if (!find_field(t, p, name))
 			fprintf(stderr, "# %s: {%.*s}\n", t->name, (int)name, p);
@@ -748,6 +755,86 @@ static void rows_of_fields(void)
 			CU_ASSERT_FALSE(f->hidden && f->xml);
 		}
 	}
+}
+
+/* A line for people with the id in a column has the name in another, as "3 (home)" would push the rest aside. */
+static bool has_place_for_name(const char *template)
+{
+	return !template || !strstr(template, "{dev_id:") || strstr(template, "{lv");
+}
+
+static void rows_of_devices(void)
+{
+	for (unsigned kind = 0; kind < NR_RECORD_KINDS; kind++) {
+		const struct record_type *t = &record_types[kind];
+		const struct field *f = find_field(t, "dev_id", 6);
+
+		CU_ASSERT_TRUE(!f || f->format == FIELD_DEVICE);
+		CU_ASSERT_TRUE(has_place_for_name(t->begin) && has_place_for_name(t->end));
+	}
+}
+
+/* --- names --- */
+
+static const char *name_of(void *context, uint64_t dev_id)
+{
+	return dev_id == 1 ? context : NULL;
+}
+
+static struct text_names names = { name_of, "home" };
+
+static struct text_emitter *naming_emitter(enum text_format format)
+{
+	struct text_emit_args args = { .format = format, .out = &out, .messages = &messages, .program = "prog",
+				       .schema = "bufio.test/1", .image = "pool.img", .names = &names };
+
+	start();
+	return text_emit_create(&args);
+}
+
+static void names_for_people(void)
+{
+	struct record_device_row nameless = row;
+	struct text_emitter *e = naming_emitter(TEXT_HUMAN);
+
+	nameless.dev_id = 2;
+	begin(e, RECORD_DEVICE, &device);
+	put(e, RECORD_DEVICE_ROW, &row);
+	put(e, RECORD_DEVICE_ROW, &nameless);
+	tell(e, &lost_leaf);
+	gives(e, "device: 1 (home)\nmapped_blocks: 57\ntransaction: 3\ncreation time: 5\nsnap time: 6\n"
+		 "       1                 57    3.5 MiB            3        5         ?  DAMAGED        home\n"
+		 "       2                 57    3.5 MiB            3        5         ?  DAMAGED\n",
+	      "prog: block 44 (mapping tree, device 1 (home)): is all zeroes; virtual blocks 10..19 [block-zeroed]\n");
+}
+
+static void names_in_json(void)
+{
+	struct record_mapping of_2 = single;
+	struct text_emitter *e = naming_emitter(TEXT_JSON_LINES);
+
+	of_2.dev_id = 2;
+	put(e, RECORD_SINGLE, &single);
+	put(e, RECORD_SINGLE, &of_2);
+	gives(e, "{\"schema\":\"bufio.test/1\",\"image\":\"pool.img\"}\n"
+		 "{\"type\":\"mapping\",\"dev_id\":1,\"lv\":\"home\",\"origin\":57,\"data\":35,\"length\":1,\"time\":2}\n"
+		 "{\"type\":\"mapping\",\"dev_id\":2,\"lv\":null,\"origin\":57,\"data\":35,\"length\":1,\"time\":2}\n"
+		 "{\"type\":\"end\",\"records\":2,\"problems\":0}\n", "");
+	e = naming_emitter(TEXT_JSON_LINES);
+	tell(e, &lost_leaf);
+	text_emit_destroy(e);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text_of(&out), "\"dev_id\":1,\"lv\":\"home\",\"begin\""));
+	close(messages.fd);
+}
+
+static void no_names_in_xml(void)
+{
+	struct text_emitter *e = naming_emitter(TEXT_XML);
+
+	begin(e, RECORD_DEVICE, &device);
+	text_emit_destroy(e);
+	CU_ASSERT_PTR_NULL(strstr(text_of(&out), "home"));
+	close(messages.fd);
 }
 
 /* --- problems --- */
@@ -937,6 +1024,10 @@ static const struct unit_case cases[] = {
 	{ "a field is read in its size", field_sizes },
 	{ "templates name fields that exist", templates },
 	{ "a record's fields have names of their own, and sizes that can be read", rows_of_fields },
+	{ "every dev_id is a device's, and where it has a column its name has one", rows_of_devices },
+	{ "for people a device's name stands beside its id or in its column, and in problems", names_for_people },
+	{ "in JSON the name is a member beside the id, null where there is none", names_in_json },
+	{ "XML has no names: thin_restore would refuse them", no_names_in_xml },
 	{ "a problem is where, what, which keys, and its name", problem_of_a_device },
 	{ "a range to the end of the keys says so", problem_of_all_devices },
 	{ "a wrong kind is named with the right one", problem_of_kinds },
