@@ -75,6 +75,7 @@ struct door {
 	struct op_dump_args args;
 	struct cli_device device, device2;
 	struct cli_output output;
+	struct cli_progress progress;
 	bool has_format;
 	bool is_thin_dump; /* called by that name: XML of the mappings is the default */
 	unsigned given;    /* options of single views: bits of enum option_bit */
@@ -221,6 +222,7 @@ static void parse_words(struct argp_state *state, struct door *door)
 
 #define OF(view) (1u << (view))
 #define POOL_VIEWS (OF(DUMP_SUMMARY) | OF(DUMP_LS) | OF(DUMP_MAPPINGS) | OF(DUMP_PATH) | OF(DUMP_OWNER) | OF(DUMP_BAD))
+#define SNAPSHOT_VIEWS (POOL_VIEWS | OF(DUMP_DELTA) | OF(DUMP_SIZE))
 #define ALL_VIEWS (OF(NR_DUMP_VIEWS) - 1)
 
 /* Which options go with which views; those that are not here go with all. */
@@ -231,7 +233,7 @@ static const struct {
 } belongs[] = {
 	{ KEY_DEV_ID, "dev-id", OF(DUMP_SUMMARY) | OF(DUMP_LS) | OF(DUMP_MAPPINGS) | OF(DUMP_OWNER) | OF(DUMP_BAD) },
 	{ KEY_SKIP_MAPPINGS, "skip-mappings", OF(DUMP_SUMMARY) | OF(DUMP_LS) | OF(DUMP_MAPPINGS) },
-	{ 'm', "metadata-snap", POOL_VIEWS | OF(DUMP_DELTA) | OF(DUMP_SIZE) },
+	{ 'm', "metadata-snap", SNAPSHOT_VIEWS },
 	{ KEY_ROOT, "root", POOL_VIEWS | OF(DUMP_DELTA) | OF(DUMP_SIZE) },
 	{ KEY_LVM_BACKUP, "lvm-backup", ALL_VIEWS & ~OF(DUMP_BLOCK) },
 	{ KEY_LVM_POOL, "lvm-pool", ALL_VIEWS & ~OF(DUMP_BLOCK) },
@@ -378,7 +380,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &door->output;
-		state->child_inputs[1] = &door->device;
+		state->child_inputs[1] = &door->progress;
+		state->child_inputs[2] = &door->device;
 		return 0;
 	case ARGP_KEY_ARG:
 		door->words[door->nr_words++] = arg;
@@ -395,6 +398,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_child children[] = {
 	{ &cli_output_argp, 0, NULL, 0 },
+	{ &cli_progress_argp, 0, NULL, 0 },
 	{ &cli_device_argp, 0, NULL, 0 },
 	{ 0 },
 };
@@ -416,7 +420,10 @@ static enum cli_status dump(struct door *door)
 		return status;
 	door->args.out_fd = door->output.fd;
 	door->args.message_fd = door->output.quiet ? -1 : STDERR_FILENO;
+	door->args.progress = &door->progress.counts;
+	cli_progress_start(&door->progress, program, door->args.out_fd);
 	op_dump(&door->args, &result);
+	cli_progress_stop(&door->progress);
 	if (result.outcome != OP_DONE) {
 		cli_error(program, "%s", result.reason);
 		cli_output_abort(&door->output);
@@ -436,6 +443,8 @@ static enum cli_status open_images(struct door *door)
 	door->device2 = door->device;
 	if (door->args.image)
 		status = cli_device_open(&door->device, program, door->args.image, DUMP_HELD_BUFFERS);
+	if (status == CLI_REFUSED && OF(door->args.view) & SNAPSHOT_VIEWS)
+		cli_advise_snapshot(program, door->args.image);
 	if (!status && door->args.image2)
 		status = cli_device_open(&door->device2, program, door->args.image2, DUMP_HELD_BUFFERS);
 	return status;
@@ -452,6 +461,7 @@ int main(int argc, char **argv)
 
 	door.is_thin_dump = !strcmp(door.args.program, "thin_dump");
 	cli_init();
+	cli_progress_init();
 	if (!door.words || argp_parse(&argp, argc, argv, 0, NULL, &door))
 		return CLI_INTERNAL;
 	if (door.output.quiet)

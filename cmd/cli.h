@@ -4,6 +4,7 @@
 #define CMD_CLI_H
 
 #include <argp.h>
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "bufio/bufio.h"
@@ -65,6 +66,49 @@ enum cli_status cli_device_open(struct cli_device *d, const char *program, const
 
 /* Prints the statistics if they were asked for, and closes both. */
 void cli_device_close(struct cli_device *d, const char *program);
+
+/*
+ * After @path was refused: if device-mapper holds it, and so it may be the metadata of an active pool, says how to look
+ * at a metadata snapshot of that.
+ */
+void cli_advise_snapshot(const char *program, const char *path);
+
+/* --- cli_progress.c: --progress --- */
+
+struct cli_progress {
+	enum { PROGRESS_AUTO, PROGRESS_NEVER, PROGRESS_ALWAYS } when;
+	struct op_progress counts; /* for the verb */
+	/* after cli_progress_start() */
+	const char *program;
+	uint64_t start_ns;
+	bool is_running;
+	_Atomic bool is_over;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	/* under the lock */
+	bool on_terminal; /* the line that is kept up to date */
+	bool is_drawn;    /* and it can be seen now */
+	bool output_on_terminal;
+};
+
+extern const struct argp cli_progress_argp; /* its input is a struct cli_progress */
+
+/*
+ * Before anything has threads: SIGUSR1, which asks for a line of status, waits for the thread that cli_progress_start()
+ * makes, and never ends the program.
+ */
+void cli_progress_init(void);
+
+/*
+ * Shows how far the work is until cli_progress_stop(): on a terminal a line that comes after the first second, is kept up
+ * to date, and is erased in the end, or when output begins on a terminal; @output is where that goes.
+ */
+void cli_progress_start(struct cli_progress *p, const char *program, int output);
+void cli_progress_stop(struct cli_progress *p);
+
+/* "read 12345 of 67890 blocks (18 %), 250 MiB/s, 12 s left"; @total may be 0, not known. Blocks of 4096 bytes. */
+#define CLI_PROGRESS_MAX 160
+void cli_progress_format(uint64_t blocks, uint64_t total, uint64_t ns, char text[CLI_PROGRESS_MAX]);
 
 /* --- cli_output.c: --output, --quiet --- */
 

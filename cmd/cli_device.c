@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/units.h"
 #include "cmd/cli.h"
+#include "io/io.h"
 
 enum { KEY_BLOCK_SIZE = 0x100, KEY_MEMORY_LIMIT, KEY_IO_ENGINE, KEY_DIRECT, KEY_STATS };
 
@@ -113,6 +115,20 @@ enum cli_status cli_device_open(struct cli_device *d, const char *program, const
 		cli_device_close(d, program);
 	}
 	return status;
+}
+
+void cli_advise_snapshot(const char *program, const char *path)
+{
+	char pool[128];
+	struct stat st;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode) || !io_name_dm_holder(st.st_rdev, pool, sizeof(pool)))
+		return;
+	cli_error(program, "if %s is an active pool, look at a metadata snapshot of it:", pool);
+	fprintf(stderr,
+		"    dmsetup message %s 0 reserve_metadata_snap\n"
+		"    %s --metadata-snap %s\n"
+		"    dmsetup message %s 0 release_metadata_snap\n", pool, program, path, pool);
 }
 
 static void print_stats(const struct cli_device *d, const char *program)

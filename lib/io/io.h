@@ -128,4 +128,7 @@ int io_fault_open(struct bufio_device *below, struct io_fault_plan *plan, struct
 /* Who uses the block device @rdev, for a person: "held by dm-3 (vg-pool)", "mounted on /mnt". Empty if not known. */
 void io_name_user(uint64_t rdev, char *text, size_t size);
 
+/* The name of the device-mapper device that holds @rdev, as dmsetup(8) takes it. False: none does. */
+bool io_name_dm_holder(uint64_t rdev, char *name, size_t size);
+
 #endif

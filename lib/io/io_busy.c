@@ -20,26 +20,29 @@ static void read_line(const char *path, char *line, int size)
 	fclose(f);
 }
 
-static bool name_holder(unsigned major, unsigned minor, char *text, size_t size)
+struct holder {
+	char node[64];     /* "dm-2" */
+	char dm_name[128]; /* empty: it is not device-mapper's */
+};
+
+/* The first that is found. */
+static bool find_holder(uint64_t rdev, struct holder *h)
 {
-	char path[512], dm_name[128];
 	bool found = false;
+	char path[512];
 	struct dirent *e;
 	DIR *d;
 
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/holders", major, minor);
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/holders", major(rdev), minor(rdev));
 	d = opendir(path);
 	if (!d)
 		return false;
 	while (!found && (e = readdir(d))) {
 		if (e->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "/sys/block/%.200s/dm/name", e->d_name);
-		read_line(path, dm_name, sizeof(dm_name));
-		if (*dm_name)
-			snprintf(text, size, "held by %.64s (%s)", e->d_name, dm_name);
-		else
-			snprintf(text, size, "held by %.64s", e->d_name);
+		snprintf(h->node, sizeof(h->node), "%.63s", e->d_name);
+		snprintf(path, sizeof(path), "/sys/block/%s/dm/name", h->node);
+		read_line(path, h->dm_name, sizeof(h->dm_name));
 		found = true;
 	}
 	closedir(d);
@@ -70,7 +73,23 @@ static void name_mount(unsigned major, unsigned minor, char *text, size_t size)
 
 void io_name_user(uint64_t rdev, char *text, size_t size)
 {
+	struct holder h;
+
 	*text = '\0';
-	if (!name_holder(major(rdev), minor(rdev), text, size))
+	if (!find_holder(rdev, &h))
 		name_mount(major(rdev), minor(rdev), text, size);
+	else if (*h.dm_name)
+		snprintf(text, size, "held by %s (%s)", h.node, h.dm_name);
+	else
+		snprintf(text, size, "held by %s", h.node);
+}
+
+bool io_name_dm_holder(uint64_t rdev, char *name, size_t size)
+{
+	struct holder h;
+
+	if (!find_holder(rdev, &h) || !*h.dm_name)
+		return false;
+	snprintf(name, size, "%s", h.dm_name);
+	return true;
 }

@@ -51,6 +51,18 @@ void dump_report_later(struct problem_sink *sink, const struct problem *p)
 		d->kept[d->nr_kept++] = *p;
 }
 
+void dump_expect(struct dump *d, uint64_t blocks)
+{
+	if (d->args->progress)
+		d->args->progress->total = blocks;
+}
+
+void dump_advance(struct dump *d, uint64_t blocks)
+{
+	if (d->args->progress)
+		d->args->progress->blocks += blocks;
+}
+
 void dump_fail_errno(struct dump *d, int error)
 {
 	if (d->out.error && error == d->out.error)
@@ -140,6 +152,19 @@ static enum text_format text_format(const struct op_dump_args *args)
 	return TEXT_HUMAN;
 }
 
+static void open_outputs(struct dump *d)
+{
+	const struct op_progress *p = d->args->progress;
+
+	text_out_init(&d->out, d->args->out_fd);
+	text_out_init(&d->messages, d->args->message_fd);
+	if (!p)
+		return;
+	d->out.before_write = p->before_output;
+	d->messages.before_write = p->before_message;
+	d->out.context = d->messages.context = p->context;
+}
+
 static struct text_emitter *create_emitter(struct dump *d)
 {
 	bool is_screen = views[d->args->view].is_screen && d->args->format == DUMP_HUMAN;
@@ -153,8 +178,6 @@ static struct text_emitter *create_emitter(struct dump *d)
 		.names = d->lvm ? &d->names : NULL,
 	};
 
-	text_out_init(&d->out, d->args->out_fd);
-	text_out_init(&d->messages, d->args->message_fd);
 	return text_emit_create(&e);
 }
 
@@ -182,6 +205,7 @@ void op_dump(const struct op_dump_args *args, struct op_result *result)
 	}
 	d->args = args;
 	d->result = result;
+	open_outputs(d);
 	if (dump_open_lvm(d)) {
 		d->emitter = create_emitter(d);
 		if (d->emitter)

@@ -49,6 +49,7 @@ struct op_dump_args {
 	enum dump_view view;
 	enum dump_format format; /* DUMP_XML is for DUMP_MAPPINGS and DUMP_DELTA alone */
 	int out_fd;
+	struct op_progress *progress; /* or NULL */
 	int message_fd; /* problems, where the format has no place for them; -1: not wanted */
 
 	/* Which metadata, for all views of a pool. */

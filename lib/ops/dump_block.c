@@ -24,6 +24,7 @@ static int dump_block(void *context, uint64_t block, const void *data, int error
 {
 	struct dump *d = context;
 
+	dump_advance(d, 1);
 	if (!data)
 		return note_unreadable(d, block, -error);
 	return meta_visit_block(data, bufio_get_block_size(d->args->client), block, &d->emitter->visitor);
@@ -48,6 +49,7 @@ int dump_blocks(struct dump *d)
 			d->args->image, range->end - 1, nr, bufio_get_block_size(c));
 		return 0;
 	}
+	dump_expect(d, scan.nr_blocks);
 	r = bufio_scan(c, &scan);
 	return r ? r : dump_emit_kept(d);
 }

@@ -45,6 +45,10 @@ extern struct problem_sink dump_silent;
 
 uint64_t dump_nr_problems(const struct op_result *r);
 
+/* The view will read about @blocks in all; and has read some, other than by d->pool. */
+void dump_expect(struct dump *d, uint64_t blocks);
+void dump_advance(struct dump *d, uint64_t blocks);
+
 /* Says in the result why @error, the world's, ended the run. */
 void dump_fail_errno(struct dump *d, int error);
 

@@ -91,6 +91,9 @@ bool dump_open_pool(struct dump *d)
 		dump_fail_errno(d, r);
 		return false;
 	}
+	if (d->args->progress)
+		d->pool.reader.progress = &d->args->progress->blocks;
+	dump_expect(d, d->pool.live.metadata_sm.nr_allocated);
 	if (d->args->use_snapshot && !open_snapshot(d))
 		return false;
 	return (!d->args->only_device || has_device(d)) && dump_choose_lvm_pool(d);

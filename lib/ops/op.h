@@ -18,6 +18,16 @@ enum op_outcome {
 	OP_INTERNAL,     /* out of memory, or a fault of ours */
 };
 
+/* How far a verb is, for whoever wants to show it; read by another thread. */
+struct op_progress {
+	_Atomic uint64_t blocks; /* that were read */
+	_Atomic uint64_t total;  /* about so many it will be; 0: not known */
+	/* Called with @context before something is written, or NULL: so that a line on the same terminal gives way. */
+	void (*before_output)(void *context);
+	void (*before_message)(void *context);
+	void *context;
+};
+
 /* A path of any length, and a sentence. */
 #define OP_REASON_MAX 5120
 

@@ -11,10 +11,13 @@ void text_out_init(struct text_out *o, int fd)
 	o->fd = fd;
 	o->error = 0;
 	o->len = 0;
+	o->before_write = NULL;
 }
 
 static void write_all(struct text_out *o, const char *p, size_t n)
 {
+	if (n && o->before_write)
+		o->before_write(o->context);
 	while (n && !o->error) {
 		ssize_t w = write(o->fd, p, n);
 

@@ -18,6 +18,8 @@ struct text_out {
 	int fd;
 	int error; /* -errno */
 	size_t len;
+	void (*before_write)(void *context); /* or NULL */
+	void *context;
 	char buffer[TEXT_OUT_BUFFER];
 };
 

@@ -26,6 +26,17 @@ says() { # REGEX: what the one line of messages says
 		bad="${bad}not one line with '$1': $(cat /run/err)
 "
 }
+advises() { # REGEX: what the first line says; then how to take a snapshot, with this pool's name
+	head -n 1 /run/err | grep -Eq -- "$1" && tail -n +2 /run/err >/run/advice
+	cat >/run/expected <<-EOF
+		bufio-dump: if lab-pool is an active pool, look at a metadata snapshot of it:
+		    dmsetup message lab-pool 0 reserve_metadata_snap
+		    bufio-dump --metadata-snap $meta
+		    dmsetup message lab-pool 0 release_metadata_snap
+	EOF
+	cmp /run/expected /run/advice >/run/cmp 2>&1 || bad="${bad}'$1' and the advice expected: $(cat /run/err)
+"
+}
 silent() { # FILE: nothing in it
 	[ ! -s "$1" ] || bad="${bad}not empty: $(head -n 3 "$1")
 "
@@ -59,12 +70,14 @@ activate() {
 refused_when_active() {
 	node=dm-$(dm info -c --noheadings -o minor lab-pool)
 	expect 3 $meta
-	says "$meta: in use, held by $node .lab-pool."
+	advises "$meta: in use, held by $node .lab-pool."
 	silent /run/out
 	expect 3 --format=xml $meta
-	says "lab-pool"
+	advises "lab-pool"
 	silent /run/out
-	done_with "live: an active pool is refused in one line that names the holder"
+	expect 3 block $meta 0
+	says "lab-pool"
+	done_with "live: an active pool is refused, with its holder and the way to look at a metadata snapshot of it"
 }
 no_snapshot() {
 	expect 2 -m --format=xml $meta
