@@ -134,3 +134,18 @@ char *units_format_size(uint64_t bytes, char buf[UNITS_SIZE_MAX])
 		snprintf(buf, UNITS_SIZE_MAX, "%" PRIu64 " %s", whole, names[u]);
 	return buf;
 }
+
+char *units_format_whole_size(uint64_t bytes, char buf[UNITS_SIZE_MAX])
+{
+	static const char *const names[] = { "", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	uint64_t v = bytes, rest = 0;
+	unsigned u = 0;
+
+	for (; v > 8192; u++) {
+		rest = v & 1023;
+		v >>= 10;
+	}
+	v += rest >= 512 && v < 1024;
+	snprintf(buf, UNITS_SIZE_MAX, "%" PRIu64 "%s", v, names[u]);
+	return buf;
+}

@@ -29,4 +29,7 @@ int units_parse_range(const char *text, uint64_t *begin, uint64_t *end);
 /* "4 MiB", "1.5 GiB", "512 B": at most one digit after the point, never more precise than it is. Returns @buf. */
 char *units_format_size(uint64_t bytes, char buf[UNITS_SIZE_MAX]);
 
+/* The same in whole numbers: "670MiB", "4096KiB", up to 8192 of a unit, rounded below 1024; "0" has none. */
+char *units_format_whole_size(uint64_t bytes, char buf[UNITS_SIZE_MAX]);
+
 #endif

@@ -200,6 +200,7 @@ static const struct field summary_fields[] = {
 	HIDDEN_TEXT(record_summary, lvm_line),
 	HIDDEN_TEXT(record_summary, lvm_heading),
 	HIDDEN_TEXT(record_summary, lvm_ending),
+	HIDDEN_TEXT(record_summary, shares),
 };
 
 static const struct field device_row_fields[] = {
@@ -210,7 +211,45 @@ static const struct field device_row_fields[] = {
 	F(record_device_row, transaction, "transaction", NULL, FIELD_OPTIONAL),
 	F(record_device_row, creation_time, "creation_time", NULL, FIELD_OPTIONAL),
 	F(record_device_row, snap_time, "snap_time", NULL, FIELD_OPTIONAL),
+	F(record_device_row, exclusive_blocks, "exclusive_blocks", NULL, FIELD_OPTIONAL),
+	F(record_device_row, shared_blocks, "shared_blocks", NULL, FIELD_OPTIONAL),
 	T(record_device_row, state),
+	HIDDEN_TEXT(record_device_row, shares),
+};
+
+static const struct field ls_fields[] = {
+	T(record_ls, image),
+	N(record_ls, data_block_bytes, NULL),
+	N(record_ls, fatal, NULL),
+	N(record_ls, lossy, NULL),
+	N(record_ls, repairable, NULL),
+	N(record_ls, cosmetic, NULL),
+};
+
+#define LS(member, label, how) F(record_ls_row, member, label, NULL, how)
+
+/* The columns of ls: names and order are thin_ls's. */
+static const struct field ls_row_fields[] = {
+	LS(dev_id, "dev", FIELD_OPTIONAL),
+	LS(mapped.blocks, "mapped_blocks", FIELD_OPTIONAL),
+	LS(exclusive.blocks, "exclusive_blocks", FIELD_OPTIONAL),
+	LS(shared.blocks, "shared_blocks", FIELD_OPTIONAL),
+	LS(highest.blocks, "highest_block", FIELD_OPTIONAL),
+	LS(mapped.sectors, "mapped_sectors", FIELD_OPTIONAL),
+	LS(exclusive.sectors, "exclusive_sectors", FIELD_OPTIONAL),
+	LS(shared.sectors, "shared_sectors", FIELD_OPTIONAL),
+	LS(highest.sectors, "highest_sector", FIELD_OPTIONAL),
+	LS(mapped.bytes, "mapped_bytes", FIELD_OPTIONAL),
+	LS(exclusive.bytes, "exclusive_bytes", FIELD_OPTIONAL),
+	LS(shared.bytes, "shared_bytes", FIELD_OPTIONAL),
+	LS(highest.bytes, "highest_byte", FIELD_OPTIONAL),
+	LS(mapped.size, "mapped", FIELD_SIZE),
+	LS(exclusive.size, "exclusive", FIELD_SIZE),
+	LS(shared.size, "shared", FIELD_SIZE),
+	LS(highest.size, "highest_mapped", FIELD_SIZE),
+	LS(transaction, "transaction", FIELD_OPTIONAL),
+	LS(creation_time, "create_time", FIELD_OPTIONAL),
+	LS(snap_time, "snap_time", FIELD_OPTIONAL),
 };
 
 static const struct field stray_fields[] = {
@@ -335,6 +374,13 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_NOT_IN_LVM] = {
 		.name = "not_in_lvm", .plural = "not_in_lvm", FIELDS(stray_fields),
 		.begin = "{lead}device {dev_id}: {message}\n",
+			 "  device      mapped blocks{shares}       size  transaction  created  snapshot  state\n",
+		.end = "{more}\n{state}\n",
+	},
+	[RECORD_DEVICE_ROW] = {
+		.name = "device", .plural = "devices", FIELDS(device_row_fields),
+		.begin = "{dev_id:8} {mapped_blocks:18}{shares} {mapped_bytes:10} {transaction:12} {creation_time:8} "
+			 "{snap_time:9}  {state}\n",
 	},
 	[RECORD_BLOCK] = {
 		.name = "block", .plural = "blocks", FIELDS(block_fields),
@@ -345,6 +391,8 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.name = "field", .plural = "fields", FIELDS(field_fields),
 		.begin = "  {offset:4}  {hex:-47}  {name:-26} {value}\n",
 	},
+	[RECORD_LS] = { .name = "ls", .arrays = summary_arrays, FIELDS(ls_fields) },
+	[RECORD_LS_ROW] = { .name = "device", .plural = "devices", FIELDS(ls_row_fields) },
 };
 
 uint64_t field_number(const struct field *f, const void *record)

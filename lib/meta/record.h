@@ -38,6 +38,8 @@ enum record_kind {
 	RECORD_NOT_IN_LVM,  /* a device without its volume */
 	RECORD_BLOCK, /* contains fields */
 	RECORD_FIELD,
+	RECORD_LS, /* contains the device rows and problems of ls */
+	RECORD_LS_ROW,
 	NR_RECORD_KINDS
 };
 
@@ -47,6 +49,7 @@ enum field_format {
 	FIELD_DEVICE,   /* the same, of the id of a device: its name goes beside it */
 	FIELD_HEX,   /* 0x..; a string in JSON */
 	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere */
+	FIELD_SIZE,  /* a size in whole numbers: "670MiB" for people, a number elsewhere; may be RECORD_UNKNOWN */
 	FIELD_TEXT,  /* const char *; NULL is null, and nothing for people */
 };
 
@@ -184,6 +187,7 @@ struct record_summary {
 	uint64_t bytes; /* of the device or file */
 	uint32_t flags, version, time, checksum, checksum_expected;
 	const char *checksum_state, *flag_names;
+	const char *shares; /* heads of two columns more, or NULL */
 	uint64_t transaction, held_root;
 	uint64_t data_block_bytes;
 	uint64_t metadata_used, metadata_total, data_used, data_total; /* blocks */
@@ -203,6 +207,8 @@ struct record_device_row {
 	uint64_t dev_id, mapped_blocks, mapped_bytes;
 	uint64_t transaction, creation_time, snap_time; /* may be RECORD_UNKNOWN */
 	uint64_t found_blocks; /* mappings that were reached; RECORD_UNKNOWN: not looked */
+	uint64_t exclusive_blocks, shared_blocks; /* of these; RECORD_UNKNOWN: not counted */
+	const char *shares; /* both as columns, or NULL */
 	const char *state;
 };
 
@@ -211,6 +217,23 @@ struct record_stray {
 	uint64_t dev_id;
 	const char *message;
 	const char *lead; /* in front of the first of them */
+struct record_ls {
+	const char *image;
+	uint64_t data_block_bytes;
+	uint64_t fatal, lossy, repairable, cosmetic; /* problems */
+};
+
+/* One number of data blocks, four times. */
+struct record_amount {
+	uint64_t blocks, sectors, bytes, size;
+};
+
+/* RECORD_UNKNOWN: lost, or not asked for. What must be counted lies behind what must not. */
+struct record_ls_row {
+	uint64_t dev_id, transaction, creation_time, snap_time;
+	struct record_amount mapped;
+	struct record_amount highest; /* the last one that is mapped; size: up to its end */
+	struct record_amount exclusive, shared;
 };
 
 struct record_block {

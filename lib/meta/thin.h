@@ -75,6 +75,8 @@ void thin_devices_close(struct thin_devices *d);
 /* What was found below a device's root. */
 struct thin_count {
 	uint64_t mappings;
+	uint64_t visited; /* of these: in leaves that were really read, and not known from the memo */
+	uint64_t highest; /* virtual block that is mapped, when there are mappings */
 	uint64_t holes; /* nodes that could not be used */
 	uint64_t flaws; /* leaves with mappings beyond the data device */
 };

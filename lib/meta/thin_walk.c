@@ -186,6 +186,7 @@ int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device,
 	struct pd_context ctx = context(WHERE_MAPPINGS, device->id);
 	struct thin_run run = { .m = { .dev_id = device->id }, .v = v };
 	const struct pd_node *leaf;
+	uint64_t visited = 0;
 	struct pd_cursor c;
 	int r;
 
@@ -193,6 +194,7 @@ int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device,
 	c.memo = memo;
 	while ((r = pd_cursor_next(&c, &leaf)) > 0) {
 		thin_judge_leaf(pool, &c, leaf);
+		visited += leaf->nr;
 		r = v ? thin_run_add_leaf(&run, leaf) : 0;
 		if (r)
 			break;
@@ -205,6 +207,8 @@ int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device,
 	if (!c.holes)
 		thin_judge_mapped(pool, device, c.entries);
 	count->mappings = c.entries;
+	count->visited = visited;
+	count->highest = c.last_key;
 	count->holes = c.holes;
 	count->flaws = c.flaws;
 	return 0;

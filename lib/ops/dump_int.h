@@ -3,7 +3,7 @@
 #ifndef OPS_DUMP_INT_H
 #define OPS_DUMP_INT_H
 
-#include "meta/thin.h"
+#include "meta/thin_share.h"
 #include "ops/dump.h"
 #include "text/emit.h"
 #include "text/lvm_backup.h"
@@ -111,6 +111,19 @@ struct dump_lvm_texts {
 };
 void dump_fill_lvm(const struct dump *d, struct dump_lvm_texts *lvm, struct record_summary *s);
 int dump_emit_strays(struct dump *d);
+ * A memo of the open pool, so that shared subtrees are walked once; none (nr 0) when it would take more than half of the
+ * memory limit. memo->entries is to be freed.
+ */
+void dump_make_memo(struct dump *d, struct pd_memo *memo);
+
+/* dump_share.c */
+
+/*
+ * Counts every device's exclusive mappings: s->exclusive has them, in the order of the devices. Returns 0 or -errno;
+ * if the result has an outcome then, they were not counted. s is to be given to dump_share_free() in any case.
+ */
+int dump_count_shares(struct dump *d, struct thin_share *s);
+void dump_share_free(struct thin_share *s);
 
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Which metadata a view looks at: the live pool, its metadata snapshot, or what an older root leads to. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "ops/dump_int.h"
 #include "ops/target.h"
@@ -122,4 +123,17 @@ int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
 	}
 	thin_devices_close(&devices);
 	return r > 0 ? 0 : r;
+}
+
+/* So many damaged nodes are visited again for the devices that share them to be told. A hostile pool has more. */
+#define MAX_RETOLD 10000
+
+void dump_make_memo(struct dump *d, struct pd_memo *memo)
+{
+	*memo = (struct pd_memo){ .retell = MAX_RETOLD };
+	if (!dump_take_memory(d, d->pool.reader.nr_blocks * sizeof(*memo->entries)))
+		return;
+	memo->entries = calloc(d->pool.reader.nr_blocks, sizeof(*memo->entries));
+	if (memo->entries)
+		memo->nr = d->pool.reader.nr_blocks;
 }

@@ -11,6 +11,28 @@
 #include "meta/thin_disk.h"
 #include "ops/dump_int.h"
 
+/* What is known before the devices are shown. */
+struct look {
+	struct pd_memo memo;
+	struct thin_share share; /* of --shared */
+	uint64_t nr_devices;     /* that are shown */
+};
+
+/* Two columns more. Mappings that were not reached are neither exclusive nor shared. */
+static void fill_shares(const struct look *look, uint64_t index, struct record_device_row *row, char text[64])
+{
+	uint64_t exclusive;
+
+	row->exclusive_blocks = row->shared_blocks = RECORD_UNKNOWN;
+	if (!look->share.exclusive)
+		return; /* not asked for */
+	exclusive = look->share.exclusive[index];
+	row->exclusive_blocks = exclusive;
+	row->shared_blocks = row->found_blocks > exclusive ? row->found_blocks - exclusive : 0;
+	snprintf(text, 64, " %17" PRIu64 " %14" PRIu64, row->exclusive_blocks, row->shared_blocks);
+	row->shares = text;
+}
+
 static int fill_row(struct dump *d, const struct thin_device *device, struct pd_memo *memo,
 		    struct record_device_row *row)
 {
@@ -38,21 +60,23 @@ static int fill_row(struct dump *d, const struct thin_device *device, struct pd_
 }
 
 /* Every device, or the one that was asked for; shown or only looked at. */
-static int walk_devices(struct dump *d, struct pd_memo *memo, bool show, uint64_t *nr)
+static int walk_devices(struct dump *d, struct look *look, bool show)
 {
 	struct meta_visitor *v = &d->emitter->visitor;
 	struct record_device_row row;
 	struct thin_devices devices;
 	struct thin_device device;
+	char shares[64];
 	int r;
 
-	*nr = 0;
+	look->nr_devices = 0;
 	thin_devices_open(&devices, &d->pool);
-	while ((r = thin_devices_next(&devices, &device)) > 0) {
+	for (uint64_t i = 0; (r = thin_devices_next(&devices, &device)) > 0; i++) {
 		if (d->args->only_device && device.id != d->args->dev_id)
 			continue;
-		++*nr;
-		r = fill_row(d, &device, memo, &row);
+		look->nr_devices++;
+		r = fill_row(d, &device, &look->memo, &row);
+		fill_shares(look, i, &row, shares);
 		if (!r && show)
 			r = v->record(v, RECORD_DEVICE_ROW, &row);
 		if (r)
@@ -157,7 +181,7 @@ static void fill_superblock(const struct dump *d, struct record_summary *s)
 	s->device_details_root = sb->device_details_root;
 }
 
-static int emit(struct dump *d, struct pd_memo *memo, uint64_t nr_devices)
+static int emit(struct dump *d, struct look *look)
 {
 	const uint64_t *problems = d->result->problems;
 	struct meta_visitor *v = &d->emitter->visitor;
@@ -174,18 +198,19 @@ static int emit(struct dump *d, struct pd_memo *memo, uint64_t nr_devices)
 		.repairable = problems[SEVERITY_REPAIRABLE],
 		.cosmetic = problems[SEVERITY_COSMETIC],
 		.more = more,
+		.shares = look->share.exclusive ? "  exclusive blocks  shared blocks" : NULL,
 	};
 	int r;
 
 	fill_superblock(d, &s);
 	fill_sizes(d, &s);
-	fill_more(d, nr_devices, more, sizeof(more));
+	fill_more(d, look->nr_devices, more, sizeof(more));
 	dump_fill_lvm(d, &lvm, &s);
 	d->pool.reader.sink = &dump_silent;
-	memo->retell = 0;
+	look->memo.retell = 0;
 	r = v->begin(v, RECORD_SUMMARY, &s);
 	if (!r)
-		r = walk_devices(d, memo, true, &nr_devices);
+		r = walk_devices(d, look, true);
 	if (!r)
 		r = dump_emit_strays(d);
 	if (!r)
@@ -195,19 +220,22 @@ static int emit(struct dump *d, struct pd_memo *memo, uint64_t nr_devices)
 
 int dump_summary(struct dump *d)
 {
-	struct pd_memo memo;
-	uint64_t nr_devices;
-	int r;
+	struct look look = { 0 };
+	int r = 0;
 
 	d->sink.report = dump_report_later;
 	if (!dump_open_pool(d))
 		return 0;
-	dump_make_memo(d, &memo);
-	r = walk_devices(d, &memo, false, &nr_devices);
-	if (!r && !d->args->skip_mappings)
+	dump_make_memo(d, &look.memo);
+	if (d->args->count_shared && !d->args->skip_mappings)
+		r = dump_count_shares(d, &look.share);
+	if (!r && d->result->outcome == OP_DONE)
+		r = walk_devices(d, &look, false);
+	if (!r && d->result->outcome == OP_DONE && !d->args->skip_mappings)
 		r = verify_rest(d);
-	if (!r)
-		r = emit(d, &memo, nr_devices);
-	free(memo.entries);
+	if (!r && d->result->outcome == OP_DONE)
+		r = emit(d, &look);
+	dump_share_free(&look.share);
+	free(look.memo.entries);
 	return r;
 }

@@ -52,6 +52,12 @@ void text_put_field(struct text_out *o, const struct field *f, const void *recor
 		else
 			text_put_dec(o, field_number(f, record));
 		break;
+	case FIELD_SIZE:
+		if (people && field_number(f, record) != RECORD_UNKNOWN) {
+			text_puts(o, units_format_whole_size(field_number(f, record), size));
+			break;
+		}
+		/* fall through */
 	case FIELD_OPTIONAL:
 	case FIELD_DEVICE:
 		if (field_number(f, record) == RECORD_UNKNOWN)
