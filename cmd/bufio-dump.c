@@ -77,6 +77,7 @@ struct door {
 	struct cli_output output;
 	struct cli_progress progress;
 	bool has_format;
+	const char *odd_format; /* none of the known ones: for ls they are columns */
 	bool is_thin_dump; /* called by that name: XML of the mappings is the default */
 	unsigned given;    /* options of single views: bits of enum option_bit */
 	char **words;
@@ -291,7 +292,7 @@ static const struct format {
 	{ "json", DUMP_JSON },
 };
 
-static void parse_format(struct argp_state *state, struct door *door, const char *arg)
+static void parse_format(struct door *door, const char *arg)
 {
 	for (size_t i = 0; i < NR(formats); i++) {
 		if (strcmp(arg, formats[i].name))
@@ -300,7 +301,25 @@ static void parse_format(struct argp_state *state, struct door *door, const char
 		door->has_format = true;
 		return;
 	}
-	argp_error(state, "--format: '%s' is none of human, xml, json", arg);
+	door->odd_format = arg;
+}
+
+/* What -o and --format mean depends on the view: for ls they choose columns, as thin_ls has it. */
+static void parse_columns(struct argp_state *state, struct door *door)
+{
+	struct cli_output *o = &door->output;
+	bool is_ls = door->args.view == DUMP_LS;
+
+	if (is_ls && o->letter)
+		door->args.columns = o->letter;
+	else if (is_ls && door->odd_format)
+		door->args.columns = door->odd_format;
+	else if (door->odd_format)
+		argp_error(state, "--format: '%s' is none of human, xml, json", door->odd_format);
+	if (!is_ls && o->letter && !*o->letter)
+		argp_error(state, "--output: the name is empty");
+	if (!is_ls && o->letter)
+		o->path = o->letter;
 }
 
 static uint64_t parse_number(struct argp_state *state, const char *option, const char *arg)
@@ -328,7 +347,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'f':
-		parse_format(state, door, arg);
+		parse_format(door, arg);
 		return 0;
 	case 'J':
 		a->format = DUMP_JSON;
@@ -388,6 +407,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		parse_words(state, door);
+		parse_columns(state, door);
 		check_combination(state, door);
 		return 0;
 	default:

@@ -110,10 +110,11 @@ void cli_progress_stop(struct cli_progress *p);
 #define CLI_PROGRESS_MAX 160
 void cli_progress_format(uint64_t blocks, uint64_t total, uint64_t ns, char text[CLI_PROGRESS_MAX]);
 
-/* --- cli_output.c: --output, --quiet --- */
+/* --- cli_output.c: --output, -o, --quiet --- */
 
 struct cli_output {
 	const char *path; /* NULL: the standard output */
+	const char *letter; /* what -o said: the door says what it means, mostly path */
 	bool quiet;
 	/* after cli_output_open() */
 	int fd;

@@ -79,9 +79,12 @@ void cli_be_quiet(void)
 		fclose(stderr);
 }
 
+enum { KEY_OUTPUT = 0x180 };
+
 static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "Output:", 5 },
-	{ "output", 'o', "FILE", 0, "Write there; an existing file is left alone when the run fails", 0 },
+	{ "output", KEY_OUTPUT, "FILE", 0, "Write there; an existing file is left alone when the run fails", 0 },
+	{ NULL, 'o', NULL, OPTION_ALIAS, NULL, 0 },
 	{ "quiet", 'q', NULL, 0, "Say nothing on the standard error; the exit status tells", 0 },
 	{ 0 },
 };
@@ -91,10 +94,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct cli_output *o = state->input;
 
 	switch (key) {
-	case 'o':
+	case KEY_OUTPUT:
 		if (!*arg)
 			argp_error(state, "--output: the name is empty");
 		o->path = arg;
+		return 0;
+	case 'o':
+		o->letter = arg;
 		return 0;
 	case 'q':
 		o->quiet = true;

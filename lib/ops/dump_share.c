@@ -46,12 +46,12 @@ static bool take_tables(struct dump *d, struct thin_share *s)
 	uint64_t fixed = (s->nr_devices + 1) * sizeof(*s->exclusive) + nodes;
 
 	s->nr_counts = d->pool.nr_data_blocks < THIN_MAX_DATA_BLOCKS ? d->pool.nr_data_blocks : THIN_MAX_DATA_BLOCKS;
-	while (s->nr_counts > MIN_COUNTS &&
-	       fixed + THIN_SHARE_BYTES(s->nr_counts) > bufio_get_memory_limit(d->args->client) / 2)
+	while (!dump_take_memory(d, fixed + THIN_SHARE_BYTES(s->nr_counts))) {
+		if (s->nr_counts <= MIN_COUNTS) {
+			refuse(d, fixed + THIN_SHARE_BYTES(s->nr_counts));
+			return false;
+		}
 		s->nr_counts /= 2;
-	if (!dump_take_memory(d, fixed + THIN_SHARE_BYTES(s->nr_counts))) {
-		refuse(d, fixed + THIN_SHARE_BYTES(s->nr_counts));
-		return false;
 	}
 	s->exclusive = calloc(1, fixed + THIN_SHARE_BYTES(s->nr_counts));
 	if (!s->exclusive)
