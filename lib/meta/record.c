@@ -60,18 +60,18 @@ static const struct field def_fields[] = {
 };
 
 static const struct field extents_fields[] = {
-	N(record_extents, dev_id, NULL),
+	D(record_extents, NULL),
 };
 
 static const struct field extent_fields[] = {
-	N(record_extent, dev_id, NULL),
+	D(record_extent, NULL),
 	F(record_extent, virtual, "virtual_bytes", NULL, FIELD_DEC),
 	F(record_extent, data, "data_bytes", NULL, FIELD_DEC),
 	F(record_extent, length, "length_bytes", NULL, FIELD_DEC),
 };
 
 static const struct field path_fields[] = {
-	N(record_path, dev_id, NULL),
+	D(record_path, NULL),
 	N(record_path, virtual_block, NULL),
 	T(record_path, result),
 	F(record_path, data_block, "data_block", NULL, FIELD_OPTIONAL),
@@ -111,7 +111,7 @@ static const struct field owned_fields[] = {
 
 static const struct field owner_fields[] = {
 	N(record_owner, block, NULL),
-	N(record_owner, dev_id, NULL),
+	D(record_owner, NULL),
 	OWNER_FIELDS,
 	T(record_owner, path),
 };
@@ -124,7 +124,7 @@ static const struct field owner_pool_fields[] = {
 
 static const struct field cost_fields[] = {
 	N(record_owner, block, NULL),
-	N(record_owner, dev_id, NULL),
+	D(record_owner, NULL),
 	OWNER_FIELDS,
 };
 
@@ -321,7 +321,7 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_OWNER] = {
 		.name = "owner", .plural = "owners", FIELDS(owner_fields),
-		.begin = "    device {dev_id:-8} {range:-32} path {path}  {generation}\n",
+		.begin = "    device {dev_id:-8} {range:-32} path {path}  {generation}  {lv}\n",
 	},
 	[RECORD_OWNER_POOL] = {
 		.name = "owner", .plural = "owners", FIELDS(owner_pool_fields),
@@ -338,7 +338,7 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_COST] = {
 		.name = "cost", .plural = "costs", FIELDS(cost_fields),
-		.begin = "    device {dev_id:-8} {range:-32} {generation}\n",
+		.begin = "    device {dev_id:-8} {range:-32} {generation}  {lv}\n",
 	},
 	[RECORD_COST_POOL] = {
 		.name = "cost", .plural = "costs", FIELDS(cost_pool_fields),
@@ -359,12 +359,12 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "roots           mappings {data_mapping_root}, details {device_details_root}\n"
 			 "{lvm_line}"
 			 "\n"
-			 "  device      mapped blocks       size  transaction  created  snapshot  state{lvm_heading}\n",
+			 "  device      mapped blocks{shares}       size  transaction  created  snapshot  state{lvm_heading}\n",
 		.end = "{more}\n{state}\n{lvm_ending}",
 	},
 	[RECORD_DEVICE_ROW] = {
 		.name = "device", .plural = "devices", FIELDS(device_row_fields),
-		.begin = "{dev_id:8} {mapped_blocks:18} {mapped_bytes:10} {transaction:12} {creation_time:8} "
+		.begin = "{dev_id:8} {mapped_blocks:18}{shares} {mapped_bytes:10} {transaction:12} {creation_time:8} "
 			 "{snap_time:9}  {state:-13}  {lv}\n",
 	},
 	[RECORD_NOT_IN_POOL] = {
@@ -374,13 +374,6 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_NOT_IN_LVM] = {
 		.name = "not_in_lvm", .plural = "not_in_lvm", FIELDS(stray_fields),
 		.begin = "{lead}device {dev_id}: {message}\n",
-			 "  device      mapped blocks{shares}       size  transaction  created  snapshot  state\n",
-		.end = "{more}\n{state}\n",
-	},
-	[RECORD_DEVICE_ROW] = {
-		.name = "device", .plural = "devices", FIELDS(device_row_fields),
-		.begin = "{dev_id:8} {mapped_blocks:18}{shares} {mapped_bytes:10} {transaction:12} {creation_time:8} "
-			 "{snap_time:9}  {state}\n",
 	},
 	[RECORD_BLOCK] = {
 		.name = "block", .plural = "blocks", FIELDS(block_fields),

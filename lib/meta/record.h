@@ -217,6 +217,8 @@ struct record_stray {
 	uint64_t dev_id;
 	const char *message;
 	const char *lead; /* in front of the first of them */
+};
+
 struct record_ls {
 	const char *image;
 	uint64_t data_block_bytes;

@@ -60,7 +60,7 @@ bool dump_take_memory(struct dump *d, uint64_t bytes);
 
 /*
  * For walks that visit shared subtrees once. If it would be more than half of the memory limit there is none, nr is 0,
- * and every device is walked in full.
+ * and every device is walked in full. memo->entries is to be freed.
  */
 void dump_make_memo(struct dump *d, struct pd_memo *memo);
 
@@ -93,6 +93,7 @@ struct dump_need {
 
 /* Tells it; for nodes above the devices device by device. @pool: whose trees it belongs to. */
 int dump_show_need(struct dump *d, const struct thin_pool *pool, const struct dump_need *need);
+
 /* dump_lvm.c: names of devices, and whether LVM and the pool agree. Nothing is done when no backup was given. */
 
 /* Reads the backup. False: the result says why. */
@@ -111,10 +112,6 @@ struct dump_lvm_texts {
 };
 void dump_fill_lvm(const struct dump *d, struct dump_lvm_texts *lvm, struct record_summary *s);
 int dump_emit_strays(struct dump *d);
- * A memo of the open pool, so that shared subtrees are walked once; none (nr 0) when it would take more than half of the
- * memory limit. memo->entries is to be freed.
- */
-void dump_make_memo(struct dump *d, struct pd_memo *memo);
 
 /* dump_share.c */
 

@@ -127,13 +127,3 @@ int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
 
 /* So many damaged nodes are visited again for the devices that share them to be told. A hostile pool has more. */
 #define MAX_RETOLD 10000
-
-void dump_make_memo(struct dump *d, struct pd_memo *memo)
-{
-	*memo = (struct pd_memo){ .retell = MAX_RETOLD };
-	if (!dump_take_memory(d, d->pool.reader.nr_blocks * sizeof(*memo->entries)))
-		return;
-	memo->entries = calloc(d->pool.reader.nr_blocks, sizeof(*memo->entries));
-	if (memo->entries)
-		memo->nr = d->pool.reader.nr_blocks;
-}
