@@ -273,6 +273,79 @@ static const struct field field_fields[] = {
 };
 
 static const char *const summary_arrays[] = { "devices", "not_in_pool", "not_in_lvm", "problems", NULL };
+static const struct field delta_pool_fields[] = {
+	F(record_superblock, uuid, "uuid", "uuid", FIELD_TEXT),
+	N(record_superblock, time, "time"),
+	N(record_superblock, transaction, "transaction"),
+	N(record_superblock, data_block_size, "data_block_size"),
+	N(record_superblock, nr_data_blocks, "nr_data_blocks"),
+};
+
+#define DELTA_SIDE(side) \
+	F(record_delta, side.dev_id, #side "_dev", #side, FIELD_OPTIONAL), \
+	F(record_delta, side.of, #side "_of", NULL, FIELD_TEXT), \
+	F(record_delta, side.generation, #side "_generation", NULL, FIELD_OPTIONAL), \
+	F(record_delta, side.root, #side "_root", NULL, FIELD_DEC), \
+	{ .name = "", .xml = #side "_root", .offset = offsetof(struct record_delta, side.given_root), .size = 8, \
+	  .format = FIELD_OPTIONAL, .hidden = 1 }, \
+	{ .name = #side, .offset = offsetof(struct record_delta, side.text), .format = FIELD_TEXT, .hidden = 1 }
+
+static const struct field delta_fields[] = {
+	DELTA_SIDE(left),
+	DELTA_SIDE(right),
+	HIDDEN_TEXT(record_delta, image),
+};
+
+#define RANGE_HIDDEN(member, attribute) \
+	{ .name = #member, .xml = attribute, .offset = offsetof(struct record_delta_range, member), .size = 8, \
+	  .format = FIELD_OPTIONAL, .hidden = 1 }
+#define RANGE(member, attribute) F(record_delta_range, member, #member, attribute, FIELD_OPTIONAL)
+
+static const struct field delta_range_fields[] = {
+	T(record_delta_range, kind),
+	HIDDEN_TEXT(record_delta_range, text),
+	RANGE(begin, "begin"),
+	RANGE(length, "length"),
+	RANGE(left_data, NULL),
+	RANGE(right_data, NULL),
+	RANGE_HIDDEN(last, NULL),
+};
+
+static const struct field delta_one_fields[] = {
+	T(record_delta_range, kind),
+	HIDDEN_TEXT(record_delta_range, text),
+	RANGE(begin, "begin"),
+	RANGE_HIDDEN(data, "data_begin"),
+	RANGE(length, "length"),
+	RANGE(left_data, NULL),
+	RANGE(right_data, NULL),
+	RANGE_HIDDEN(last, NULL),
+	RANGE_HIDDEN(data_last, NULL),
+};
+
+static const struct field delta_two_fields[] = {
+	T(record_delta_range, kind),
+	HIDDEN_TEXT(record_delta_range, text),
+	RANGE(begin, "begin"),
+	RANGE(left_data, "left_data_begin"),
+	RANGE(right_data, "right_data_begin"),
+	RANGE(length, "length"),
+	RANGE_HIDDEN(last, NULL),
+	RANGE_HIDDEN(left_last, NULL),
+	RANGE_HIDDEN(right_last, NULL),
+};
+
+#define DELTA_TOTAL(kind) \
+	F(record_delta_totals, kind.blocks, #kind "_blocks", NULL, FIELD_OPTIONAL), \
+	F(record_delta_totals, kind.bytes, #kind "_bytes", NULL, FIELD_BYTES)
+
+static const struct field delta_totals_fields[] = {
+	DELTA_TOTAL(same), DELTA_TOTAL(different), DELTA_TOTAL(left_only), DELTA_TOTAL(right_only), DELTA_TOTAL(unknown),
+};
+
+static const char *const summary_arrays[] = { "devices", "problems", NULL };
+
+#define DELTA_RANGE "{text:-10} {begin:12}..{last:-12} {length:12}"
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
@@ -386,6 +459,35 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_LS] = { .name = "ls", .arrays = summary_arrays, FIELDS(ls_fields) },
 	[RECORD_LS_ROW] = { .name = "device", .plural = "devices", FIELDS(ls_row_fields) },
+	[RECORD_DELTA_POOL] = { .name = "superblock", .xml = "superblock", FIELDS(delta_pool_fields) },
+	[RECORD_DELTA] = {
+		.name = "delta", .xml = "diff", FIELDS(delta_fields),
+		.begin = "{image}: {left} (left), {right} (right)\n\n"
+			 "           virtual blocks                   length\n",
+	},
+#define DELTA_KIND(kind) { .name = "range", .xml = kind, FIELDS(delta_range_fields), .begin = DELTA_RANGE "\n" }
+	[RECORD_DELTA_SAME] = DELTA_KIND("same"),
+	[RECORD_DELTA_DIFFERENT] = DELTA_KIND("different"),
+	[RECORD_DELTA_LEFT_ONLY] = DELTA_KIND("left_only"),
+	[RECORD_DELTA_RIGHT_ONLY] = DELTA_KIND("right_only"),
+	[RECORD_DELTA_UNKNOWN] = DELTA_KIND("unknown"),
+	[RECORD_DELTA_ONE] = {
+		.name = "range", .xml = "range", FIELDS(delta_one_fields),
+		.begin = DELTA_RANGE "  data {data}..{data_last}\n",
+	},
+	[RECORD_DELTA_TWO] = {
+		.name = "range", .xml = "range", FIELDS(delta_two_fields),
+		.begin = DELTA_RANGE "  data {left_data}..{left_last} and {right_data}..{right_last}\n",
+	},
+	[RECORD_DELTA_TOTALS] = {
+		.name = "totals", FIELDS(delta_totals_fields),
+		.begin = "\n"
+			 "same       {same_blocks:12} blocks {same_bytes:12}\n"
+			 "different  {different_blocks:12} blocks {different_bytes:12}\n"
+			 "left only  {left_only_blocks:12} blocks {left_only_bytes:12}\n"
+			 "right only {right_only_blocks:12} blocks {right_only_bytes:12}\n"
+			 "unknown    {unknown_blocks:12} blocks {unknown_bytes:12}\n",
+	},
 };
 
 uint64_t field_number(const struct field *f, const void *record)

@@ -40,6 +40,16 @@ enum record_kind {
 	RECORD_FIELD,
 	RECORD_LS, /* contains the device rows and problems of ls */
 	RECORD_LS_ROW,
+	RECORD_DELTA_POOL, /* the superblock as thin_delta shows it; contains the delta */
+	RECORD_DELTA,      /* contains ranges */
+	RECORD_DELTA_SAME, /* a range, or with data blocks in XML what contains several */
+	RECORD_DELTA_DIFFERENT,
+	RECORD_DELTA_LEFT_ONLY,
+	RECORD_DELTA_RIGHT_ONLY,
+	RECORD_DELTA_UNKNOWN,
+	RECORD_DELTA_ONE,  /* a range with the data blocks of one side, or the same of both */
+	RECORD_DELTA_TWO,  /* with those of both */
+	RECORD_DELTA_TOTALS,
 	NR_RECORD_KINDS
 };
 
@@ -50,6 +60,9 @@ enum field_format {
 	FIELD_HEX,   /* 0x..; a string in JSON */
 	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere */
 	FIELD_SIZE,  /* a size in whole numbers: "670MiB" for people, a number elsewhere; may be RECORD_UNKNOWN */
+	FIELD_OPTIONAL, /* decimal; RECORD_UNKNOWN is null, "?" for people, and no attribute in XML */
+	FIELD_HEX,   /* 0x..; a string in JSON */
+	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere; RECORD_UNKNOWN as above */
 	FIELD_TEXT,  /* const char *; NULL is null, and nothing for people */
 };
 
@@ -247,6 +260,31 @@ struct record_block {
 struct record_field {
 	uint64_t offset; /* in the block */
 	const char *hex, *name, *value;
+};
+
+/* A side of a delta; text for people. */
+struct record_delta {
+	const char *image;
+	struct record_delta_side {
+		const char *text, *of;
+		uint64_t dev_id, generation;
+		uint64_t root; /* of the device's tree */
+		uint64_t given_root; /* the same where no device was named */
+	} left, right;
+};
+
+/* Virtual blocks; what is not there is RECORD_UNKNOWN. */
+struct record_delta_range {
+	const char *kind, *text;
+	uint64_t begin, last, length;
+	uint64_t data, data_last; /* of the side that has it, or of both */
+	uint64_t left_data, left_last, right_data, right_last;
+};
+
+struct record_delta_totals {
+	struct record_delta_total {
+		uint64_t blocks, bytes;
+	} same, different, left_only, right_only, unknown;
 };
 
 #endif

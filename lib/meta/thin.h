@@ -89,6 +89,9 @@ struct thin_count {
 int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device, struct pd_memo *memo,
 		       struct meta_visitor *v, struct thin_count *count);
 
+/* Reports mappings of the leaf at @c that lie beyond the data device: once, with a count, as they come in heaps. */
+void thin_judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const struct pd_node *leaf);
+
 struct thin_sharing;
 
 struct thin_walk {

@@ -16,9 +16,6 @@ int thin_run_add_leaf(struct thin_run *run, const struct pd_node *leaf);
 /* Gives what is left to the visitor; the run is empty then. */
 int thin_run_flush(struct thin_run *run);
 
-/* Reports mappings beyond the data device. */
-void thin_judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const struct pd_node *leaf);
-
 /* Reports a device whose details disagree with the @mappings that were found, all of them. */
 void thin_judge_mapped(const struct thin_pool *pool, const struct thin_device *device, uint64_t mappings);
 

@@ -149,7 +149,6 @@ int thin_run_add_leaf(struct thin_run *run, const struct pd_node *leaf)
 	return r;
 }
 
-/* Once a leaf, with a count: damage of this kind comes in heaps. */
 void thin_judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const struct pd_node *leaf)
 {
 	struct problem p = { .expected = pool->nr_data_blocks };

@@ -122,6 +122,12 @@ int dump_emit_strays(struct dump *d);
 int dump_count_shares(struct dump *d, struct thin_share *s);
 void dump_share_free(struct thin_share *s);
 
+/* Changes @pool to the metadata snapshot that the options name. False: there is none, and the result says so. */
+bool dump_use_snapshot(struct dump *d, struct thin_pool *pool);
+
+/* False: @pool has no such device, or it may be behind damage; the result says which. */
+bool dump_find_device(struct dump *d, struct thin_pool *pool, uint64_t dev_id, struct thin_device *device);
+
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);
 int dump_blocks(struct dump *d);

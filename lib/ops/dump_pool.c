@@ -26,50 +26,49 @@ static bool open_format(struct dump *d)
 	return true;
 }
 
-static bool open_snapshot(struct dump *d)
+bool dump_use_snapshot(struct dump *d, struct thin_pool *pool)
 {
-	int r = thin_pool_use_snapshot(&d->pool, d->args->snapshot);
+	int r = thin_pool_use_snapshot(pool, d->args->snapshot);
 
 	if (r < 0)
 		dump_fail_errno(d, r);
-	else if (!r && !d->args->snapshot && !d->pool.sb.held_root)
+	else if (!r && !d->args->snapshot && !pool->sb.held_root)
 		op_fail(d->result, OP_USAGE, 0,
 			"%s: has no metadata snapshot; for an active pool take one with: dmsetup message POOL 0 "
 			"reserve_metadata_snap", d->args->image);
 	else if (!r)
 		op_fail(d->result, OP_INPUT, 0, "%s: the metadata snapshot at block %" PRIu64 " cannot be used",
-			d->args->image, d->args->snapshot ? d->args->snapshot : d->pool.sb.held_root);
+			d->args->image, d->args->snapshot ? d->args->snapshot : pool->sb.held_root);
 	return r > 0;
 }
 
 /* Every device is visited until the one that was asked for comes; *@holes are nodes in which it may have been. */
-static int find_device(struct thin_pool *pool, uint64_t dev_id, bool *found, uint64_t *holes)
+static int find_device(struct thin_pool *pool, uint64_t dev_id, struct thin_device *device, bool *found, uint64_t *holes)
 {
-	struct thin_device device;
 	struct thin_devices devices;
 	int r = 0;
 
 	*found = false;
 	thin_devices_open(&devices, pool);
-	while (!*found && (r = thin_devices_next(&devices, &device)) > 0)
-		*found = device.id == dev_id;
+	while (!*found && (r = thin_devices_next(&devices, device)) > 0)
+		*found = device->id == dev_id;
 	*holes = devices.details.holes + devices.top.holes;
 	thin_devices_close(&devices);
 	return *found ? 0 : r;
 }
 
 /* Before anything is written: a device that does not exist is a mistake, and no empty pool. */
-static bool has_device(struct dump *d)
+bool dump_find_device(struct dump *d, struct thin_pool *pool, uint64_t dev_id, struct thin_device *device)
 {
-	struct thin_pool quiet = d->pool;
-	uint64_t dev_id = d->args->dev_id, holes;
+	struct thin_pool quiet = *pool;
+	uint64_t holes;
 	bool found;
 	int r;
 
 	quiet.reader.sink = &dump_silent;
-	r = find_device(&quiet, dev_id, &found, &holes);
+	r = find_device(&quiet, dev_id, device, &found, &holes);
 	if (!r && !found && holes) {
-		r = find_device(&d->pool, dev_id, &found, &holes); /* once more, with reports */
+		r = find_device(pool, dev_id, device, &found, &holes); /* once more, with reports */
 		op_fail(d->result, OP_LOST, 0,
 			"%s: device %" PRIu64 " was not found, but the trees of devices are damaged: it may be there",
 			d->args->image, dev_id);
@@ -83,6 +82,7 @@ static bool has_device(struct dump *d)
 
 bool dump_open_pool(struct dump *d)
 {
+	struct thin_device device;
 	int r;
 
 	if (!open_format(d))
@@ -95,9 +95,11 @@ bool dump_open_pool(struct dump *d)
 	if (d->args->progress)
 		d->pool.reader.progress = &d->args->progress->blocks;
 	dump_expect(d, d->pool.live.metadata_sm.nr_allocated);
-	if (d->args->use_snapshot && !open_snapshot(d))
+	if (d->args->use_snapshot && !dump_use_snapshot(d, &d->pool))
 		return false;
-	return (!d->args->only_device || has_device(d)) && dump_choose_lvm_pool(d);
+	if (d->args->only_device && !dump_find_device(d, &d->pool, d->args->dev_id, &device))
+		return false;
+	return dump_choose_lvm_pool(d);
 }
 
 int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
@@ -124,6 +126,3 @@ int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
 	thin_devices_close(&devices);
 	return r > 0 ? 0 : r;
 }
-
-/* So many damaged nodes are visited again for the devices that share them to be told. A hostile pool has more. */
-#define MAX_RETOLD 10000

@@ -294,6 +294,7 @@ static void release_leaf(struct pd_cursor *c)
 
 int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf)
 {
+	uint64_t holes = c->stops_at_holes ? c->holes : UINT64_MAX;
 	int r = 0;
 
 	release_leaf(c);
@@ -303,7 +304,7 @@ int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf)
 		c->ctx.end = UINT64_MAX;
 		r = enter(c, c->root);
 	}
-	while (r >= 0 && !c->leaf_buffer && c->depth) {
+	while (r >= 0 && !c->leaf_buffer && c->depth && c->holes <= holes) {
 		struct pd_level *l = &c->path[c->depth - 1];
 
 		if (l->next < l->node.nr)
@@ -313,9 +314,9 @@ int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf)
 	}
 	if (r < 0)
 		return r;
-	if (!c->leaf_buffer)
+	if (!c->leaf_buffer && c->holes <= holes)
 		return 0;
-	*leaf = &c->leaf;
+	*leaf = c->leaf_buffer ? &c->leaf : NULL;
 	return 1;
 }
 

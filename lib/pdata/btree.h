@@ -100,6 +100,7 @@ struct pd_cursor {
 	void *context; /* the caller's */
 	uint64_t root;
 	unsigned read_ahead; /* children */
+	bool stops_at_holes; /* the caller sets it, behind open */
 	struct pd_level path[PD_MAX_DEPTH];
 	unsigned depth;      /* levels of path in use */
 	bool started;
@@ -118,7 +119,10 @@ struct pd_cursor {
 void pd_cursor_open(struct pd_cursor *c, const struct pd_reader *r, const struct pd_context *ctx, uint64_t root,
 		    uint32_t value_size);
 
-/* 1: *@leaf is the next leaf, valid until the next call; 0: the end; -errno. */
+/*
+ * 1: *@leaf is the next leaf, valid until the next call; 0: the end; -errno. With stops_at_holes also 1 at each node that
+ * is skipped as damaged: then *@leaf is NULL, and ctx.begin..end are the keys that are lost with it.
+ */
 int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf);
 
 /*

@@ -47,7 +47,9 @@ void text_put_field(struct text_out *o, const struct field *f, const void *recor
 		text_put_hex(o, field_number(f, record));
 		break;
 	case FIELD_BYTES:
-		if (people)
+		if (field_number(f, record) == RECORD_UNKNOWN)
+			text_puts(o, people ? "?" : "null");
+		else if (people)
 			text_puts(o, units_format_size(field_number(f, record), size));
 		else
 			text_put_dec(o, field_number(f, record));

@@ -40,7 +40,7 @@ static void put_attributes(struct text_out *o, const struct record_type *t, cons
 	for (unsigned i = 0; i < t->nr_fields; i++) {
 		const struct field *f = &t->fields[i];
 
-		if (!f->xml)
+		if (!f->xml || (f->format == FIELD_OPTIONAL && field_number(f, record) == RECORD_UNKNOWN))
 			continue;
 		text_put(o, " ", 1);
 		text_puts(o, f->xml);
