@@ -47,68 +47,130 @@ int units_parse_number(const char *text, uint64_t *value)
 	return 0;
 }
 
-static int scan_unit(const char *unit, uint64_t bare, uint64_t *factor)
+static bool is_unit(const char *text, size_t len, const char *unit)
+{
+	return strlen(unit) == len && !strncasecmp(text, unit, len);
+}
+
+/* The letters at *@text, which is moved behind them. */
+static int scan_unit(const char **text, uint64_t bare, uint64_t *factor)
 {
 	static const char prefixes[] = "KMGTP";
-	const char *prefix;
+	const char *unit = *text, *prefix;
 	uint64_t step = 1024, f = 1;
+	size_t len = 0;
 
-	if (!*unit)
+	while (isalpha((unsigned char)unit[len]))
+		len++;
+	if (!len) {
 		f = bare;
-	else if (!strcmp(unit, "s"))
+	} else if (len == 1 && *unit == 's') {
 		f = 512;
-	else if (strcasecmp(unit, "B")) {
+	} else if (!is_unit(unit, len, "B")) {
 		prefix = strchr(prefixes, toupper((unsigned char)*unit));
 		if (!prefix)
 			return -EINVAL;
-		if (!strcasecmp(unit + 1, "B"))
+		if (is_unit(unit + 1, len - 1, "B"))
 			step = 1000;
-		else if (unit[1] && strcasecmp(unit + 1, "iB"))
+		else if (len > 1 && !is_unit(unit + 1, len - 1, "iB"))
 			return -EINVAL;
 		for (const char *p = prefixes; p <= prefix; p++)
 			f *= step;
 	}
+	*text = unit + len;
 	*factor = f;
 	return 0;
 }
 
-int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes)
+static int scan_size(const char **text, uint64_t bare, uint64_t *bytes)
 {
-	uint64_t v, factor, product;
-	int r = scan_number(&text, &v);
+	uint64_t v, factor;
+	int r = scan_number(text, &v);
 
 	if (!r)
 		r = scan_unit(text, bare, &factor);
 	if (r)
 		return r;
-	if (!checked_mul(v, factor, &product))
+	return checked_mul(v, factor, bytes) ? 0 : -ERANGE;
+}
+
+int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes)
+{
+	uint64_t v;
+	int r = scan_size(&text, bare, &v);
+
+	if (r)
+		return r;
+	if (*text)
+		return -EINVAL;
+	*bytes = v;
+	return 0;
+}
+
+/* One side of a range: it ends in a letter only if it has a unit, as a hexadecimal number takes no unit of its digits. */
+static int scan_side(const char **text, uint64_t *value, bool *has_unit)
+{
+	const char *number = *text;
+	uint64_t plain;
+	int r = scan_number(&number, &plain);
+
+	*has_unit = !r && isalpha((unsigned char)*number);
+	return r ? r : scan_size(text, 1, value);
+}
+
+/* What is behind the begin at @text. */
+static int scan_end(const char *text, uint64_t begin, bool *has_unit, uint64_t *end)
+{
+	bool is_length = *text == '+';
+	uint64_t e;
+	int r;
+
+	if (!is_length && strncmp(text, "..", 2))
+		return -EINVAL;
+	text += is_length ? 1 : 2;
+	r = scan_side(&text, &e, has_unit);
+	if (r)
+		return r;
+	if (*text)
+		return -EINVAL;
+	if (is_length && !checked_add(begin, e, &e))
 		return -ERANGE;
-	*bytes = product;
+	*end = e;
+	return 0;
+}
+
+int units_parse_extent(const char *text, bool *in_bytes, uint64_t *begin, uint64_t *end)
+{
+	bool begin_unit, end_unit;
+	uint64_t b, e;
+	int r = scan_side(&text, &b, &begin_unit);
+
+	if (r)
+		return r;
+	end_unit = begin_unit;
+	if (*text)
+		r = scan_end(text, b, &end_unit, &e);
+	else if (!checked_add(b, 1, &e))
+		r = -ERANGE;
+	if (r)
+		return r;
+	if (b >= e || (begin_unit != end_unit && (begin_unit || b)))
+		return -EINVAL;
+	*in_bytes = end_unit;
+	*begin = b;
+	*end = e;
 	return 0;
 }
 
 int units_parse_range(const char *text, uint64_t *begin, uint64_t *end)
 {
 	uint64_t b, e;
-	int r = scan_number(&text, &b);
+	bool in_bytes;
+	int r = units_parse_extent(text, &in_bytes, &b, &e);
 
 	if (r)
 		return r;
-	if (!*text) {
-		if (!checked_add(b, 1, &e))
-			return -ERANGE;
-	} else if (!strncmp(text, "..", 2)) {
-		r = units_parse_number(text + 2, &e);
-	} else if (*text == '+') {
-		r = units_parse_number(text + 1, &e);
-		if (!r && !checked_add(b, e, &e))
-			return -ERANGE;
-	} else {
-		return -EINVAL;
-	}
-	if (r)
-		return r;
-	if (b >= e)
+	if (in_bytes)
 		return -EINVAL;
 	*begin = b;
 	*end = e;

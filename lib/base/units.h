@@ -12,6 +12,7 @@
 #ifndef BASE_UNITS_H
 #define BASE_UNITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,12 @@ int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes);
 
 /* An empty or backward range is -EINVAL. */
 int units_parse_range(const char *text, uint64_t *begin, uint64_t *end);
+
+/*
+ * A range of numbers, or of bytes where it has units: "1GiB..2GiB", "4KiB+1MiB", "123456s". Both sides have one, but a
+ * begin of 0 needs none; a byte alone stands for itself.
+ */
+int units_parse_extent(const char *text, bool *in_bytes, uint64_t *begin, uint64_t *end);
 
 /* Room for any result of units_format_size(). */
 #define UNITS_SIZE_MAX 48
