@@ -226,6 +226,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 			.entries = c->entries,
 			.holes = c->holes,
 			.flaws = c->flaws,
+			.revisits = c->revisits,
 		};
 		tell_entered(c, &n);
 		c->depth++;
@@ -237,8 +238,9 @@ static void leave(struct pd_cursor *c)
 {
 	struct pd_level *l = &c->path[--c->depth];
 
-	remember(c, l->node.block, l->node.nr ? pd_key(&l->node, 0) : 0, c->entries - l->entries,
-		 c->holes != l->holes || c->flaws != l->flaws);
+	if (c->revisits == l->revisits)
+		remember(c, l->node.block, l->node.nr ? pd_key(&l->node, 0) : 0, c->entries - l->entries,
+			 c->holes != l->holes || c->flaws != l->flaws);
 	bufio_release(l->buffer);
 }
 
@@ -285,6 +287,17 @@ static int enter_next_child(struct pd_cursor *c, struct pd_level *l)
 	return enter(c, pd_value64(&l->node, i));
 }
 
+/* Children that have no key from c->from on. */
+static void pass_over(const struct pd_cursor *c, struct pd_level *l)
+{
+	if (l->end <= c->from)
+		l->next = l->node.nr;
+	while (l->next + 1 < l->node.nr && pd_key(&l->node, l->next + 1) <= c->from)
+		l->next++;
+	if (l->ahead < l->next)
+		l->ahead = l->next;
+}
+
 static void release_leaf(struct pd_cursor *c)
 {
 	if (c->leaf_buffer)
@@ -307,6 +320,7 @@ int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf)
 	while (r >= 0 && !c->leaf_buffer && c->depth && c->holes <= holes) {
 		struct pd_level *l = &c->path[c->depth - 1];
 
+		pass_over(c, l);
 		if (l->next < l->node.nr)
 			r = enter_next_child(c, l);
 		else
@@ -329,12 +343,37 @@ void pd_cursor_flaw(struct pd_cursor *c, const struct pd_node *n)
 		e->is_damaged = true;
 }
 
+void pd_cursor_revisit(struct pd_cursor *c, const struct pd_node *leaf)
+{
+	struct pd_memo_entry *e = memo_entry(c, leaf->block);
+
+	c->revisits++;
+	if (e)
+		e->is_seen = false;
+}
+
+void pd_cursor_seek(struct pd_cursor *c, uint64_t key)
+{
+	if (key > c->from)
+		c->from = key;
+}
+
+/* Whether the leaf has another entry from c->from on. */
+static bool has_entry(struct pd_cursor *c)
+{
+	if (!c->leaf_buffer)
+		return false;
+	while (c->leaf_next < c->leaf.nr && pd_key(&c->leaf, c->leaf_next) < c->from)
+		c->leaf_next++;
+	return c->leaf_next < c->leaf.nr;
+}
+
 int pd_cursor_next_entry(struct pd_cursor *c, uint64_t *key, const uint8_t **value)
 {
 	const struct pd_node *leaf;
 	int r;
 
-	while (!c->leaf_buffer || c->leaf_next == c->leaf.nr) {
+	while (!has_entry(c)) {
 		r = pd_cursor_next(c, &leaf);
 		if (r <= 0)
 			return r;

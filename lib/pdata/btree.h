@@ -73,7 +73,7 @@ struct pd_level {
 	unsigned next;       /* child to visit */
 	unsigned ahead;      /* children before this one were asked for in advance */
 	uint64_t begin, end; /* keys that this node may have */
-	uint64_t entries, holes, flaws; /* the cursor's, when this node was entered */
+	uint64_t entries, holes, flaws, revisits; /* the cursor's, when this node was entered */
 };
 
 /*
@@ -113,6 +113,8 @@ struct pd_cursor {
 	uint64_t last_key; /* of the last entry */
 	uint64_t holes;   /* nodes that were skipped as damaged */
 	uint64_t flaws;   /* nodes that the caller found fault with */
+	uint64_t revisits; /* leaves of pd_cursor_revisit() */
+	uint64_t from;     /* of pd_cursor_seek() */
 };
 
 /* Reads nothing yet. begin and end of @ctx do not matter: a root may have any keys. */
@@ -131,7 +133,13 @@ int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf);
  */
 void pd_cursor_flaw(struct pd_cursor *c, const struct pd_node *n);
 
-/* The same, entry by entry. Not to be mixed with the above. */
+/* The memo must not keep the leaf that was given, nor the way to it, from others who share it, however many they are. */
+void pd_cursor_revisit(struct pd_cursor *c, const struct pd_node *leaf);
+
+/* Passes over what lies before @key, mostly without reading it; never goes back. Not with a memo. */
+void pd_cursor_seek(struct pd_cursor *c, uint64_t key);
+
+/* As pd_cursor_next(), entry by entry, also behind a seek. Not to be mixed with it. */
 int pd_cursor_next_entry(struct pd_cursor *c, uint64_t *key, const uint8_t **value);
 
 /* Gives up all holds; may be called twice. */

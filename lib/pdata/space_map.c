@@ -2,7 +2,6 @@
 #include "pdata/space_map.h"
 
 #include "base/checked.h"
-#include "pdata/btree.h"
 
 struct pd_sm_root pd_sm_root_decode(const struct pd_sm_root_disk *d)
 {
@@ -42,6 +41,12 @@ static int read_observed(const struct pd_reader *r, const struct pd_context *ctx
 }
 
 /* The bitmap's keys are the blocks whose counts it has. */
+static void set_bitmap_keys(struct pd_context *ctx, const struct pd_sm_root *root, uint64_t index)
+{
+	ctx->begin = index * PD_BITMAP_ENTRIES;
+	ctx->end = root->nr_blocks - ctx->begin < PD_BITMAP_ENTRIES ? root->nr_blocks : ctx->begin + PD_BITMAP_ENTRIES;
+}
+
 static int verify_bitmap(const struct pd_reader *r, struct pd_context ctx, const struct pd_sm_root *root, uint64_t index,
 			 uint64_t block)
 {
@@ -49,8 +54,7 @@ static int verify_bitmap(const struct pd_reader *r, struct pd_context ctx, const
 	const void *data;
 	int found;
 
-	ctx.begin = index * PD_BITMAP_ENTRIES;
-	ctx.end = root->nr_blocks - ctx.begin < PD_BITMAP_ENTRIES ? root->nr_blocks : ctx.begin + PD_BITMAP_ENTRIES;
+	set_bitmap_keys(&ctx, root, index);
 	found = read_observed(r, &ctx, block, PD_BITMAP, &data, &b);
 	if (found > 0)
 		bufio_release(b);
@@ -76,19 +80,9 @@ static int verify_index_block(const struct pd_reader *r, const struct pd_context
 	return e;
 }
 
-/*
- * The keys of the index tree are numbers of bitmaps: what is reported of its nodes is turned into the blocks whose
- * counts are lost.
- */
-struct block_sink {
-	struct problem_sink sink;
-	struct problem_sink *below;
-	uint64_t nr_blocks;
-};
-
 static void report_blocks(struct problem_sink *sink, const struct problem *p)
 {
-	struct block_sink *s = (struct block_sink *)sink;
+	struct pd_sm_sink *s = (struct pd_sm_sink *)sink;
 	struct problem q = *p;
 
 	if (q.begin != q.end && !checked_mul(q.begin, PD_BITMAP_ENTRIES, &q.begin))
@@ -100,7 +94,7 @@ static void report_blocks(struct problem_sink *sink, const struct problem *p)
 
 static int verify_index_tree(const struct pd_reader *r, const struct pd_context *ctx, const struct pd_sm_root *root)
 {
-	struct block_sink sink = { { report_blocks }, r->sink, root->nr_blocks };
+	struct pd_sm_sink sink = { { report_blocks }, r->sink, root->nr_blocks };
 	struct pd_reader tree = *r;
 	const struct pd_index_entry_disk *entry;
 	uint64_t key, expected = 0;
@@ -138,13 +132,187 @@ static int verify_counts(const struct pd_reader *r, const struct pd_context *ctx
 	return e;
 }
 
+static struct pd_context index_context(bool is_metadata)
+{
+	return (struct pd_context){
+		.where = is_metadata ? WHERE_META_SM : WHERE_DATA_SM,
+		.dev_id = PROBLEM_NO_DEVICE,
+	};
+}
+
+static struct pd_context counts_context(bool is_metadata)
+{
+	return (struct pd_context){
+		.where = is_metadata ? WHERE_META_COUNTS : WHERE_DATA_COUNTS,
+		.dev_id = PROBLEM_NO_DEVICE,
+	};
+}
+
 int pd_sm_verify(const struct pd_reader *r, const struct pd_sm_root *root, bool is_metadata)
 {
-	struct pd_context index = { .where = is_metadata ? WHERE_META_SM : WHERE_DATA_SM, .dev_id = PROBLEM_NO_DEVICE };
-	struct pd_context counts = index;
-	int e;
+	struct pd_context index = index_context(is_metadata), counts = counts_context(is_metadata);
+	int e = is_metadata ? verify_index_block(r, &index, root) : verify_index_tree(r, &index, root);
 
-	counts.where = is_metadata ? WHERE_META_COUNTS : WHERE_DATA_COUNTS;
-	e = is_metadata ? verify_index_block(r, &index, root) : verify_index_tree(r, &index, root);
 	return e ? e : verify_counts(r, &counts, root->ref_count_root);
+}
+
+/* --- single counts --- */
+
+#define NO_MORE UINT64_MAX
+
+void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const struct pd_sm_root *root,
+		       bool is_metadata)
+{
+	struct pd_context index = index_context(is_metadata), counts = counts_context(is_metadata);
+
+	*l = (struct pd_sm_lookup){
+		.reader = r,
+		.root = *root,
+		.is_metadata = is_metadata,
+		.sink = { { report_blocks }, r->sink, root->nr_blocks },
+		.index_reader = *r,
+	};
+	l->index_reader.sink = &l->sink.sink;
+	pd_cursor_open(&l->index, &l->index_reader, &index, root->bitmap_root, sizeof(struct pd_index_entry_disk));
+	pd_cursor_open(&l->counts, r, &counts, root->ref_count_root, sizeof(le32));
+}
+
+static void release(struct bufio_buffer **b)
+{
+	if (*b)
+		bufio_release(*b);
+	*b = NULL;
+}
+
+void pd_sm_lookup_close(struct pd_sm_lookup *l)
+{
+	release(&l->buffer);
+	release(&l->index_buffer);
+	pd_cursor_close(&l->index);
+	pd_cursor_close(&l->counts);
+}
+
+/* Sets next_bitmap to the first bitmap from @index on that the tree has. */
+static int seek_entry(struct pd_sm_lookup *l, uint64_t index)
+{
+	struct pd_context ctx = index_context(false);
+	const struct pd_index_entry_disk *entry;
+	const uint8_t *value = NULL;
+	uint64_t key;
+	int r;
+
+	if (l->index.started && l->next_bitmap >= index)
+		return 0;
+	pd_cursor_seek(&l->index, index);
+	r = pd_cursor_next_entry(&l->index, &key, &value);
+	if (r < 0)
+		return r;
+	entry = (const struct pd_index_entry_disk *)value;
+	l->next_bitmap = r ? key : NO_MORE;
+	l->next_bitmap_block = r ? le64_get(entry->blocknr) : 0;
+	if (l->next_bitmap != index && !l->index.holes)
+		pd_report(l->reader, &ctx, PROBLEM_SM_INDEX, l->root.bitmap_root, (struct problem){ .found = index });
+	return 0;
+}
+
+/* The same with the index block, which has every bitmap, or is lost with all of them. */
+static int seek_slot(struct pd_sm_lookup *l, uint64_t index)
+{
+	struct pd_context ctx = index_context(true);
+	const void *data;
+	int r;
+
+	if (!l->index_buffer) {
+		ctx.end = l->root.nr_blocks;
+		r = pd_read(l->reader, &ctx, l->root.bitmap_root, PD_INDEX, &data, &l->index_buffer);
+		if (r < 0)
+			return r;
+		l->index_block = r ? data : NULL;
+	}
+	l->next_bitmap = l->index_block && index < PD_INDEX_ENTRIES ? index : NO_MORE;
+	if (l->next_bitmap == index)
+		l->next_bitmap_block = le64_get(l->index_block->entries[index].blocknr);
+	return 0;
+}
+
+/* Makes @block one of begin..end. */
+static int load_bitmap(struct pd_sm_lookup *l, uint64_t block)
+{
+	struct pd_context ctx = index_context(l->is_metadata);
+	uint64_t index = block / PD_BITMAP_ENTRIES;
+	const void *data;
+	int r = l->is_metadata ? seek_slot(l, index) : seek_entry(l, index);
+
+	if (r)
+		return r;
+	release(&l->buffer);
+	l->bitmap = NULL;
+	l->begin = block;
+	if (l->next_bitmap != index) {
+		if (!checked_mul(l->next_bitmap, PD_BITMAP_ENTRIES, &l->end) || l->end > l->root.nr_blocks)
+			l->end = l->root.nr_blocks;
+		return 0;
+	}
+	set_bitmap_keys(&ctx, &l->root, index);
+	r = pd_read(l->reader, &ctx, l->next_bitmap_block, PD_BITMAP, &data, &l->buffer);
+	if (r < 0)
+		return r;
+	l->bitmap = r ? data : NULL;
+	l->begin = ctx.begin;
+	l->end = ctx.end;
+	return 0;
+}
+
+/* A count of 3 or more. */
+static int look_in_tree(struct pd_sm_lookup *l, uint64_t block, uint64_t *count)
+{
+	struct pd_context ctx = counts_context(l->is_metadata);
+	const uint8_t *value;
+	uint64_t key;
+	int r;
+
+	if (!l->counts.started || l->next_count < block) {
+		pd_cursor_seek(&l->counts, block);
+		r = pd_cursor_next_entry(&l->counts, &key, &value);
+		if (r < 0)
+			return r;
+		l->next_count = r ? key : NO_MORE;
+		l->next_count_value = r ? le_load(value, sizeof(le32)) : 0;
+	}
+	if (l->next_count == block) {
+		*count = l->next_count_value;
+		return 1;
+	}
+	if (!l->counts.holes)
+		pd_report(l->reader, &ctx, PROBLEM_SM_COUNT, PROBLEM_NO_BLOCK,
+			  (struct problem){ .begin = block, .end = block + 1, .found = block });
+	return 0;
+}
+
+int pd_sm_lookup(struct pd_sm_lookup *l, uint64_t begin, uint64_t end, uint64_t *count, uint64_t *run_end)
+{
+	unsigned found, i;
+	int r;
+
+	*run_end = end;
+	if (begin >= l->root.nr_blocks)
+		return 0;
+	if (begin >= l->end || begin < l->begin) {
+		r = load_bitmap(l, begin);
+		if (r)
+			return r;
+	}
+	if (end > l->end)
+		end = *run_end = l->end;
+	if (!l->bitmap)
+		return 0;
+	i = (unsigned)(begin - l->begin);
+	found = pd_bitmap_count(l->bitmap, i);
+	*run_end = begin + 1;
+	if (found == 3)
+		return look_in_tree(l, begin, count);
+	while (*run_end < end && pd_bitmap_count(l->bitmap, ++i) == found)
+		++*run_end;
+	*count = found;
+	return 1;
 }

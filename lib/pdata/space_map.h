@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "pdata/block.h"
+#include "pdata/btree.h"
 
 struct pd_sm_root {
 	uint64_t nr_blocks, nr_allocated, bitmap_root, ref_count_root;
@@ -22,5 +22,46 @@ unsigned pd_bitmap_count(const struct pd_bitmap_disk *bitmap, unsigned i);
  * Returns 0 or -errno.
  */
 int pd_sm_verify(const struct pd_reader *r, const struct pd_sm_root *root, bool is_metadata);
+
+/*
+ * The keys of a data index are numbers of bitmaps: a sink that turns what is reported of its nodes into the blocks whose
+ * counts are lost, and passes it on.
+ */
+struct pd_sm_sink {
+	struct problem_sink sink;
+	struct problem_sink *below;
+	uint64_t nr_blocks;
+};
+
+/*
+ * Counts that are asked for in rising order: each block of the space map is read once at the most, and only if it is
+ * needed. Must stay where it was opened.
+ */
+struct pd_sm_lookup {
+	const struct pd_reader *reader;
+	struct pd_sm_root root;
+	bool is_metadata;
+	struct pd_sm_sink sink;
+	struct pd_reader index_reader;
+	struct pd_cursor index, counts; /* of data: the next entries, read ahead */
+	uint64_t next_bitmap, next_bitmap_block, next_count, next_count_value;
+	struct bufio_buffer *index_buffer; /* of metadata: the index block */
+	const struct pd_index_disk *index_block;
+	struct bufio_buffer *buffer;
+	const struct pd_bitmap_disk *bitmap; /* NULL: lost */
+	uint64_t begin, end;                 /* blocks that it is for */
+};
+
+void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const struct pd_sm_root *root,
+		       bool is_metadata);
+
+/*
+ * The count of block @begin, and in *@run_end up to where it is the same, looking no further than @end. Neighbours may
+ * have the same count all the same. Returns 1; 0 when the count is unknown, by damage (reported) or because the space
+ * map has no such block; -errno.
+ */
+int pd_sm_lookup(struct pd_sm_lookup *l, uint64_t begin, uint64_t end, uint64_t *count, uint64_t *run_end);
+
+void pd_sm_lookup_close(struct pd_sm_lookup *l);
 
 #endif
