@@ -107,6 +107,22 @@ static void parse_ranges(struct argp_state *state, struct door *door, char **wor
 	door->args.nr_ranges = nr;
 }
 
+static void parse_extents(struct argp_state *state, struct door *door, char **words, unsigned nr)
+{
+	door->ranges = calloc(nr + 1, sizeof(*door->ranges));
+	if (!door->ranges)
+		argp_failure(state, CLI_INTERNAL, 0, "out of memory");
+	for (unsigned i = 0; i < nr; i++) {
+		struct op_range *range = &door->ranges[i];
+
+		if (units_parse_extent(words[i], &range->in_bytes, &range->begin, &range->end))
+			argp_error(state, "'%s' is no block number N, no range N..M or N+COUNT, and none of bytes such as "
+				   "1GiB..2GiB or 123456s", words[i]);
+	}
+	door->args.ranges = door->ranges;
+	door->args.nr_ranges = nr;
+}
+
 static void parse_path(struct argp_state *state, struct door *door, char **words, unsigned nr)
 {
 	(void)nr;
@@ -163,7 +179,7 @@ static const struct view {
 	{ "mappings", "", DUMP_MAPPINGS, 0, 0, parse_nothing },
 	{ "block", "a block number or a range N..M", DUMP_BLOCK, 1, 1, parse_ranges },
 	{ "path", "a device id and a virtual block", DUMP_PATH, 2, 2, parse_path },
-	{ "owner", "block numbers or ranges N..M, or --list", DUMP_OWNER, 0, MANY, parse_ranges },
+	{ "owner", "block numbers or ranges N..M, or --list", DUMP_OWNER, 0, MANY, parse_extents },
 	{ "bad", "", DUMP_BAD, 0, 0, parse_nothing },
 	{ "delta", "two devices", DUMP_DELTA, 2, 2, parse_delta },
 	{ "diff", "a second image", DUMP_DIFF, 1, 1, parse_image2 },

@@ -273,6 +273,7 @@ static const struct field field_fields[] = {
 };
 
 static const char *const summary_arrays[] = { "devices", "not_in_pool", "not_in_lvm", "problems", NULL };
+
 static const struct field delta_pool_fields[] = {
 	F(record_superblock, uuid, "uuid", "uuid", FIELD_TEXT),
 	N(record_superblock, time, "time"),
@@ -343,7 +344,25 @@ static const struct field delta_totals_fields[] = {
 	DELTA_TOTAL(same), DELTA_TOTAL(different), DELTA_TOTAL(left_only), DELTA_TOTAL(right_only), DELTA_TOTAL(unknown),
 };
 
-static const char *const summary_arrays[] = { "devices", "problems", NULL };
+static const struct field data_mapping_fields[] = {
+	N(record_data_mapping, data, NULL),
+	N(record_data_mapping, length, NULL),
+	D(record_data_mapping, NULL),
+	F(record_data_mapping, origin, "virtual", NULL, FIELD_DEC),
+	N(record_data_mapping, time, NULL),
+	HIDDEN(record_data_mapping, data_end, "data_end"),
+	HIDDEN(record_data_mapping, origin_end, "virtual_end"),
+};
+
+static const struct field data_count_fields[] = {
+	N(record_data_count, data, NULL),
+	N(record_data_count, length, NULL),
+	F(record_data_count, stored, "stored", NULL, FIELD_OPTIONAL),
+	N(record_data_count, found, NULL),
+	HIDDEN(record_data_count, end, "end"),
+	HIDDEN_TEXT(record_data_count, verdict),
+};
+
 
 #define DELTA_RANGE "{text:-10} {begin:12}..{last:-12} {length:12}"
 
@@ -487,6 +506,18 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "left only  {left_only_blocks:12} blocks {left_only_bytes:12}\n"
 			 "right only {right_only_blocks:12} blocks {right_only_bytes:12}\n"
 			 "unknown    {unknown_blocks:12} blocks {unknown_bytes:12}\n",
+	},
+	[RECORD_DATA_MAPPING] = {
+		.name = "data_mapping", .plural = "data_mappings", FIELDS(data_mapping_fields),
+		.begin = "data {data}..{data_end} -> thin({dev_id}) {virtual}..{virtual_end}\n",
+	},
+	[RECORD_DATA_COUNT] = {
+		.name = "data_count", .plural = "data_counts", FIELDS(data_count_fields),
+		.begin = "count {data}..{end}: {stored} ({found} found){verdict}\n",
+	},
+	[RECORD_DATA_FREE] = {
+		.name = "data_count", .plural = "data_counts", FIELDS(data_count_fields),
+		.begin = "count {data}..{end}: free\n",
 	},
 };
 

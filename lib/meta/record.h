@@ -50,15 +50,15 @@ enum record_kind {
 	RECORD_DELTA_ONE,  /* a range with the data blocks of one side, or the same of both */
 	RECORD_DELTA_TWO,  /* with those of both */
 	RECORD_DELTA_TOTALS,
+	RECORD_DATA_MAPPING, /* of a data block's owner */
+	RECORD_DATA_COUNT,
+	RECORD_DATA_FREE, /* a count of 0, as it should be */
 	NR_RECORD_KINDS
 };
 
 enum field_format {
 	FIELD_DEC,
-	FIELD_OPTIONAL, /* decimal; RECORD_UNKNOWN is null, and "?" for people */
-	FIELD_DEVICE,   /* the same, of the id of a device: its name goes beside it */
-	FIELD_HEX,   /* 0x..; a string in JSON */
-	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere */
+	FIELD_DEVICE, /* decimal or RECORD_UNKNOWN, as below, of the id of a device: its name goes beside it */
 	FIELD_SIZE,  /* a size in whole numbers: "670MiB" for people, a number elsewhere; may be RECORD_UNKNOWN */
 	FIELD_OPTIONAL, /* decimal; RECORD_UNKNOWN is null, "?" for people, and no attribute in XML */
 	FIELD_HEX,   /* 0x..; a string in JSON */
@@ -285,6 +285,20 @@ struct record_delta_totals {
 	struct record_delta_total {
 		uint64_t blocks, bytes;
 	} same, different, left_only, right_only, unknown;
+};
+
+struct record_data_mapping {
+	uint64_t data, length, dev_id, origin;
+	uint64_t data_end, origin_end; /* not included */
+	uint64_t time;
+};
+
+/* Both kinds. */
+struct record_data_count {
+	uint64_t data, length, end;
+	uint64_t stored; /* RECORD_UNKNOWN: the space map is damaged there */
+	uint64_t found;
+	const char *verdict; /* for people */
 };
 
 #endif

@@ -32,6 +32,7 @@ enum dump_format { DUMP_HUMAN, DUMP_XML, DUMP_JSON };
 
 struct op_range {
 	uint64_t begin, end; /* end is not included */
+	bool in_bytes;       /* of the device, not blocks of it */
 };
 
 /* One side of a delta: a device as a generation knows it, or the tree at a block. */
@@ -76,7 +77,7 @@ struct op_dump_args {
 	bool no_headers;        /* DUMP_LS */
 	const struct op_range *ranges; /* DUMP_BLOCK: one; DUMP_OWNER */
 	size_t nr_ranges;
-	const char *list;       /* DUMP_OWNER: a file of further ranges, or NULL */
+	const char *list;       /* DUMP_OWNER: a file of further ranges, "-" is standard input; or NULL */
 	bool data;              /* DUMP_OWNER: they are data blocks */
 	uint64_t virtual_block; /* DUMP_PATH, with dev_id */
 	struct op_side left, right; /* DUMP_DELTA */

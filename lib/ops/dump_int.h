@@ -3,6 +3,7 @@
 #ifndef OPS_DUMP_INT_H
 #define OPS_DUMP_INT_H
 
+#include "base/range_set.h"
 #include "meta/thin_share.h"
 #include "ops/dump.h"
 #include "text/emit.h"
@@ -127,6 +128,24 @@ bool dump_use_snapshot(struct dump *d, struct thin_pool *pool);
 
 /* False: @pool has no such device, or it may be behind damage; the result says which. */
 bool dump_find_device(struct dump *d, struct thin_pool *pool, uint64_t dev_id, struct thin_device *device);
+
+/* dump_ranges.c */
+
+/* The same as dump_take_memory(), but without it nothing works: then the result says what limit is enough. */
+bool dump_need_memory(struct dump *d, uint64_t bytes);
+
+/* What ranges are of. */
+struct dump_space {
+	const char *name;     /* "data" */
+	uint64_t block_bytes; /* 0: not known, and bytes are refused */
+	uint64_t nr_blocks;   /* UINT64_MAX: not known */
+};
+
+/*
+ * Everything that was asked for, settled: args->ranges and args->list, bytes as the blocks that they touch. False: the
+ * result says why. The caller destroys @set in any case.
+ */
+bool dump_read_ranges(struct dump *d, const struct dump_space *space, struct range_set *set);
 
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);

@@ -29,9 +29,8 @@ struct owner {
 struct owners {
 	struct pd_observer observer; /* first: calls find the rest by it */
 	struct dump *d;
-	struct op_range *wanted;     /* sorted, without overlaps */
-	size_t nr_wanted;
-	struct op_range window;      /* blocks that are kept; its end comes nearer when the table is full */
+	struct range_set wanted;
+	struct range window;         /* blocks that are kept; its end comes nearer when the table is full */
 	struct owner *table;
 	size_t nr, max;
 	uint64_t dropped;            /* of one block alone, that there was no room for */
@@ -43,19 +42,7 @@ struct owners {
 
 static bool is_wanted(const struct owners *o, uint64_t block)
 {
-	size_t low = 0, high = o->nr_wanted;
-
-	if (block < o->window.begin || block >= o->window.end)
-		return false;
-	while (low < high) { /* the first range that ends behind it */
-		size_t middle = (low + high) / 2;
-
-		if (o->wanted[middle].end <= block)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < o->nr_wanted && block >= o->wanted[low].begin;
+	return block >= o->window.begin && block < o->window.end && range_set_has(&o->wanted, block);
 }
 
 static int compare(const void *x, const void *y)
@@ -353,7 +340,7 @@ static int add_unowned(struct dump *d, struct record_unowned *run, uint64_t bloc
 	return r;
 }
 
-static int show_range(struct owners *o, struct op_range range, size_t *at)
+static int show_range(struct owners *o, struct range range, size_t *at)
 {
 	struct record_unowned run = { 0 };
 	int r = 0;
@@ -380,8 +367,8 @@ static int show_window(struct owners *o)
 	int r = 0;
 
 	qsort(o->table, o->nr, sizeof(*o->table), compare);
-	for (size_t i = 0; i < o->nr_wanted && !r; i++) {
-		struct op_range range = o->wanted[i];
+	for (size_t i = 0; i < o->wanted.nr && !r; i++) {
+		struct range range = o->wanted.ranges[i];
 
 		range.begin = range.begin < o->window.begin ? o->window.begin : range.begin;
 		range.end = range.end > o->window.end ? o->window.end : range.end;
@@ -392,43 +379,6 @@ static int show_window(struct owners *o)
 }
 
 /* --- all --- */
-
-static int compare_ranges(const void *x, const void *y)
-{
-	const struct op_range *a = x, *b = y;
-
-	return a->begin < b->begin ? -1 : a->begin > b->begin;
-}
-
-static int sort_ranges(struct owners *o, const struct op_range *ranges, size_t nr)
-{
-	o->wanted = malloc(nr * sizeof(*o->wanted));
-	if (!o->wanted)
-		return -ENOMEM;
-	memcpy(o->wanted, ranges, nr * sizeof(*o->wanted));
-	qsort(o->wanted, nr, sizeof(*o->wanted), compare_ranges);
-	o->nr_wanted = 1;
-	for (size_t i = 1; i < nr; i++) {
-		struct op_range *last = &o->wanted[o->nr_wanted - 1];
-
-		if (o->wanted[i].begin > last->end)
-			o->wanted[o->nr_wanted++] = o->wanted[i];
-		else if (o->wanted[i].end > last->end)
-			last->end = o->wanted[i].end;
-	}
-	return 0;
-}
-
-static bool are_on_device(struct dump *d, const struct owners *o)
-{
-	uint64_t nr = bufio_get_device_size(d->args->client);
-	const struct op_range *last = &o->wanted[o->nr_wanted - 1];
-
-	if (last->end > nr)
-		op_fail(d->result, OP_USAGE, 0, "%s: has no block %" PRIu64 ", only %" PRIu64 " blocks", d->args->image,
-			last->end - 1, nr);
-	return last->end <= nr;
-}
 
 /* A quarter of the limit, but no more than there can be use for. */
 static int make_table(struct owners *o)
@@ -461,13 +411,14 @@ static int run_window(struct owners *o, struct pd_memo *memo)
 static int show_all(struct owners *o)
 {
 	struct dump *d = o->d;
+	uint64_t end = o->wanted.ranges[o->wanted.nr - 1].end;
 	struct pd_memo memo;
 	int r = 0;
 
 	dump_make_memo(d, &memo);
 	d->pool.reader.observer = &o->observer;
-	while (!r && o->window.begin < o->wanted[o->nr_wanted - 1].end) {
-		o->window.end = o->wanted[o->nr_wanted - 1].end;
+	while (!r && o->window.begin < end) {
+		o->window.end = end;
 		r = run_window(o, &memo);
 		o->window.begin = o->window.end;
 		d->pool.reader.sink = &dump_silent; /* the next walk finds the same damage */
@@ -476,21 +427,30 @@ static int show_all(struct owners *o)
 	return r;
 }
 
-int dump_owner(struct dump *d)
+static int find_owners(struct dump *d)
 {
+	struct dump_space space = {
+		.name = "metadata",
+		.block_bytes = PD_BLOCK_SIZE,
+		.nr_blocks = bufio_get_device_size(d->args->client),
+	};
 	struct owners o = { .observer = { reached, entered }, .d = d };
-	int r;
+	int r = 0;
 
-	d->sink.report = dump_report_now;
-	if (!dump_open_pool(d))
-		return 0;
-	r = sort_ranges(&o, d->args->ranges, d->args->nr_ranges);
-	if (!r && are_on_device(d, &o)) {
+	if (dump_read_ranges(d, &space, &o.wanted) && o.wanted.nr) {
 		r = make_table(&o);
 		if (!r)
 			r = show_all(&o);
 	}
 	free(o.table);
-	free(o.wanted);
+	range_set_destroy(&o.wanted);
 	return r;
+}
+
+int dump_owner(struct dump *d)
+{
+	if (d->args->data)
+		return dump_data_owner(d);
+	d->sink.report = dump_report_now;
+	return dump_open_pool(d) ? find_owners(d) : 0;
 }
