@@ -256,6 +256,43 @@ static const struct field stray_fields[] = {
 	D(record_stray, NULL),
 	T(record_stray, message),
 	HIDDEN_TEXT(record_stray, lead),
+static const struct field size_plan_fields[] = {
+	F(record_size_plan, data_bytes, "data_bytes", NULL, FIELD_BYTES),
+	F(record_size_plan, data_block_bytes, "data_block_bytes", NULL, FIELD_BYTES),
+	N(record_size_plan, data_blocks, NULL),
+	N(record_size_plan, max_thins, NULL),
+	F(record_size_plan, sectors, "metadata_sectors", NULL, FIELD_DEC),
+	F(record_size_plan, blocks, "metadata_blocks", NULL, FIELD_DEC),
+	F(record_size_plan, bytes, "metadata_bytes", NULL, FIELD_DEC),
+	F(record_size_plan, most_blocks, "most_blocks", NULL, FIELD_DEC),
+	{ .name = "size", .offset = offsetof(struct record_size_plan, bytes), .size = 8, .format = FIELD_BYTES, .hidden = 1 },
+	HIDDEN_TEXT(record_size_plan, note),
+};
+
+static const struct field size_pool_fields[] = {
+	T(record_size_pool, image),
+	T(record_size_pool, what),
+	F(record_size_pool, data_block_bytes, "data_block_bytes", NULL, FIELD_BYTES),
+	N(record_size_pool, data_blocks, NULL),
+	N(record_size_pool, max_thins, NULL),
+	N(record_size_pool, devices, NULL),
+	N(record_size_pool, mappings, NULL),
+	F(record_size_pool, used, "used_blocks", NULL, FIELD_DEC),
+	F(record_size_pool, total, "total_blocks", NULL, FIELD_DEC),
+	F(record_size_pool, packed, "packed_blocks", NULL, FIELD_DEC),
+	F(record_size_pool, packed_superblock, "packed_superblock", NULL, FIELD_DEC),
+	F(record_size_pool, packed_details, "packed_details", NULL, FIELD_DEC),
+	F(record_size_pool, packed_top, "packed_top_level", NULL, FIELD_DEC),
+	F(record_size_pool, packed_mappings, "packed_mappings", NULL, FIELD_DEC),
+	F(record_size_pool, packed_data_sm, "packed_data_space_map", NULL, FIELD_DEC),
+	F(record_size_pool, packed_metadata_sm, "packed_metadata_space_map", NULL, FIELD_DEC),
+	F(record_size_pool, full, "full_blocks", NULL, FIELD_DEC),
+	F(record_size_pool, most, "most_blocks", NULL, FIELD_DEC),
+	N(record_size_pool, fatal, NULL),
+	N(record_size_pool, lossy, NULL),
+	N(record_size_pool, repairable, NULL),
+	N(record_size_pool, cosmetic, NULL),
+	HIDDEN_TEXT(record_size_pool, note),
 };
 
 static const struct field block_fields[] = {
@@ -365,6 +402,8 @@ static const struct field data_count_fields[] = {
 
 
 #define DELTA_RANGE "{text:-10} {begin:12}..{last:-12} {length:12}"
+static const char *const problem_arrays[] = { "problems", NULL };
+static const char *const summary_arrays[] = { "devices", "problems", NULL };
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
@@ -477,6 +516,29 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.begin = "  {offset:4}  {hex:-47}  {name:-26} {value}\n",
 	},
 	[RECORD_LS] = { .name = "ls", .arrays = summary_arrays, FIELDS(ls_fields) },
+	[RECORD_SIZE_PLAN] = {
+		.name = "size", FIELDS(size_plan_fields),
+		.begin = "{metadata_sectors} sectors of metadata = {metadata_blocks} blocks of 4 KiB = {metadata_bytes} bytes, "
+			 "{size}\n"
+			 "for {data_bytes} of data in {data_blocks} blocks of {data_block_bytes}, and {max_thins} thin devices "
+			 "and snapshots\n"
+			 "This is an estimate: every data block mapped, leaves of the mapping tree half full.\n{note}",
+	},
+	[RECORD_SIZE_POOL] = {
+		.name = "size", .arrays = problem_arrays, FIELDS(size_pool_fields),
+		.begin = "{image}: {what}; in blocks of 4 KiB:\n"
+			 "used      {used_blocks:10}  of {total_blocks}, now\n"
+			 "packed    {packed_blocks:10}  estimate: its {devices} devices and {mappings} mappings in full nodes, what "
+			 "is shared kept once,\n"
+			 "                      no metadata snapshot; superblock {packed_superblock}, "
+			 "details {packed_details}, top level {packed_top_level}, mappings {packed_mappings},\n"
+			 "                      data space map {packed_data_space_map}, metadata space map "
+			 "{packed_metadata_space_map}\n"
+			 "full      {full_blocks:10}  estimate: all {data_blocks} data blocks of {data_block_bytes} mapped by "
+			 "{max_thins} devices, leaves half full\n"
+			 "most      {most_blocks:10}  the kernel uses no more, whatever the device\n"
+			 "{note}",
+	},
 	[RECORD_LS_ROW] = { .name = "device", .plural = "devices", FIELDS(ls_row_fields) },
 	[RECORD_DELTA_POOL] = { .name = "superblock", .xml = "superblock", FIELDS(delta_pool_fields) },
 	[RECORD_DELTA] = {

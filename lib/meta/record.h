@@ -53,6 +53,8 @@ enum record_kind {
 	RECORD_DATA_MAPPING, /* of a data block's owner */
 	RECORD_DATA_COUNT,
 	RECORD_DATA_FREE, /* a count of 0, as it should be */
+	RECORD_SIZE_PLAN,
+	RECORD_SIZE_POOL, /* contains problems */
 	NR_RECORD_KINDS
 };
 
@@ -249,6 +251,25 @@ struct record_ls_row {
 	struct record_amount mapped;
 	struct record_amount highest; /* the last one that is mapped; size: up to its end */
 	struct record_amount exclusive, shared;
+};
+
+/* What a pool of this size would need. */
+struct record_size_plan {
+	uint64_t data_bytes, data_block_bytes, data_blocks, max_thins;
+	uint64_t sectors, blocks, bytes, most_blocks;
+	const char *note;
+};
+
+/* What a pool takes and would take; all in metadata blocks. */
+struct record_size_pool {
+	const char *image, *what;
+	uint64_t data_block_bytes, data_blocks, max_thins;
+	uint64_t devices, mappings; /* entries of distinct leaves */
+	uint64_t used, total, full, most;
+	uint64_t packed; /* the sum of: */
+	uint64_t packed_details, packed_top, packed_mappings, packed_data_sm, packed_metadata_sm, packed_superblock;
+	const char *note;
+	uint64_t fatal, lossy, repairable, cosmetic; /* problems */
 };
 
 struct record_block {

@@ -120,6 +120,14 @@ void dump_make_memo(struct dump *d, struct pd_memo *memo)
 		memo->nr = nr;
 }
 
+void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes)
+{
+	uint64_t mib = ((bufio_get_memory_limit(d->args->client) + 4 * bytes) >> 20) + 1;
+
+	op_fail(d->result, OP_USAGE, 0, "%s: %s takes more memory than the limit leaves: give --memory-limit=%" PRIu64 "MiB",
+		d->args->image, what, mib);
+}
+
 /* --- all --- */
 
 static const struct {

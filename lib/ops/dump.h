@@ -43,6 +43,16 @@ struct op_side {
 	uint64_t root; /* of SIDE_ROOT: of the generation, or without has_dev of the device's tree */
 };
 
+/* A size as thin_metadata_size prints it. */
+struct op_size_form {
+	char unit; /* a letter that op_size_unit() knows; 0: not in this form */
+	enum { SIZE_NAMED, SIZE_NUMBER, SIZE_SHORT, SIZE_LONG } what; /* "9 sectors", "9", "9s", "9sectors" */
+};
+
+/* The letter of a unit by that letter or the begin of its name, 0: there is none such; and its bytes. */
+char op_size_unit(const char *name);
+uint64_t op_size_unit_bytes(char unit);
+
 struct op_dump_args {
 	struct bufio_client *client; /* of 4096-byte blocks; DUMP_BLOCK takes any; NULL: DUMP_SIZE without an image */
 	const char *image;           /* what it is called in the output */
@@ -86,6 +96,7 @@ struct op_dump_args {
 	const char *image2;
 	const char *svg;        /* DUMP_MAP: file for a picture, or NULL */
 	uint64_t data_bytes, max_thins; /* DUMP_SIZE without an image, with overrides.data_block_bytes */
+	struct op_size_form size_form;  /* DUMP_SIZE without an image */
 };
 
 /* *@result is filled in any case. */

@@ -68,6 +68,9 @@ void dump_make_memo(struct dump *d, struct pd_memo *memo);
 /* Counts a problem for the exit status. */
 void dump_count_problem(struct dump *d, const struct problem *p);
 
+/* Ends the run after dump_take_memory() of @bytes failed: the result says which limit would do for @what. */
+void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes);
+
 /* dump_pool.c */
 
 /* Opens d->pool, or what --metadata-snap or --root lead to, and sees that --dev-id exists. False: the result says why. */

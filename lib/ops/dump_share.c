@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Exclusive and shared blocks: the tables that counting takes out of the memory limit. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "meta/thin_disk.h"
@@ -26,16 +25,6 @@ static int count_devices(struct dump *d, uint64_t *nr)
 	return r;
 }
 
-/* Says how much would do: what the tables need is at most half of it. */
-static void refuse(struct dump *d, uint64_t bytes)
-{
-	uint64_t mib = ((bufio_get_memory_limit(d->args->client) + 4 * bytes) >> 20) + 1;
-
-	op_fail(d->result, OP_USAGE, 0,
-		"%s: to count exclusive blocks takes more memory than the limit leaves: give --memory-limit=%" PRIu64
-		"MiB", d->args->image, mib);
-}
-
 /*
  * One piece of memory for all tables. There are as many counts as data blocks, or as fit: for the others there will be
  * further walks.
@@ -48,7 +37,7 @@ static bool take_tables(struct dump *d, struct thin_share *s)
 	s->nr_counts = d->pool.nr_data_blocks < THIN_MAX_DATA_BLOCKS ? d->pool.nr_data_blocks : THIN_MAX_DATA_BLOCKS;
 	while (!dump_take_memory(d, fixed + THIN_SHARE_BYTES(s->nr_counts))) {
 		if (s->nr_counts <= MIN_COUNTS) {
-			refuse(d, fixed + THIN_SHARE_BYTES(s->nr_counts));
+			dump_refuse_memory(d, "to count exclusive blocks", fixed + THIN_SHARE_BYTES(s->nr_counts));
 			return false;
 		}
 		s->nr_counts /= 2;
@@ -66,7 +55,7 @@ static int count(struct dump *d, struct thin_share *s)
 	int r = thin_share_count(&d->pool, s);
 
 	if (r == -E2BIG) {
-		refuse(d, THIN_SHARE_BYTES(s->nr_data / THIN_SHARE_MAX_WALKS));
+		dump_refuse_memory(d, "to count exclusive blocks", THIN_SHARE_BYTES(s->nr_data / THIN_SHARE_MAX_WALKS));
 		return 0;
 	}
 	if (!r && s->walks > 1)
