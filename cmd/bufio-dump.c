@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "cmd/cli.h"
+#include "cmd/dump_names.h"
 #include "ops/dump.h"
 
 enum {
@@ -375,6 +376,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'm':
 		a->use_snapshot = true;
+		if (arg && *arg == '=') /* "-m=5", as newer versions of thin_dump have it */
+			arg++;
 		a->snapshot = arg ? parse_number(state, "metadata-snap", arg) : 0;
 		return 0;
 	case KEY_ROOT:
@@ -486,6 +489,20 @@ static enum cli_status open_images(struct door *door)
 	return status;
 }
 
+/* Its own words, or those of the tool by whose name it was called. */
+static error_t parse_all(struct door *door, int argc, char **argv)
+{
+	const struct argp *named = dump_names_find(door->args.program);
+	struct dump_names_input input = { .args = &door->args };
+	error_t e;
+
+	if (!named)
+		return argp_parse(&argp, argc, argv, 0, NULL, door);
+	e = argp_parse(named, argc, argv, 0, NULL, &input);
+	door->ranges = input.ranges;
+	return e;
+}
+
 int main(int argc, char **argv)
 {
 	struct door door = {
@@ -498,7 +515,7 @@ int main(int argc, char **argv)
 	door.is_thin_dump = !strcmp(door.args.program, "thin_dump");
 	cli_init();
 	cli_progress_init();
-	if (!door.words || argp_parse(&argp, argc, argv, 0, NULL, &door))
+	if (!door.words || parse_all(&door, argc, argv))
 		return CLI_INTERNAL;
 	if (door.output.quiet)
 		cli_be_quiet();

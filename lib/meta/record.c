@@ -256,6 +256,8 @@ static const struct field stray_fields[] = {
 	D(record_stray, NULL),
 	T(record_stray, message),
 	HIDDEN_TEXT(record_stray, lead),
+};
+
 static const struct field size_plan_fields[] = {
 	F(record_size_plan, data_bytes, "data_bytes", NULL, FIELD_BYTES),
 	F(record_size_plan, data_block_bytes, "data_block_bytes", NULL, FIELD_BYTES),
@@ -403,7 +405,7 @@ static const struct field data_count_fields[] = {
 
 #define DELTA_RANGE "{text:-10} {begin:12}..{last:-12} {length:12}"
 static const char *const problem_arrays[] = { "problems", NULL };
-static const char *const summary_arrays[] = { "devices", "problems", NULL };
+static const char *const ls_arrays[] = { "devices", "problems", NULL };
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
@@ -515,7 +517,7 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.name = "field", .plural = "fields", FIELDS(field_fields),
 		.begin = "  {offset:4}  {hex:-47}  {name:-26} {value}\n",
 	},
-	[RECORD_LS] = { .name = "ls", .arrays = summary_arrays, FIELDS(ls_fields) },
+	[RECORD_LS] = { .name = "ls", .arrays = ls_arrays, FIELDS(ls_fields) },
 	[RECORD_SIZE_PLAN] = {
 		.name = "size", FIELDS(size_plan_fields),
 		.begin = "{metadata_sectors} sectors of metadata = {metadata_blocks} blocks of 4 KiB = {metadata_bytes} bytes, "
@@ -535,7 +537,8 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "                      data space map {packed_data_space_map}, metadata space map "
 			 "{packed_metadata_space_map}\n"
 			 "full      {full_blocks:10}  estimate: all {data_blocks} data blocks of {data_block_bytes} mapped by "
-			 "{max_thins} devices, leaves half full\n"
+			 "{max_thins} devices, leaves half full;\n"
+			 "                      more where snapshots part from each other\n"
 			 "most      {most_blocks:10}  the kernel uses no more, whatever the device\n"
 			 "{note}",
 	},

@@ -128,6 +128,14 @@ void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes)
 		d->args->image, what, mib);
 }
 
+bool dump_need_memory(struct dump *d, const char *what, uint64_t bytes)
+{
+	if (dump_take_memory(d, bytes))
+		return true;
+	dump_refuse_memory(d, what, bytes);
+	return false;
+}
+
 /* --- all --- */
 
 static const struct {

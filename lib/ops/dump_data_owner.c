@@ -145,7 +145,7 @@ static bool open_rmap(struct dump *d, const struct range_set *ranges, struct pd_
 	};
 	int r;
 
-	if (!dump_need_memory(d, args.memory + thin_rmap_bitmap_bytes(&d->pool)))
+	if (!dump_need_memory(d, "to keep what is found", args.memory + thin_rmap_bitmap_bytes(&d->pool)))
 		return false;
 	r = thin_rmap_open(rmap, &d->pool, &args);
 	if (r)

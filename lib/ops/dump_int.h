@@ -71,6 +71,9 @@ void dump_count_problem(struct dump *d, const struct problem *p);
 /* Ends the run after dump_take_memory() of @bytes failed: the result says which limit would do for @what. */
 void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes);
 
+/* Both: false after the refusal. */
+bool dump_need_memory(struct dump *d, const char *what, uint64_t bytes);
+
 /* dump_pool.c */
 
 /* Opens d->pool, or what --metadata-snap or --root lead to, and sees that --dev-id exists. False: the result says why. */
@@ -133,9 +136,6 @@ bool dump_use_snapshot(struct dump *d, struct thin_pool *pool);
 bool dump_find_device(struct dump *d, struct thin_pool *pool, uint64_t dev_id, struct thin_device *device);
 
 /* dump_ranges.c */
-
-/* The same as dump_take_memory(), but without it nothing works: then the result says what limit is enough. */
-bool dump_need_memory(struct dump *d, uint64_t bytes);
 
 /* What ranges are of. */
 struct dump_space {

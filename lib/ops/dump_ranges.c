@@ -9,17 +9,6 @@
 #include "ops/dump_int.h"
 #include "text/range_list.h"
 
-bool dump_need_memory(struct dump *d, uint64_t bytes)
-{
-	uint64_t least = bufio_get_memory_floor(d->args->client) + bytes;
-
-	if (dump_take_memory(d, bytes))
-		return true;
-	op_fail(d->result, OP_INTERNAL, -ENOMEM, "%s: the memory limit is too low for this: --memory-limit=%" PRIu64
-		" is enough", d->args->image, least > 2 * bytes ? least : 2 * bytes);
-	return false;
-}
-
 static bool fail(struct dump *d, const char *name, int error)
 {
 	if (error == -ENOMEM)
@@ -110,5 +99,5 @@ bool dump_read_ranges(struct dump *d, const struct dump_space *space, struct ran
 	if (!add_words(d, space, set) || (d->args->list && !add_list(d, space, set)))
 		return false;
 	range_set_settle(set);
-	return keep_within(d, space, set) && dump_need_memory(d, set->nr * sizeof(*set->ranges));
+	return keep_within(d, space, set) && dump_need_memory(d, "to keep so many ranges", set->nr * sizeof(*set->ranges));
 }

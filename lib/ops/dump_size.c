@@ -102,11 +102,11 @@ static bool check_plan(struct dump *d)
 	if (!a->overrides.data_block_bytes)
 		return fail(d, "no --data-block-size: the size of a data block is part of the sum");
 	if (a->overrides.data_block_bytes % (THIN_BLOCK_SIZE_MIN * 512) || sectors > THIN_BLOCK_SIZE_MAX)
-		return fail(d, "--data-block-size: must be a multiple of 64KiB, from 64KiB to 1GiB");
+		return fail(d, "data blocks have a multiple of 64KiB, from 64KiB to 1GiB");
 	if (a->data_bytes < a->overrides.data_block_bytes)
-		return fail(d, "--data-size: is smaller than one data block");
+		return fail(d, "the data device is smaller than one data block");
 	if (a->max_thins > THIN_MAX_DEVICES)
-		return fail(d, "--max-thins: a pool has at most 16777216 thin devices and snapshots");
+		return fail(d, "a pool has at most 16777216 thin devices and snapshots");
 	return true;
 }
 

@@ -460,7 +460,11 @@ static void json_problem_members(void)
 
 /* --- JSON documents --- */
 
-static const struct record_device_row row = { 1, 57, 3735552, 3, 5, RECORD_UNKNOWN, 56, "DAMAGED" };
+static const struct record_device_row row = {
+	.dev_id = 1, .mapped_blocks = 57, .mapped_bytes = 3735552, .transaction = 3, .creation_time = 5,
+	.snap_time = RECORD_UNKNOWN, .found_blocks = 56, .exclusive_blocks = RECORD_UNKNOWN,
+	.shared_blocks = RECORD_UNKNOWN, .state = "DAMAGED",
+};
 
 /* The members of a document that are no arrays differ with the table of fields; this cuts them out. */
 static const char *without_members(char *text)
