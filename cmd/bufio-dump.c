@@ -40,7 +40,7 @@ static const struct argp_option options[] = {
 	{ "bytes", KEY_BYTES, NULL, 0, "mappings: extents in bytes, virtual start, data start, length", 0 },
 	{ "data", KEY_DATA, NULL, 0, "owner: N is a data block; who maps it", 0 },
 	{ "list", KEY_LIST, "FILE", 0, "owner: further ranges from FILE, also a map file of ddrescue", 0 },
-	{ "verbose", KEY_VERBOSE, NULL, 0, "delta: with the data blocks", 0 },
+	{ "verbose", KEY_VERBOSE, NULL, 0, "delta: with the data blocks; diff: every difference", 0 },
 	{ "svg", KEY_SVG, "FILE", 0, "map: a picture", 0 },
 	{ "data-size", KEY_DATA_SIZE, "SIZE", 0, "size: of the data device", 0 },
 	{ "max-thins", KEY_MAX_THINS, "N", 0, "size: thin devices and snapshots at most", 0 },
@@ -66,7 +66,7 @@ static const char doc[] =
 	"IMAGE is a block device or a file. Nothing is ever written to it. "
 	"A side of a delta is a device id; DEV@snap is that device in the metadata snapshot, DEV@BLOCK in the generation "
 	"of that root, @BLOCK the device tree with this root.\n\n"
-	"Exit status: 0 clean, 2 usage, 3 refused (in use), 4 unreadable, 8 internal, 9 mappings lost, "
+	"Exit status: 0 clean, 1 the images of a diff differ, 2 usage, 3 refused (in use), 4 unreadable, 8 internal, 9 mappings lost, "
 	"10 not metadata, 11 damage that loses nothing.";
 
 #define NR(table) (sizeof(table) / sizeof(*(table)))
@@ -262,7 +262,7 @@ static const struct {
 	{ KEY_BYTES, "bytes", OF(DUMP_MAPPINGS) },
 	{ KEY_DATA, "data", OF(DUMP_OWNER) },
 	{ KEY_LIST, "list", OF(DUMP_OWNER) },
-	{ KEY_VERBOSE, "verbose", OF(DUMP_DELTA) },
+	{ KEY_VERBOSE, "verbose", OF(DUMP_DELTA) | OF(DUMP_DIFF) },
 	{ KEY_SVG, "svg", OF(DUMP_MAP) },
 	{ KEY_DATA_SIZE, "data-size", OF(DUMP_SIZE) },
 	{ 'r', "repair", POOL_VIEWS },
@@ -454,6 +454,7 @@ static enum cli_status dump(struct door *door)
 
 	door->args.client = door->device.client;
 	door->args.client2 = door->device2.client;
+	door->output.input2 = door->args.image2;
 	status = cli_output_open(&door->output, program, door->args.image);
 	if (status)
 		return status;

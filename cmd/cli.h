@@ -116,6 +116,7 @@ struct cli_output {
 	const char *path; /* NULL: the standard output */
 	const char *letter; /* what -o said: the door says what it means, mostly path */
 	bool quiet;
+	const char *input2; /* refused as output like the input, or NULL; preset by the door */
 	/* after cli_output_open() */
 	int fd;
 	char *place;     /* what path leads to */

@@ -57,7 +57,9 @@ enum cli_status cli_status_of(const struct op_result *result)
 		return CLI_LOST;
 	if (result->problems[SEVERITY_REPAIRABLE] || result->lvm_refuses)
 		return CLI_REPAIRABLE;
-	return result->unreadable ? CLI_IO : CLI_OK;
+	if (result->unreadable)
+		return CLI_IO;
+	return result->differs ? CLI_FINDING : CLI_OK;
 }
 
 void cli_init(void)
@@ -230,7 +232,7 @@ static enum cli_status open_path(struct cli_output *o, const char *program, cons
 	}
 	if (S_ISBLK(st.st_mode))
 		return refuse(program, o->path, "is a block device, and the output is text");
-	if (is_input(&st, input))
+	if (is_input(&st, input) || (o->input2 && is_input(&st, o->input2)))
 		return refuse(program, o->path, "is the input");
 	return S_ISREG(st.st_mode) ? open_old(o, program, &st) : open_in_place(o, program);
 }

@@ -313,9 +313,8 @@ static void state_text(const void *data, unsigned size, uint64_t block, enum pd_
 		snprintf(out, room, "checksum good, but it says that it is block %" PRIu64, number);
 }
 
-int meta_visit_block(const void *data, unsigned size, uint64_t block, struct meta_visitor *v)
+int meta_visit_block_as(const void *data, unsigned size, uint64_t block, enum pd_kind kind, struct meta_visitor *v)
 {
-	enum pd_kind kind = size == PD_BLOCK_SIZE ? pd_block_kind(data) : PD_UNKNOWN;
 	char state[96];
 	struct view w = { .data = data, .size = size, .v = v };
 	struct record_block record = {
@@ -332,4 +331,9 @@ int meta_visit_block(const void *data, unsigned size, uint64_t block, struct met
 		return r;
 	put_fields(&w, kind);
 	return w.error ? w.error : v->end(v, RECORD_BLOCK, &record);
+}
+
+int meta_visit_block(const void *data, unsigned size, uint64_t block, struct meta_visitor *v)
+{
+	return meta_visit_block_as(data, size, block, size == PD_BLOCK_SIZE ? pd_block_kind(data) : PD_UNKNOWN, v);
 }

@@ -319,6 +319,7 @@ static const struct field delta_pool_fields[] = {
 	N(record_superblock, transaction, "transaction"),
 	N(record_superblock, data_block_size, "data_block_size"),
 	N(record_superblock, nr_data_blocks, "nr_data_blocks"),
+	F(record_superblock, metadata_snap, "metadata_snap", "metadata_snap", FIELD_OPTIONAL),
 };
 
 #define DELTA_SIDE(side) \
@@ -402,10 +403,105 @@ static const struct field data_count_fields[] = {
 	HIDDEN_TEXT(record_data_count, verdict),
 };
 
+#define DIFF_SIDE(side) \
+	F(record_diff, side.image, #side "_image", NULL, FIELD_TEXT), \
+	F(record_diff, side.what, #side "_what", NULL, FIELD_TEXT), \
+	F(record_diff, side.bytes, #side "_bytes", NULL, FIELD_BYTES)
+
+static const struct field diff_fields[] = { DIFF_SIDE(left), DIFF_SIDE(right) };
+
+static const struct field diff_section_fields[] = { T(record_diff_section, title) };
+
+static const struct field diff_field_fields[] = {
+	T(record_diff_field, name), T(record_diff_field, left), T(record_diff_field, right),
+};
+
+static const struct field diff_device_fields[] = {
+	D(record_diff_device, NULL),
+	T(record_diff_device, kind),
+	T(record_diff_device, field),
+	F(record_diff_device, left, "left", NULL, FIELD_OPTIONAL),
+	F(record_diff_device, right, "right", NULL, FIELD_OPTIONAL),
+	HIDDEN_TEXT(record_diff_device, text),
+};
+
+#define DIFF_RANGE(member) F(record_diff_range, range.member, #member, NULL, FIELD_OPTIONAL)
+#define DIFF_RANGE_HIDDEN(member) \
+	{ .name = #member, .offset = offsetof(struct record_diff_range, range.member), .size = 8, \
+	  .format = FIELD_OPTIONAL, .hidden = 1 }
+
+static const struct field diff_range_fields[] = {
+	D(record_diff_range, NULL),
+	F(record_diff_range, range.kind, "kind", NULL, FIELD_TEXT),
+	DIFF_RANGE(begin),
+	DIFF_RANGE(length),
+	DIFF_RANGE(left_data),
+	DIFF_RANGE(right_data),
+	F(record_diff_range, left_time, "left_time", NULL, FIELD_OPTIONAL),
+	F(record_diff_range, right_time, "right_time", NULL, FIELD_OPTIONAL),
+	{ .name = "text", .offset = offsetof(struct record_diff_range, range.text), .format = FIELD_TEXT, .hidden = 1 },
+	DIFF_RANGE_HIDDEN(last),
+	DIFF_RANGE_HIDDEN(data),
+	DIFF_RANGE_HIDDEN(data_last),
+	DIFF_RANGE_HIDDEN(left_last),
+	DIFF_RANGE_HIDDEN(right_last),
+	HIDDEN(record_diff_range, time, "time"),
+};
+
+static const struct field diff_block_fields[] = {
+	N(record_diff_block, block, NULL),
+	T(record_diff_block, left_kind),
+	T(record_diff_block, right_kind),
+	HIDDEN_TEXT(record_diff_block, kinds),
+};
+
+static const struct field diff_block_field_fields[] = {
+	N(record_diff_block_field, block, NULL),
+	N(record_diff_block_field, offset, NULL),
+	N(record_diff_block_field, length, NULL),
+	T(record_diff_block_field, name),
+	T(record_diff_block_field, left),
+	T(record_diff_block_field, right),
+};
+
+static const struct field diff_bytes_fields[] = {
+	N(record_diff_block_field, block, NULL),
+	N(record_diff_block_field, offset, NULL),
+	N(record_diff_block_field, length, NULL),
+	T(record_diff_block_field, left),
+	T(record_diff_block_field, right),
+};
+
+static const struct field diff_blocks_fields[] = {
+	T(record_diff_blocks, kind),
+	N(record_diff_blocks, begin, NULL),
+	N(record_diff_blocks, length, NULL),
+	HIDDEN(record_diff_blocks, last, "last"),
+	HIDDEN_TEXT(record_diff_blocks, text),
+};
+
+static const struct field diff_more_fields[] = {
+	T(record_diff_more, before), N(record_diff_more, count, NULL), T(record_diff_more, what),
+};
+
+static const struct field diff_totals_fields[] = {
+	F(record_diff_totals, fields, "superblock_fields", NULL, FIELD_DEC),
+	N(record_diff_totals, devices, NULL),
+	N(record_diff_totals, ranges, NULL),
+	N(record_diff_totals, blocks, NULL),
+	N(record_diff_totals, bytes, NULL),
+	N(record_diff_totals, left_only_blocks, NULL),
+	N(record_diff_totals, right_only_blocks, NULL),
+	N(record_diff_totals, unreadable_blocks, NULL),
+	HIDDEN_TEXT(record_diff_totals, text),
+};
+
 
 #define DELTA_RANGE "{text:-10} {begin:12}..{last:-12} {length:12}"
 static const char *const problem_arrays[] = { "problems", NULL };
 static const char *const ls_arrays[] = { "devices", "problems", NULL };
+
+#define DIFF_RANGE_TEXT "  device {dev_id}: {text:-10} {begin:10}..{last:-10} {length:10}"
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
@@ -584,6 +680,49 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.name = "data_count", .plural = "data_counts", FIELDS(data_count_fields),
 		.begin = "count {data}..{end}: free\n",
 	},
+	[RECORD_DIFF] = {
+		.name = "diff", FIELDS(diff_fields),
+		.begin = "left   {left_image}: {left_what}, {left_bytes}\n"
+			 "right  {right_image}: {right_what}, {right_bytes}\n",
+	},
+	[RECORD_DIFF_SECTION] = { .name = "section", FIELDS(diff_section_fields), .begin = "\n{title}\n" },
+	[RECORD_DIFF_FIELD] = {
+		.name = "field", FIELDS(diff_field_fields), .begin = "  {name:-26} {left} -> {right}\n",
+	},
+	[RECORD_DIFF_DEVICE] = {
+		.name = "device", FIELDS(diff_device_fields), .begin = "  device {dev_id}: {text}\n",
+	},
+	[RECORD_DIFF_DEVICE_FIELD] = {
+		.name = "device", FIELDS(diff_device_fields), .begin = "  device {dev_id}: {field} {left} -> {right}\n",
+	},
+	[RECORD_DIFF_RANGE_ONE] = {
+		.name = "range", FIELDS(diff_range_fields),
+		.begin = DIFF_RANGE_TEXT "  data {data}..{data_last}, time {time}\n",
+	},
+	[RECORD_DIFF_RANGE_TWO] = {
+		.name = "range", FIELDS(diff_range_fields),
+		.begin = DIFF_RANGE_TEXT "  data {left_data}..{left_last}, time {left_time} -> "
+			 "{right_data}..{right_last}, time {right_time}\n",
+	},
+	[RECORD_DIFF_RANGE_UNKNOWN] = {
+		.name = "range", FIELDS(diff_range_fields), .begin = DIFF_RANGE_TEXT "\n",
+	},
+	[RECORD_DIFF_BLOCK] = {
+		.name = "block", FIELDS(diff_block_fields), .begin = "  block {block}: {kinds}\n",
+	},
+	[RECORD_DIFF_BLOCK_FIELD] = {
+		.name = "block_field", FIELDS(diff_block_field_fields),
+		.begin = "    {offset:4}  {name:-26} {left} -> {right}\n",
+	},
+	[RECORD_DIFF_BYTES] = {
+		.name = "bytes", FIELDS(diff_bytes_fields),
+		.begin = "    {offset:4}  {length} bytes: {left} -> {right}\n",
+	},
+	[RECORD_DIFF_BLOCKS] = {
+		.name = "blocks", FIELDS(diff_blocks_fields), .begin = "  blocks {begin}..{last}: {text}\n",
+	},
+	[RECORD_DIFF_MORE] = { .name = "more", FIELDS(diff_more_fields), .begin = "{before}... and {count} more {what}\n" },
+	[RECORD_DIFF_TOTALS] = { .name = "totals", FIELDS(diff_totals_fields), .begin = "\n{text}\n" },
 };
 
 uint64_t field_number(const struct field *f, const void *record)

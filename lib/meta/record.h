@@ -55,6 +55,20 @@ enum record_kind {
 	RECORD_DATA_FREE, /* a count of 0, as it should be */
 	RECORD_SIZE_PLAN,
 	RECORD_SIZE_POOL, /* contains problems */
+	RECORD_DIFF,         /* contains all that differs */
+	RECORD_DIFF_SECTION, /* for people only: a heading */
+	RECORD_DIFF_FIELD,   /* of the superblock */
+	RECORD_DIFF_DEVICE,  /* on one side only */
+	RECORD_DIFF_DEVICE_FIELD,
+	RECORD_DIFF_RANGE_ONE, /* of virtual blocks; mapped on one side, or to one place at two times */
+	RECORD_DIFF_RANGE_TWO,
+	RECORD_DIFF_RANGE_UNKNOWN,
+	RECORD_DIFF_BLOCK,
+	RECORD_DIFF_BLOCK_FIELD,
+	RECORD_DIFF_BYTES,
+	RECORD_DIFF_BLOCKS,  /* that only one image has */
+	RECORD_DIFF_MORE,    /* for people only: how many were left out */
+	RECORD_DIFF_TOTALS,
 	NR_RECORD_KINDS
 };
 
@@ -119,6 +133,7 @@ struct record_superblock {
 	uint32_t flags, version;
 	uint32_t data_block_size; /* sectors */
 	uint64_t nr_data_blocks;
+	uint64_t metadata_snap; /* of RECORD_DELTA_POOL; RECORD_UNKNOWN: none */
 };
 
 struct record_device {
@@ -320,6 +335,59 @@ struct record_data_count {
 	uint64_t stored; /* RECORD_UNKNOWN: the space map is damaged there */
 	uint64_t found;
 	const char *verdict; /* for people */
+};
+
+struct record_diff {
+	struct record_diff_side {
+		const char *image, *what;
+		uint64_t bytes;
+	} left, right;
+};
+
+struct record_diff_section {
+	const char *title;
+};
+
+struct record_diff_field {
+	const char *name, *left, *right;
+};
+
+struct record_diff_device {
+	uint64_t dev_id;
+	const char *kind, *text;
+	const char *field; /* or NULL */
+	uint64_t left, right;
+};
+
+struct record_diff_range {
+	uint64_t dev_id;
+	struct record_delta_range range;
+	uint64_t time, left_time, right_time;
+};
+
+struct record_diff_block {
+	uint64_t block;
+	const char *left_kind, *right_kind, *kinds;
+};
+
+struct record_diff_block_field {
+	uint64_t block, offset, length;
+	const char *name, *left, *right;
+};
+
+struct record_diff_blocks {
+	const char *kind, *text;
+	uint64_t begin, last, length;
+};
+
+struct record_diff_more {
+	const char *before, *what;
+	uint64_t count;
+};
+
+struct record_diff_totals {
+	uint64_t fields, devices, ranges, blocks, bytes, left_only_blocks, right_only_blocks, unreadable_blocks;
+	const char *text;
 };
 
 #endif

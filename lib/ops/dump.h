@@ -91,7 +91,7 @@ struct op_dump_args {
 	bool data;              /* DUMP_OWNER: they are data blocks */
 	uint64_t virtual_block; /* DUMP_PATH, with dev_id */
 	struct op_side left, right; /* DUMP_DELTA */
-	bool verbose;           /* DUMP_DELTA: where the data is too */
+	bool verbose;           /* DUMP_DELTA: where the data is too; DUMP_DIFF: every difference */
 	struct bufio_client *client2; /* DUMP_DIFF */
 	const char *image2;
 	const char *svg;        /* DUMP_MAP: file for a picture, or NULL */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "base/checked.h"
-#include "meta/thin_delta.h"
 #include "ops/dump_int.h"
 
 static const struct {
@@ -15,6 +14,7 @@ static const struct {
 } kinds[NR_DELTA_KINDS] = {
 	[DELTA_SAME] = { RECORD_DELTA_SAME, RECORD_DELTA_ONE, "same", "same" },
 	[DELTA_DIFFERENT] = { RECORD_DELTA_DIFFERENT, RECORD_DELTA_TWO, "different", "different" },
+	[DELTA_TIME] = { RECORD_DELTA_SAME, RECORD_DELTA_ONE, "time", "time" },
 	[DELTA_LEFT_ONLY] = { RECORD_DELTA_LEFT_ONLY, RECORD_DELTA_ONE, "left_only", "left only" },
 	[DELTA_RIGHT_ONLY] = { RECORD_DELTA_RIGHT_ONLY, RECORD_DELTA_ONE, "right_only", "right only" },
 	[DELTA_UNKNOWN] = { RECORD_DELTA_UNKNOWN, RECORD_DELTA_UNKNOWN, "unknown", "unknown" },
@@ -71,6 +71,19 @@ static bool open_generation(struct dump *d, const struct op_side *side, struct t
 	return !r;
 }
 
+/* There are details of the device, but no root: once more, with reports of why. */
+static void tell_lost_root(struct dump *d, struct thin_pool *pool, uint64_t dev_id)
+{
+	struct thin_device device = { .id = PROBLEM_NO_DEVICE };
+	struct thin_devices devices;
+
+	thin_devices_open(&devices, pool);
+	while (device.id != dev_id && thin_devices_next(&devices, &device) > 0)
+		;
+	thin_devices_close(&devices);
+	op_fail(d->result, OP_LOST, 0, "%s: the mappings of device %" PRIu64 " cannot be reached", d->args->image, dev_id);
+}
+
 static bool open_side(struct dump *d, const struct op_side *side, struct thin_pool *pool, struct thin_delta_side *out)
 {
 	struct thin_device device;
@@ -82,14 +95,11 @@ static bool open_side(struct dump *d, const struct op_side *side, struct thin_po
 		return true;
 	if (!dump_find_device(d, pool, side->dev_id, &device))
 		return false;
-	if (!device.has_root) {
-		op_fail(d->result, OP_LOST, 0, "%s: device %" PRIu64 " has no mappings that could be reached",
-			d->args->image, side->dev_id);
-		return false;
-	}
+	if (!device.has_root)
+		tell_lost_root(d, pool, side->dev_id);
 	out->dev_id = side->dev_id;
 	out->root = device.root;
-	return true;
+	return device.has_root;
 }
 
 #define SIDE_TEXT_MAX 96
@@ -127,7 +137,7 @@ static uint64_t sum(uint64_t a, uint64_t b)
 	return checked_add(a, b, &s) ? s : RECORD_UNKNOWN;
 }
 
-static struct record_delta_range range_record(const struct thin_delta_range *r, bool with_data)
+struct record_delta_range dump_delta_range(const struct thin_delta_range *r, bool with_data)
 {
 	uint64_t length = r->end == UINT64_MAX ? RECORD_UNKNOWN : r->end - r->begin;
 	struct record_delta_range record = {
@@ -172,7 +182,7 @@ static int show_range(struct thin_delta *delta, const struct thin_delta_range *r
 	struct comparison *c = (struct comparison *)delta;
 	struct meta_visitor *v = &c->d->emitter->visitor;
 	const struct op_dump_args *args = c->d->args;
-	struct record_delta_range record = range_record(range, args->verbose);
+	struct record_delta_range record = dump_delta_range(range, args->verbose);
 	bool grouped = args->verbose && args->format == DUMP_XML && range->kind != DELTA_UNKNOWN;
 	int r = change_group(c, grouped ? range->kind : NO_GROUP);
 
@@ -238,6 +248,7 @@ static int show_xml(struct comparison *c)
 		.transaction = sb->trans_id,
 		.data_block_size = sb->data_block_size,
 		.nr_data_blocks = sb->data_sm.nr_blocks,
+		.metadata_snap = sb->held_root ? sb->held_root : RECORD_UNKNOWN,
 	};
 	int r = v->begin(v, RECORD_DELTA_POOL, &record);
 

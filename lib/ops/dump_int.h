@@ -5,6 +5,7 @@
 
 #include "base/range_set.h"
 #include "meta/thin_share.h"
+#include "meta/thin_delta.h"
 #include "ops/dump.h"
 #include "text/emit.h"
 #include "text/lvm_backup.h"
@@ -149,6 +150,8 @@ struct dump_space {
  * result says why. The caller destroys @set in any case.
  */
 bool dump_read_ranges(struct dump *d, const struct dump_space *space, struct range_set *set);
+/* dump_delta.c: a range as a record. @with_data: with the data blocks, else these are not known. */
+struct record_delta_range dump_delta_range(const struct thin_delta_range *range, bool with_data);
 
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);

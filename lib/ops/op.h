@@ -37,6 +37,7 @@ struct op_result {
 	uint64_t problems[NR_SEVERITIES];
 	bool lvm_refuses;    /* LVM would not activate the pool, or the kernel would not do it for LVM */
 	uint64_t unreadable; /* blocks that were asked for by number and could not be read */
+	bool differs;        /* what was compared is not the same */
 	char reason[OP_REASON_MAX]; /* unless OP_DONE: one line, what and what to do next */
 };
 

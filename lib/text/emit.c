@@ -179,7 +179,9 @@ int text_message_problem(struct meta_visitor *v, const struct problem *p)
 	struct text_emitter *e = (struct text_emitter *)v;
 
 	e->nr_problems++;
-	text_put_problem(e->messages, e->program, e->names, p);
+	if (e->subject && e->program)
+		text_printf(e->messages, "%s: ", e->program);
+	text_put_problem(e->messages, e->subject ? e->subject : e->program, e->names, p);
 	if (e->messages != e->out)
 		text_out_flush(e->messages); /* lost messages do not stop the output */
 	return 0;

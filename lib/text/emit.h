@@ -30,6 +30,7 @@ struct text_emitter {
 	struct text_out *messages; /* where problems go when the format has no place for them */
 	const char *program;       /* in front of each message; NULL: none */
 	const struct text_names *names;
+	const char *subject;       /* the image that problems are of, where there are several; or NULL */
 	uint64_t nr_records, nr_problems;
 	int (*finish)(struct text_emitter *e);
 	void (*destroy)(struct text_emitter *e);

@@ -311,6 +311,10 @@ static int json_problem(struct meta_visitor *v, const struct problem *p)
 		put_member(o, "type", "problem");
 		text_put(o, ",", 1);
 	}
+	if (j->e.subject) {
+		put_member(o, "image", j->e.subject);
+		text_put(o, ",", 1);
+	}
 	put_problem_members(j, p);
 	text_puts(o, j->lines ? "}\n" : "}");
 	return o->error;
