@@ -314,12 +314,12 @@ static const struct field field_fields[] = {
 static const char *const summary_arrays[] = { "devices", "not_in_pool", "not_in_lvm", "problems", NULL };
 
 static const struct field delta_pool_fields[] = {
-	F(record_superblock, uuid, "uuid", "uuid", FIELD_TEXT),
-	N(record_superblock, time, "time"),
-	N(record_superblock, transaction, "transaction"),
-	N(record_superblock, data_block_size, "data_block_size"),
-	N(record_superblock, nr_data_blocks, "nr_data_blocks"),
-	F(record_superblock, metadata_snap, "metadata_snap", "metadata_snap", FIELD_OPTIONAL),
+	F(record_delta_pool, uuid, "uuid", "uuid", FIELD_TEXT),
+	N(record_delta_pool, time, "time"),
+	N(record_delta_pool, transaction, "transaction"),
+	N(record_delta_pool, data_block_size, "data_block_size"),
+	N(record_delta_pool, nr_data_blocks, "nr_data_blocks"),
+	F(record_delta_pool, metadata_snap, "metadata_snap", "metadata_snap", FIELD_OPTIONAL),
 };
 
 #define DELTA_SIDE(side) \

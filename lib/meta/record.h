@@ -133,7 +133,6 @@ struct record_superblock {
 	uint32_t flags, version;
 	uint32_t data_block_size; /* sectors */
 	uint64_t nr_data_blocks;
-	uint64_t metadata_snap; /* of RECORD_DELTA_POOL; RECORD_UNKNOWN: none */
 };
 
 struct record_device {
@@ -298,11 +297,21 @@ struct record_field {
 	const char *hex, *name, *value;
 };
 
-/* A side of a delta; text for people. */
+/* In XML alone. */
+struct record_delta_pool {
+	const char *uuid;
+	uint32_t time;
+	uint64_t transaction;
+	uint32_t data_block_size; /* sectors */
+	uint64_t nr_data_blocks;
+	uint64_t metadata_snap;   /* RECORD_UNKNOWN: none */
+};
+
 struct record_delta {
 	const char *image;
 	struct record_delta_side {
-		const char *text, *of;
+		const char *text; /* for people */
+		const char *of;
 		uint64_t dev_id, generation;
 		uint64_t root; /* of the device's tree */
 		uint64_t given_root; /* the same where no device was named */

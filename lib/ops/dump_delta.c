@@ -242,7 +242,7 @@ static int show_xml(struct comparison *c)
 	const struct thin_superblock *sb = &c->d->pool.sb;
 	struct meta_visitor *v = &c->d->emitter->visitor;
 	char uuid[THIN_UUID_MAX];
-	struct record_superblock record = {
+	struct record_delta_pool record = {
 		.uuid = thin_uuid_text(sb, uuid),
 		.time = sb->time,
 		.transaction = sb->trans_id,
