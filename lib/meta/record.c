@@ -502,6 +502,62 @@ static const char *const problem_arrays[] = { "problems", NULL };
 static const char *const ls_arrays[] = { "devices", "problems", NULL };
 
 #define DIFF_RANGE_TEXT "  device {dev_id}: {text:-10} {begin:10}..{last:-10} {length:10}"
+static const struct field roots_fields[] = {
+	T(record_roots, image),
+	N(record_roots, blocks, NULL),
+	N(record_roots, metadata_blocks, NULL),
+	N(record_roots, unreadable_blocks, NULL),
+	N(record_roots, nr_generations, NULL),
+	N(record_roots, nr_trees, NULL),
+	HIDDEN_TEXT(record_roots, more),
+};
+
+static const struct field generation_fields[] = {
+	N(record_generation, block, NULL),
+	N(record_generation, root, NULL),
+	F(record_generation, details, "details", NULL, FIELD_OPTIONAL),
+	F(record_generation, superblock, "superblock", NULL, FIELD_OPTIONAL),
+	T(record_generation, source),
+	T(record_generation, fit),
+	T(record_generation, state),
+	F(record_generation, transaction, "transaction", NULL, FIELD_OPTIONAL),
+	N(record_generation, time, NULL),
+	T(record_generation, transaction_is),
+	F(record_generation, devices, "nr_devices", NULL, FIELD_DEC),
+	N(record_generation, complete_devices, NULL),
+	N(record_generation, mappings, NULL),
+	N(record_generation, holes, NULL),
+	N(record_generation, beyond_data, NULL),
+	F(record_generation, data_block_size, "data_block_size", NULL, FIELD_OPTIONAL),
+	HIDDEN_TEXT(record_generation, transaction_text),
+	HIDDEN_TEXT(record_generation, time_text),
+	HIDDEN_TEXT(record_generation, state_text),
+	HIDDEN_TEXT(record_generation, beyond_text),
+	HIDDEN_TEXT(record_generation, gone),
+	HIDDEN_TEXT(record_generation, missing),
+};
+
+static const struct field generation_device_fields[] = {
+	D(record_generation_device, NULL),
+	N(record_generation_device, root, NULL),
+	N(record_generation_device, mappings, NULL),
+	N(record_generation_device, holes, NULL),
+};
+
+static const struct field orphan_tree_fields[] = {
+	N(record_orphan_tree, block, NULL),
+	D(record_orphan_tree, NULL),
+	N(record_orphan_tree, mappings, NULL),
+	N(record_orphan_tree, holes, NULL),
+	N(record_orphan_tree, first, NULL),
+	N(record_orphan_tree, last, NULL),
+	N(record_orphan_tree, time, NULL),
+	T(record_orphan_tree, shape),
+	HIDDEN_TEXT(record_orphan_tree, state),
+	HIDDEN_TEXT(record_orphan_tree, heading),
+};
+
+static const char *const roots_arrays[] = { "generations", "trees", "problems", NULL };
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
@@ -723,6 +779,26 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_DIFF_MORE] = { .name = "more", FIELDS(diff_more_fields), .begin = "{before}... and {count} more {what}\n" },
 	[RECORD_DIFF_TOTALS] = { .name = "totals", FIELDS(diff_totals_fields), .begin = "\n{text}\n" },
+	[RECORD_ROOTS] = {
+		.name = "roots", .arrays = roots_arrays, FIELDS(roots_fields),
+		.begin = "{image}: generations that can still be found in {metadata_blocks} blocks of metadata, of {blocks} "
+			 "blocks in all\n"
+			 "\n"
+			 "   block  source             transaction   time  devices   mappings  state\n",
+		.end = "{more}\nTo look through one: bufio-dump --root=BLOCK ls {image}\n",
+	},
+	[RECORD_GENERATION] = {
+		.name = "generation", .plural = "generations", FIELDS(generation_fields),
+		.begin = "{block:8}  {source:-17} {transaction_text:12} {time_text:6} {nr_devices:8} {mappings:10}  "
+			 "{state_text}{beyond_text}{gone}{missing}\n",
+	},
+	[RECORD_GENERATION_DEVICE] = {
+		.name = "device", .plural = "devices", FIELDS(generation_device_fields),
+	},
+	[RECORD_ORPHAN_TREE] = {
+		.name = "tree", .plural = "trees", FIELDS(orphan_tree_fields),
+		.begin = "{heading}{block:8} {mappings:10}  {first:9} to {last:-9} {time:6} {dev_id:7}  {shape}{state}\n",
+	},
 };
 
 uint64_t field_number(const struct field *f, const void *record)

@@ -69,6 +69,10 @@ enum record_kind {
 	RECORD_DIFF_BLOCKS,  /* that only one image has */
 	RECORD_DIFF_MORE,    /* for people only: how many were left out */
 	RECORD_DIFF_TOTALS,
+	RECORD_ROOTS, /* contains the two below */
+	RECORD_GENERATION, /* contains its devices */
+	RECORD_GENERATION_DEVICE,
+	RECORD_ORPHAN_TREE,
 	NR_RECORD_KINDS
 };
 
@@ -397,6 +401,38 @@ struct record_diff_more {
 struct record_diff_totals {
 	uint64_t fields, devices, ranges, blocks, bytes, left_only_blocks, right_only_blocks, unreadable_blocks;
 	const char *text;
+};
+
+struct record_roots {
+	const char *image;
+	uint64_t blocks, metadata_blocks, unreadable_blocks;
+	uint64_t nr_generations, nr_trees;
+	const char *more; /* a line about what is not shown, or empty */
+};
+
+struct record_generation {
+	uint64_t block;               /* to look through it: of the top level, or of the copy of a superblock */
+	uint64_t root;                /* top level */
+	uint64_t details, superblock; /* may be RECORD_UNKNOWN */
+	const char *source, *fit, *state;
+	uint64_t transaction; /* may be RECORD_UNKNOWN */
+	uint64_t time;
+	const char *transaction_is; /* "exact", or "at least", and so is the time */
+	uint64_t devices, complete_devices, mappings, holes;
+	uint64_t beyond_data;     /* 1: some mappings are */
+	uint64_t data_block_size; /* sectors; may be RECORD_UNKNOWN */
+	const char *transaction_text, *time_text, *state_text, *beyond_text, *gone, *missing; /* for people */
+};
+
+struct record_generation_device {
+	uint64_t dev_id, root, mappings, holes;
+};
+
+struct record_orphan_tree {
+	const char *heading; /* above the first */
+	uint64_t block, dev_id; /* may be RECORD_UNKNOWN */
+	uint64_t mappings, first, last, time, holes;
+	const char *shape, *state;
 };
 
 #endif

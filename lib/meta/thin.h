@@ -30,12 +30,26 @@ void thin_superblock_decode(const void *block, struct thin_superblock *sb);
 
 #define THIN_UNKNOWN_SIZE UINT64_MAX
 
+/* Instead of what superblocks say; 0: as found. */
+struct thin_overrides {
+	bool has_transaction;
+	uint64_t transaction;
+	uint32_t data_block_size; /* sectors */
+	uint64_t nr_data_blocks;
+};
+
 /* A pool: where its blocks are read from, and what block 0 says. */
 struct thin_pool {
 	struct pd_reader reader;
-	struct thin_superblock sb;   /* whose trees are walked: the live one, or the metadata snapshot's */
+	struct thin_superblock sb;   /* whose trees are walked: the live one, the metadata snapshot's, or an older one's */
 	struct thin_superblock live; /* block 0 */
 	uint64_t nr_data_blocks;     /* or THIN_UNKNOWN_SIZE: mappings are not compared with it */
+	struct thin_overrides overrides; /* applied to sb and live already */
+	bool is_lost;                /* block 0 is no superblock: both are zeroes but for the overrides */
+	/* There is no such tree, which was said already: it counts as empty. See thin_pool_use_root(). */
+	bool has_no_details, has_no_top;
+	bool is_single; /* then there is this one device */
+	uint64_t single_id, single_root;
 };
 
 /*
@@ -45,11 +59,50 @@ struct thin_pool {
  */
 int thin_pool_open(struct thin_pool *pool, struct bufio_client *client, struct problem_sink *sink);
 
+/* The same with @overrides, which come before anything is judged. */
+int thin_pool_open_overridden(struct thin_pool *pool, struct bufio_client *client,
+			      const struct thin_overrides *overrides, struct problem_sink *sink);
+
+/*
+ * Where block 0 is no superblock, which is reported: a pool of whole device's size that has nothing in it until
+ * thin_pool_use_snapshot() or thin_pool_use_root(). Returns 0 or -errno.
+ */
+int thin_pool_open_lost(struct thin_pool *pool, struct bufio_client *client, const struct thin_overrides *overrides,
+			struct problem_sink *sink);
+
 /*
  * Changes to the roots of the metadata snapshot at @block, 0 = the one that the superblock names. The data device's
  * size stays the live pool's. Returns 1, 0 when there is none or it is damaged (reported), -errno.
  */
 int thin_pool_use_snapshot(struct thin_pool *pool, uint64_t block);
+
+/* What lies at a block that is taken for a root. */
+enum thin_root {
+	ROOT_NONE, /* nothing that a pool could be looked at through */
+	ROOT_SUPERBLOCK,
+	ROOT_TOP,
+	ROOT_DETAILS,
+	ROOT_DEVICE, /* a device's tree */
+	ROOT_EMPTY,  /* a leaf that could be a new device's, or the top level of a pool without devices */
+};
+
+/* Looks at the block, and at some below it; nothing is reported. Returns 0 or -errno. */
+int thin_root_identify(const struct thin_pool *pool, uint64_t block, enum thin_root *root);
+
+/*
+ * Looks at the pool through @block, any of the above, from now on. A top level goes with the details in use, and details
+ * with the top level in use, if both know the same devices; else the other tree counts as empty (has_no_details,
+ * has_no_top), and the caller may know a better one: see thin_scavenge.h. The tree of a device becomes the only device,
+ * with the id @dev_id. Space maps, the data device's size, and all but the roots stay the live pool's, but a superblock's
+ * copy brings its own transaction and time.
+ * Returns 1, 0 when there is no such thing at @block, -errno. *@root may be NULL.
+ */
+int thin_pool_use_root(struct thin_pool *pool, uint64_t block, uint64_t dev_id, enum thin_root *root);
+
+/* From now on, these trees: PROBLEM_NO_BLOCK: none. */
+void thin_pool_set_roots(struct thin_pool *pool, uint64_t top, uint64_t details);
+
+bool thin_is_data_block_size(uint64_t sectors);
 
 /* A device as the two trees know it. */
 struct thin_device {

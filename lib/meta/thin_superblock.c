@@ -34,7 +34,7 @@ void thin_superblock_decode(const void *block, struct thin_superblock *sb)
 	memcpy(sb->uuid, d->uuid, sizeof(sb->uuid));
 }
 
-static bool is_valid_data_block_size(uint32_t sectors)
+bool thin_is_data_block_size(uint64_t sectors)
 {
 	return sectors >= THIN_BLOCK_SIZE_MIN && sectors <= THIN_BLOCK_SIZE_MAX && sectors % THIN_BLOCK_SIZE_MIN == 0;
 }
@@ -81,7 +81,7 @@ static void judge_sizes(const struct thin_pool *pool, uint64_t device_blocks)
 	struct pd_context data = { .where = WHERE_DATA_SM, .dev_id = PROBLEM_NO_DEVICE };
 	struct pd_context meta = { .where = WHERE_META_SM, .dev_id = PROBLEM_NO_DEVICE };
 
-	judge(pool, is_valid_data_block_size(sb->data_block_size), PROBLEM_SB_DATA_BLOCK_SIZE, 0, sb->data_block_size);
+	judge(pool, thin_is_data_block_size(sb->data_block_size), PROBLEM_SB_DATA_BLOCK_SIZE, 0, sb->data_block_size);
 	judge(pool, sb->metadata_block_size == THIN_METADATA_BLOCK_SIZE, PROBLEM_SB_META_BLOCK_SIZE,
 	      THIN_METADATA_BLOCK_SIZE, sb->metadata_block_size);
 	if (sb->data_sm.nr_blocks > THIN_MAX_DATA_BLOCKS)
@@ -111,23 +111,76 @@ static void set_bounds(struct thin_pool *pool, uint64_t device_blocks)
 		pool->nr_data_blocks = sb->data_sm.nr_blocks;
 }
 
-int thin_pool_open(struct thin_pool *pool, struct bufio_client *client, struct problem_sink *sink)
+static void override(struct thin_pool *pool)
+{
+	const struct thin_overrides *o = &pool->overrides;
+
+	if (o->has_transaction)
+		pool->sb.trans_id = o->transaction;
+	if (o->data_block_size)
+		pool->sb.data_block_size = o->data_block_size;
+	if (o->nr_data_blocks)
+		pool->sb.data_sm.nr_blocks = pool->nr_data_blocks = o->nr_data_blocks;
+}
+
+int thin_pool_open_overridden(struct thin_pool *pool, struct bufio_client *client,
+			      const struct thin_overrides *overrides, struct problem_sink *sink)
 {
 	uint64_t device_blocks = bufio_get_device_size(client);
 	struct bufio_buffer *b;
 	const void *data;
 
-	*pool = (struct thin_pool){ .reader = { .client = client, .sink = sink } };
+	*pool = (struct thin_pool){ .reader = { .client = client, .sink = sink }, .overrides = *overrides };
 	data = bufio_read(client, 0, &b);
 	if (!data)
 		return -errno;
 	thin_superblock_decode(data, &pool->sb);
 	bufio_release(b);
-	pool->live = pool->sb;
 	set_bounds(pool, device_blocks);
+	override(pool);
+	pool->live = pool->sb;
 	judge_header(pool);
 	judge_sizes(pool, device_blocks);
 	return 0;
+}
+
+int thin_pool_open(struct thin_pool *pool, struct bufio_client *client, struct problem_sink *sink)
+{
+	return thin_pool_open_overridden(pool, client, &(struct thin_overrides){ 0 }, sink);
+}
+
+int thin_pool_open_lost(struct thin_pool *pool, struct bufio_client *client, const struct thin_overrides *overrides,
+			struct problem_sink *sink)
+{
+	struct pd_context ctx = { .where = WHERE_SUPERBLOCK, .dev_id = PROBLEM_NO_DEVICE };
+	struct bufio_buffer *b;
+	const void *data;
+	int r;
+
+	*pool = (struct thin_pool){
+		.reader = { .client = client, .nr_blocks = bufio_get_device_size(client), .sink = sink },
+		.nr_data_blocks = THIN_UNKNOWN_SIZE,
+		.overrides = *overrides,
+		.is_lost = true,
+		.has_no_details = true,
+		.has_no_top = true,
+	};
+	r = pd_read(&pool->reader, &ctx, 0, PD_THIN_SUPERBLOCK, &data, &b);
+	if (r > 0)
+		bufio_release(b);
+	pool->sb.version = THIN_VERSION_MAX;
+	override(pool);
+	pool->live = pool->sb;
+	return r < 0 ? r : 0;
+}
+
+void thin_pool_set_roots(struct thin_pool *pool, uint64_t top, uint64_t details)
+{
+	pool->is_single = false;
+	pool->has_no_top = top == PROBLEM_NO_BLOCK;
+	pool->has_no_details = details == PROBLEM_NO_BLOCK;
+	pool->sb.data_mapping_root = pool->has_no_top ? 0 : top;
+	pool->sb.device_details_root = pool->has_no_details ? 0 : details;
 }
 
 int thin_pool_use_snapshot(struct thin_pool *pool, uint64_t block)
@@ -146,6 +199,8 @@ int thin_pool_use_snapshot(struct thin_pool *pool, uint64_t block)
 		return r;
 	thin_superblock_decode(data, &pool->sb);
 	bufio_release(b);
+	pool->has_no_top = pool->has_no_details = pool->is_single = false;
+	override(pool);
 	return 1;
 }
 

@@ -18,6 +18,13 @@ void thin_devices_open(struct thin_devices *d, struct thin_pool *pool)
 	pd_cursor_open(&d->details, &pool->reader, &details, pool->sb.device_details_root,
 		       sizeof(struct thin_details_disk));
 	pd_cursor_open(&d->top, &pool->reader, &top, pool->sb.data_mapping_root, sizeof(le64));
+	/* As if they had been walked. */
+	d->details.started = pool->has_no_details;
+	d->top.started = pool->has_no_top;
+	if (pool->is_single)
+		d->from_top = (struct thin_device){
+			.id = pool->single_id, .has_root = true, .root = pool->single_root,
+		};
 }
 
 void thin_devices_close(struct thin_devices *d)
@@ -72,9 +79,9 @@ static void judge_device(struct thin_devices *d, const struct thin_device *t)
 	if (t->id >= THIN_MAX_DEVICES)
 		pd_report(r, &details, PROBLEM_DEVICE_ID, PROBLEM_NO_BLOCK,
 			  (struct problem){ .expected = THIN_MAX_DEVICES, .found = t->id });
-	if (!t->has_details && !d->details.holes)
+	if (!t->has_details && !d->details.holes && !d->pool->has_no_details)
 		pd_report(r, &details, PROBLEM_DEVICE_DETAILS, PROBLEM_NO_BLOCK, (struct problem){ 0 });
-	if (!t->has_root && !d->top.holes)
+	if (!t->has_root && !d->top.holes && !d->pool->has_no_top)
 		pd_report(r, &mappings, PROBLEM_DEVICE_MAPPINGS, PROBLEM_NO_BLOCK,
 			  (struct problem){ .begin = 0, .end = UINT64_MAX });
 }
@@ -328,9 +335,11 @@ int thin_verify_space_maps(const struct thin_pool *pool)
 	const struct pd_sm_root *meta = &pool->live.metadata_sm, *data = &pool->live.data_sm;
 	int r = 0;
 
+	if (pool->is_lost)
+		return 0;
 	if (meta->nr_blocks <= PD_MAX_METADATA_BLOCKS)
 		r = pd_sm_verify(&pool->reader, meta, true);
-	if (!r && data->nr_blocks <= THIN_MAX_DATA_BLOCKS)
+	if (!r && data->nr_blocks <= THIN_MAX_DATA_BLOCKS && !pool->overrides.nr_data_blocks)
 		r = pd_sm_verify(&pool->reader, data, false);
 	return r;
 }

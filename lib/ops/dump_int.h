@@ -150,8 +150,22 @@ struct dump_space {
  * result says why. The caller destroys @set in any case.
  */
 bool dump_read_ranges(struct dump *d, const struct dump_space *space, struct range_set *set);
+
 /* dump_delta.c: a range as a record. @with_data: with the data blocks, else these are not known. */
 struct record_delta_range dump_delta_range(const struct thin_delta_range *range, bool with_data);
+
+/* dump_repair.c: false, and the result says why */
+
+struct thin_scavenge;
+
+/* Looks for older generations, within the memory limit. To be destroyed. */
+bool dump_scavenge(struct dump *d, struct thin_scavenge **s);
+
+/* Has d->pool look through --root. */
+bool dump_use_root(struct dump *d);
+
+/* Has d->pool look through the best generation there is, where its own superblock or roots are dead. */
+bool dump_repair(struct dump *d);
 
 /* The views: 0, or -errno for the world. */
 int dump_bad(struct dump *d);

@@ -3,27 +3,64 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "meta/thin_disk.h"
 #include "ops/dump_int.h"
 #include "ops/target.h"
 
-static bool open_format(struct dump *d)
+/* Where these look, the superblock need not be. */
+static bool can_do_without_superblock(const struct dump *d)
+{
+	return d->args->repair || d->args->use_root || d->args->view == DUMP_ROOTS;
+}
+
+static bool take_overrides(struct dump *d, struct thin_overrides *o)
+{
+	const struct op_overrides *a = &d->args->overrides;
+
+	*o = (struct thin_overrides){
+		.has_transaction = a->has_transaction,
+		.transaction = a->transaction,
+		.data_block_size = (uint32_t)(a->data_block_bytes / 512),
+		.nr_data_blocks = a->nr_data_blocks,
+	};
+	if (a->data_block_bytes && (a->data_block_bytes % 512 || !thin_is_data_block_size(a->data_block_bytes / 512)))
+		op_fail(d->result, OP_USAGE, 0,
+			"--data-block-size: %" PRIu64 " bytes are not a multiple of 64KiB up to 1GiB", a->data_block_bytes);
+	else if (a->nr_data_blocks > THIN_MAX_DATA_BLOCKS)
+		op_fail(d->result, OP_USAGE, 0, "--nr-data-blocks: %" PRIu64 " are more than the %" PRIu64
+			" that there can be", a->nr_data_blocks, THIN_MAX_DATA_BLOCKS);
+	else
+		return true;
+	return false;
+}
+
+static bool open_superblock(struct dump *d)
 {
 	const struct meta_format *format;
+	struct thin_overrides overrides;
 	char reason[OP_REASON_MAX];
-	int error;
+	int r, error;
 
-	format = target_probe(d->args->client, d->args->image, reason, sizeof(reason), &error);
-	if (!format) {
-		op_fail(d->result, error ? OP_INPUT : OP_NOT_METADATA, error, "%s", reason);
+	if (!take_overrides(d, &overrides))
 		return false;
-	}
-	if (!format->is_supported) {
+	format = target_probe(d->args->client, d->args->image, reason, sizeof(reason), &error);
+	if (format && !format->is_supported) {
 		op_fail(d->result, OP_NOT_METADATA, 0,
 			"%s: is %s, which this version only shows block by block: try the view 'block'", d->args->image,
 			format->name);
 		return false;
 	}
-	return true;
+	if (!format && (!can_do_without_superblock(d) || !target_has_metadata(d->args->client))) {
+		op_fail(d->result, error ? OP_INPUT : OP_NOT_METADATA, error, "%s", reason);
+		return false;
+	}
+	if (format)
+		r = thin_pool_open_overridden(&d->pool, d->args->client, &overrides, &d->sink);
+	else
+		r = thin_pool_open_lost(&d->pool, d->args->client, &overrides, &d->sink);
+	if (r)
+		dump_fail_errno(d, r);
+	return !r;
 }
 
 bool dump_use_snapshot(struct dump *d, struct thin_pool *pool)
@@ -80,22 +117,37 @@ bool dump_find_device(struct dump *d, struct thin_pool *pool, uint64_t dev_id, s
 	return !r && found;
 }
 
+/* Of a pool without a superblock nothing tells it, and sizes in bytes would be nonsense. */
+static bool has_data_block_size(struct dump *d)
+{
+	bool is_needed = d->pool.is_lost || d->args->repair;
+
+	if (!is_needed || thin_is_data_block_size(d->pool.sb.data_block_size))
+		return true;
+	op_fail(d->result, OP_USAGE, 0,
+		"%s: the superblock is lost, and with it the size of data blocks: give it with --data-block-size, as LVM "
+		"has it (lvs -o chunk_size)", d->args->image);
+	return false;
+}
+
 bool dump_open_pool(struct dump *d)
 {
 	struct thin_device device;
-	int r;
 
-	if (!open_format(d))
+	if (!open_superblock(d))
 		return false;
-	r = thin_pool_open(&d->pool, d->args->client, &d->sink);
-	if (r) {
-		dump_fail_errno(d, r);
-		return false;
-	}
 	if (d->args->progress)
 		d->pool.reader.progress = &d->args->progress->blocks;
 	dump_expect(d, d->pool.live.metadata_sm.nr_allocated);
+	if (d->args->view == DUMP_ROOTS)
+		return true;
 	if (d->args->use_snapshot && !dump_use_snapshot(d, &d->pool))
+		return false;
+	if (d->args->use_root && !dump_use_root(d))
+		return false;
+	if (d->args->repair && !d->args->use_snapshot && !d->args->use_root && !dump_repair(d))
+		return false;
+	if (!has_data_block_size(d))
 		return false;
 	if (d->args->only_device && !dump_find_device(d, &d->pool, d->args->dev_id, &device))
 		return false;

@@ -53,6 +53,7 @@ static int fill_row(struct dump *d, const struct thin_device *device, struct pd_
 		.snap_time = device->has_details ? device->snapshotted_time : RECORD_UNKNOWN,
 		.state = !device->has_root	    ? "MAPPINGS LOST" :
 			 count.holes || count.flaws ? "DAMAGED" :
+			 d->pool.is_single	    ? "no details" :
 			 !device->has_details	    ? "DETAILS LOST" :
 			 d->args->skip_mappings	    ? "not read" : "ok",
 	};
@@ -189,7 +190,8 @@ static int emit(struct dump *d, struct look *look)
 	struct dump_lvm_texts lvm;
 	struct record_summary s = {
 		.image = d->args->image,
-		.what = d->args->use_snapshot ? "thin-pool metadata snapshot" : "thin-pool metadata",
+		.what = d->args->use_snapshot ? "thin-pool metadata snapshot" :
+			d->args->use_root     ? "thin-pool metadata, through an older root" : "thin-pool metadata",
 		.state = state_text(d),
 		.uuid = thin_uuid_text(&d->pool.sb, uuid),
 		.bytes = bufio_device_describe(bufio_get_device(d->args->client))->size,

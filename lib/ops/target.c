@@ -56,6 +56,25 @@ static uint64_t count_metadata_blocks(struct bufio_client *client, uint64_t *sam
 	return found;
 }
 
+static int stop_at_metadata(void *context, uint64_t block, const void *data, int error)
+{
+	uint64_t found = 0;
+
+	count_if_metadata(&found, block, data, error);
+	(void)context;
+	return found != 0;
+}
+
+bool target_has_metadata(struct bufio_client *client)
+{
+	uint64_t nr = bufio_get_device_size(client);
+	struct bufio_scan scan = {
+		.block = stop_at_metadata, .nr_blocks = nr < PD_MAX_METADATA_BLOCKS ? nr : PD_MAX_METADATA_BLOCKS,
+	};
+
+	return bufio_scan(client, &scan) > 0;
+}
+
 static void explain(struct bufio_client *client, const char *path, const char *start, bool is_zero, char *reason,
 		    size_t size)
 {

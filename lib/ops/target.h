@@ -3,6 +3,7 @@
 #ifndef OPS_TARGET_H
 #define OPS_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "bufio/bufio.h"
@@ -14,5 +15,8 @@
  */
 const struct meta_format *target_probe(struct bufio_client *client, const char *path, char *reason, size_t size,
 				       int *error);
+
+/* Whether there are blocks of metadata, without a superblock maybe. */
+bool target_has_metadata(struct bufio_client *client);
 
 #endif
