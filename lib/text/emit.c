@@ -34,6 +34,20 @@ void text_emit_destroy(struct text_emitter *e)
 		e->destroy(e);
 }
 
+unsigned text_utf8_length(const unsigned char *s)
+{
+	unsigned n = *s < 0x80 ? 1 : *s >= 0xC2 && *s < 0xE0 ? 2 : (*s & 0xF0) == 0xE0 ? 3 : *s >= 0xF0 && *s < 0xF5 ? 4 : 0;
+
+	for (unsigned i = 1; i < n; i++)
+		if ((s[i] & 0xC0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, and what lies past the last character. */
+	if ((*s == 0xE0 && s[1] < 0xA0) || (*s == 0xED && s[1] > 0x9F) || (*s == 0xF0 && s[1] < 0x90) ||
+	    (*s == 0xF4 && s[1] > 0x8F))
+		return 0;
+	return n;
+}
+
 void text_put_field(struct text_out *o, const struct field *f, const void *record, bool people)
 {
 	char size[UNITS_SIZE_MAX];

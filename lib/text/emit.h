@@ -80,6 +80,9 @@ const char *text_message(const struct problem *p, char *text, size_t size);
 /* A problem in a format that has no place for it: a line among the messages, flushed so that it comes in time. */
 int text_message_problem(struct meta_visitor *v, const struct problem *p);
 
+/* How long the UTF-8 character at @s is, 0 if it is none. */
+unsigned text_utf8_length(const unsigned char *s);
+
 void text_put_json_string(struct text_out *o, const char *s);
 void text_put_xml_string(struct text_out *o, const char *s);
 

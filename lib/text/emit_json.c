@@ -31,21 +31,6 @@ static struct json_emitter *json(struct meta_visitor *v)
 	return (struct json_emitter *)v;
 }
 
-/* How long the UTF-8 character at @s is, 0 if it is none. */
-static unsigned utf8_length(const unsigned char *s)
-{
-	unsigned n = *s < 0x80 ? 1 : *s >= 0xC2 && *s < 0xE0 ? 2 : (*s & 0xF0) == 0xE0 ? 3 : *s >= 0xF0 && *s < 0xF5 ? 4 : 0;
-
-	for (unsigned i = 1; i < n; i++)
-		if ((s[i] & 0xC0) != 0x80)
-			return 0;
-	/* Overlong forms, surrogates, and what lies past the last character. */
-	if ((*s == 0xE0 && s[1] < 0xA0) || (*s == 0xED && s[1] > 0x9F) || (*s == 0xF0 && s[1] < 0x90) ||
-	    (*s == 0xF4 && s[1] > 0x8F))
-		return 0;
-	return n;
-}
-
 /* File names may hold any bytes; what is not UTF-8 becomes the replacement character, or the document would be invalid. */
 void text_put_json_string(struct text_out *o, const char *s)
 {
@@ -53,7 +38,7 @@ void text_put_json_string(struct text_out *o, const char *s)
 
 	text_put(o, "\"", 1);
 	while (*p) {
-		unsigned n = utf8_length(p);
+		unsigned n = text_utf8_length(p);
 
 		if (*p == '"' || *p == '\\') {
 			text_put(o, "\\", 1);

@@ -14,19 +14,31 @@ static struct xml_emitter *xml(struct meta_visitor *v)
 	return (struct xml_emitter *)v;
 }
 
+/* Of @n bytes. U+FFFE and U+FFFF are UTF-8, but not text. */
+static bool is_xml_character(const unsigned char *p, unsigned n)
+{
+	if (n == 1)
+		return *p >= 0x20 || *p == '\t' || *p == '\n' || *p == '\r';
+	return n && !(p[0] == 0xEF && p[1] == 0xBF && p[2] >= 0xBE);
+}
+
+/* File names may hold any bytes; what XML cannot have becomes the replacement character, as in JSON. */
 void text_put_xml_string(struct text_out *o, const char *s)
 {
 	static const char *const entities[128] = {
 		['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&apos;",
 	};
 
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	for (const unsigned char *p = (const unsigned char *)s; *p;) {
+		unsigned n = text_utf8_length(p);
 
-		if (c < 128 && entities[c])
-			text_puts(o, entities[c]);
+		if (*p < 128 && entities[*p])
+			text_puts(o, entities[*p]);
+		else if (is_xml_character(p, n))
+			text_put(o, (const char *)p, n);
 		else
-			text_put(o, s, 1);
+			text_puts(o, "\xEF\xBF\xBD");
+		p += n ? n : 1;
 	}
 }
 
