@@ -9,9 +9,10 @@
 #include "meta/thin.h"
 
 enum thin_role {
-	ROLE_FREE,        /* nothing leads there, count 0, and nothing is in it that could be read */
-	ROLE_ORPHAN,      /* nothing leads there, count 0, but it holds a sound block of an older generation */
-	ROLE_UNREACHED,   /* nothing leads there, but it has a count: leaked, or below a node that cannot be used */
+	/* Nothing leads there: */
+	ROLE_FREE,        /* it has no count, and there is nothing in it that could be used */
+	ROLE_ORPHAN,      /* it has none, or one that cannot be read, but is sound: of an older generation, as a rule */
+	ROLE_UNREACHED,   /* it has a count: leaked, or below a node that cannot be used */
 	ROLE_SUPERBLOCK,
 	ROLE_HELD,        /* superblock of the metadata snapshot */
 	ROLE_DETAILS,     /* nodes */
@@ -31,22 +32,36 @@ enum thin_role {
 const char *thin_role_name(enum thin_role role);
 const char *thin_role_text(enum thin_role role);
 
-/* One byte a block: the role; of nodes of a tree whether it is a leaf; whether it cannot be used. */
-#define SURVEY_ROLE 0x1F
-#define SURVEY_INTERNAL 0x20 /* a node with children */
-#define SURVEY_SHARED 0x40   /* reached more than once */
-#define SURVEY_BAD 0x80      /* unreadable or damaged */
+/* Whether the pool, or its metadata snapshot, stands on blocks of this role. */
+static inline bool thin_role_is_live(enum thin_role role)
+{
+	return role >= ROLE_SUPERBLOCK && role <= ROLE_META_COUNTS;
+}
+
+/*
+ * One byte a block: its role and flags. Where two structures claim a block the first one keeps it, in the order of a
+ * walk: devices, mappings, metadata snapshot, space maps.
+ */
+#define SURVEY_ROLE 0x0F
+#define SURVEY_INTERNAL 0x20 /* a node with children; never of a block that could not be read as one */
+#define SURVEY_SHARED 0x40   /* more than one pointer leads to it. What is below it may have one alone */
+#define SURVEY_BAD 0x80      /* reported as unreadable, damaged, or not belonging where it was found */
 
 struct thin_survey {
 	uint8_t *blocks;
-	uint64_t nr;                         /* blocks of the device */
-	uint64_t count[NR_THIN_ROLES];       /* blocks of each role, bad ones included */
-	uint64_t bad;
+	uint64_t nr;                   /* of them; thin_survey_size() are enough */
+	struct pd_memo *memo;          /* or NULL: shared subtrees are walked again for every device */
+	uint64_t count[NR_THIN_ROLES]; /* blocks of each role, bad ones included */
+	uint64_t bad, shared;          /* blocks of any role */
 };
 
+/* Blocks that can be anything but ROLE_BEYOND, whatever the size of the device. */
+uint64_t thin_survey_size(const struct thin_pool *pool);
+
 /*
- * Fills in @s for the open @pool. The caller gives s->blocks, zeroed, and s->nr. Damage is reported to the pool's sink,
- * for every device that it costs something. @scan: look at the blocks that nothing leads to as well.
+ * Fills in @s for the open @pool, which is the live one. The caller gives s->blocks, zeroed, s->nr and s->memo. Damage is
+ * reported to the pool's sink, for every device that it costs something; what only the metadata snapshot loses, as of
+ * WHERE_HELD_TREES. @scan: look at the blocks that nothing leads to as well.
  * Returns 0 or -errno.
  */
 int thin_survey(struct thin_pool *pool, struct thin_survey *s, bool scan);

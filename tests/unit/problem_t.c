@@ -20,6 +20,8 @@ static const struct {
 	{ WHERE_DATA_COUNTS, "data-reference-counts", SEVERITY_REPAIRABLE },
 	{ WHERE_META_SM, "metadata-space-map", SEVERITY_REPAIRABLE },
 	{ WHERE_META_COUNTS, "metadata-reference-counts", SEVERITY_REPAIRABLE },
+	{ WHERE_HELD_TREES, "metadata-snapshot-trees", SEVERITY_REPAIRABLE },
+	{ WHERE_UNUSED, "unused", SEVERITY_COSMETIC },
 };
 
 /* A name for scripts. */
