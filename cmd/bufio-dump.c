@@ -75,7 +75,7 @@ static const char doc[] =
 struct door {
 	struct op_dump_args args;
 	struct cli_device device, device2;
-	struct cli_output output;
+	struct cli_output output, svg;
 	struct cli_progress progress;
 	bool has_format;
 	const char *odd_format; /* none of the known ones: for ls they are columns */
@@ -295,6 +295,8 @@ static void check_combination(struct argp_state *state, const struct door *door)
 		argp_error(state, "--root and --metadata-snap are two different places to look at");
 	if (a->lvm_pool && !a->lvm_backup)
 		argp_error(state, "--lvm-pool is a pool of --lvm-backup, which is not given");
+	if (a->svg && door->output.path && !strcmp(a->svg, door->output.path))
+		argp_error(state, "--svg and --output: one file cannot be both");
 	if (a->view != DUMP_BLOCK && door->device.block_size != 4096)
 		argp_error(state, "--block-size: metadata has blocks of 4KiB; other sizes are for the view 'block'");
 }
@@ -395,7 +397,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_DATA: a->data = true; return 0;
 	case KEY_LIST: a->list = arg; return 0;
 	case KEY_VERBOSE: a->verbose = true; return 0;
-	case KEY_SVG: a->svg = arg; return 0;
+	case KEY_SVG:
+		if (!*arg)
+			argp_error(state, "--svg: the name is empty");
+		a->svg = door->svg.path = arg;
+		return 0;
 	case 'r': a->repair = true; return 0;
 	case KEY_DATA_SIZE: a->data_bytes = parse_size(state, "data-size", arg, 1); return 0;
 	case KEY_DATA_BLOCK_SIZE:
@@ -446,19 +452,48 @@ static const struct argp argp = { options, parse, args_doc, doc, children, NULL,
 
 /* --- running --- */
 
+/* A picture is beside the output, never in place of it. */
+static enum cli_status open_outputs(struct door *door)
+{
+	const char *program = door->args.program;
+	enum cli_status status = cli_output_open(&door->output, program, door->args.image);
+
+	if (!status && door->args.svg) {
+		status = cli_output_open(&door->svg, program, door->args.image);
+		if (status)
+			cli_output_abort(&door->output);
+	}
+	door->args.out_fd = door->output.fd;
+	door->args.svg_fd = door->svg.fd;
+	return status;
+}
+
+static void abort_outputs(struct door *door)
+{
+	cli_output_abort(&door->output);
+	cli_output_abort(&door->svg);
+}
+
+static enum cli_status commit_outputs(struct door *door)
+{
+	enum cli_status status = cli_output_commit(&door->output, door->args.program);
+	enum cli_status svg = cli_output_commit(&door->svg, door->args.program);
+
+	return status ? status : svg;
+}
+
 static enum cli_status dump(struct door *door)
 {
 	const char *program = door->args.program;
 	struct op_result result;
-	enum cli_status status, committed;
+	enum cli_status status;
 
 	door->args.client = door->device.client;
 	door->args.client2 = door->device2.client;
 	door->output.input2 = door->args.image2;
-	status = cli_output_open(&door->output, program, door->args.image);
+	status = open_outputs(door);
 	if (status)
 		return status;
-	door->args.out_fd = door->output.fd;
 	door->args.message_fd = door->output.quiet ? -1 : STDERR_FILENO;
 	door->args.progress = &door->progress.counts;
 	cli_progress_start(&door->progress, program, door->args.out_fd);
@@ -466,11 +501,11 @@ static enum cli_status dump(struct door *door)
 	cli_progress_stop(&door->progress);
 	if (result.outcome != OP_DONE) {
 		cli_error(program, "%s", result.reason);
-		cli_output_abort(&door->output);
+		abort_outputs(door);
 		return cli_status_of(&result);
 	}
-	committed = cli_output_commit(&door->output, program);
-	return committed ? committed : cli_status_of(&result);
+	status = commit_outputs(door);
+	return status ? status : cli_status_of(&result);
 }
 
 static enum cli_status open_images(struct door *door)

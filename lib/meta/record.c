@@ -558,6 +558,43 @@ static const struct field orphan_tree_fields[] = {
 };
 
 static const char *const roots_arrays[] = { "generations", "trees", "problems", NULL };
+static const struct field map_fields[] = {
+	T(record_map, image),
+	F(record_map, image_bytes, "image_bytes", NULL, FIELD_BYTES),
+	N(record_map, blocks, NULL),
+	F(record_map, bytes, "bytes", NULL, FIELD_BYTES),
+	N(record_map, used, NULL),
+	N(record_map, used_percent, NULL),
+	N(record_map, orphan, NULL),
+	N(record_map, free, NULL),
+	N(record_map, unreached, NULL),
+	N(record_map, beyond, NULL),
+	N(record_map, bad, NULL),
+	N(record_map, shared, NULL),
+	N(record_map, fatal, NULL),
+	N(record_map, lossy, NULL),
+	N(record_map, repairable, NULL),
+	N(record_map, cosmetic, NULL),
+	HIDDEN_TEXT(record_map, legend),
+};
+
+static const struct field map_role_fields[] = {
+	T(record_map_role, role),
+	HIDDEN_TEXT(record_map_role, text),
+	N(record_map_role, blocks, NULL),
+	F(record_map_role, bytes, "bytes", NULL, FIELD_BYTES),
+};
+
+static const struct field map_run_fields[] = {
+	N(record_map_run, block, NULL),
+	N(record_map_run, length, NULL),
+	T(record_map_run, role),
+	T(record_map_run, level),
+	F(record_map_run, shared, "shared", NULL, FIELD_BOOL),
+	F(record_map_run, bad, "bad", NULL, FIELD_BOOL),
+};
+
+static const char *const map_arrays[] = { "problems", "roles", "runs", NULL };
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
@@ -799,6 +836,17 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.name = "tree", .plural = "trees", FIELDS(orphan_tree_fields),
 		.begin = "{heading}{block:8} {mappings:10}  {first:9} to {last:-9} {time:6} {dev_id:7}  {shape}{state}\n",
 	},
+	[RECORD_MAP] = {
+		.name = "map", .arrays = map_arrays, FIELDS(map_fields),
+		.begin = "{image}: {blocks} blocks of metadata, {bytes}\n{legend}\n",
+		.end = "\nBlocks: {used} used ({used_percent} %), {orphan} orphan, {free} free, {unreached} unreached, "
+		       "{bad} bad\n",
+	},
+	[RECORD_MAP_ROLE] = {
+		.name = "role", .plural = "roles", FIELDS(map_role_fields),
+		.begin = "  {text:-37} {blocks:7} {bytes:10}\n", /* behind the symbol */
+	},
+	[RECORD_MAP_RUN] = { .name = "run", .plural = "runs", FIELDS(map_run_fields) },
 };
 
 uint64_t field_number(const struct field *f, const void *record)

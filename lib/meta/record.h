@@ -73,6 +73,9 @@ enum record_kind {
 	RECORD_GENERATION, /* contains its devices */
 	RECORD_GENERATION_DEVICE,
 	RECORD_ORPHAN_TREE,
+	RECORD_MAP, /* contains roles, runs and problems */
+	RECORD_MAP_ROLE,
+	RECORD_MAP_RUN,
 	NR_RECORD_KINDS
 };
 
@@ -84,6 +87,7 @@ enum field_format {
 	FIELD_HEX,   /* 0x..; a string in JSON */
 	FIELD_BYTES, /* a size: "4 MiB" for people, a number elsewhere; RECORD_UNKNOWN as above */
 	FIELD_TEXT,  /* const char *; NULL is null, and nothing for people */
+	FIELD_BOOL,  /* true or false; yes or no for people */
 };
 
 #define RECORD_UNKNOWN UINT64_MAX
@@ -433,6 +437,27 @@ struct record_orphan_tree {
 	uint64_t block, dev_id; /* may be RECORD_UNKNOWN */
 	uint64_t mappings, first, last, time, holes;
 	const char *shape, *state;
+};
+
+struct record_map {
+	const char *image;
+	uint64_t image_bytes;
+	uint64_t blocks, bytes; /* of the metadata, as far as it is there */
+	uint64_t used, used_percent, orphan, free, unreached, beyond; /* blocks, no two of these the same */
+	uint64_t bad, shared;   /* blocks, of any role */
+	uint64_t fatal, lossy, repairable, cosmetic; /* problems */
+	const char *legend;     /* of the drawing: what a character stands for */
+};
+
+struct record_map_role {
+	const char *role, *text;
+	uint64_t blocks, bytes;
+};
+
+struct record_map_run {
+	uint64_t block, length;
+	const char *role, *level; /* of nodes of trees: "internal", "leaf"; else NULL */
+	uint32_t shared, bad;
 };
 
 #endif

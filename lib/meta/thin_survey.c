@@ -332,7 +332,7 @@ int thin_survey(struct thin_pool *pool, struct thin_survey *s, bool scan)
 {
 	uint64_t size = thin_survey_size(pool);
 	struct survey v = {
-		.observer = { entered }, .sink = { report }, .below = pool->reader.sink, .s = s, .pool = *pool,
+		.observer = { .entered = entered }, .sink = { report }, .below = pool->reader.sink, .s = s, .pool = *pool,
 		.nr = s->nr < size ? s->nr : size,
 	};
 	int r;

@@ -6,9 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 
 /* Messages of one run, for people. */
 #define MAX_TOLD 1000
+
+/* So many damaged nodes are visited again for the devices that share them to be told. A hostile pool has more. */
+#define MAX_RETOLD 10000
 
 uint64_t dump_nr_problems(const struct op_result *r)
 {
@@ -113,7 +117,7 @@ void dump_make_memo(struct dump *d, struct pd_memo *memo)
 	uint64_t nr = d->pool.reader.nr_blocks;
 
 	*memo = (struct pd_memo){ .retell = MAX_RETOLD };
-	if (!dump_take_memory(d, nr * sizeof(*memo->entries)))
+	if (!dump_take_memory(d, saturating_mul(nr, sizeof(*memo->entries))))
 		return;
 	memo->entries = calloc(nr, sizeof(*memo->entries));
 	if (memo->entries)

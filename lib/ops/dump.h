@@ -95,6 +95,7 @@ struct op_dump_args {
 	struct bufio_client *client2; /* DUMP_DIFF */
 	const char *image2;
 	const char *svg;        /* DUMP_MAP: file for a picture, or NULL */
+	int svg_fd;
 	uint64_t data_bytes, max_thins; /* DUMP_SIZE without an image, with overrides.data_block_bytes */
 	struct op_size_form size_form;  /* DUMP_SIZE without an image */
 };

@@ -4,8 +4,9 @@
 #define OPS_DUMP_INT_H
 
 #include "base/range_set.h"
-#include "meta/thin_share.h"
 #include "meta/thin_delta.h"
+#include "meta/thin_share.h"
+#include "meta/thin_survey.h"
 #include "ops/dump.h"
 #include "text/emit.h"
 #include "text/lvm_backup.h"
@@ -74,6 +75,14 @@ void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes);
 
 /* Both: false after the refusal. */
 bool dump_need_memory(struct dump *d, const char *what, uint64_t bytes);
+
+/* dump_survey.c */
+
+/*
+ * Surveys d->pool within the memory limit. False: the result says why.
+ * The caller frees s->blocks, in any case.
+ */
+bool dump_survey(struct dump *d, struct thin_survey *s, bool scan);
 
 /* dump_pool.c */
 

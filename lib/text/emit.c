@@ -81,6 +81,12 @@ void text_put_field(struct text_out *o, const struct field *f, const void *recor
 		else
 			text_put_dec(o, field_number(f, record));
 		break;
+	case FIELD_BOOL:
+		if (people)
+			text_puts(o, field_number(f, record) ? "yes" : "no");
+		else
+			text_puts(o, field_number(f, record) ? "true" : "false");
+		break;
 	case FIELD_TEXT:
 		text = field_text(f, record);
 		text_puts(o, text ? text : "");

@@ -31,6 +31,7 @@ static const struct view {
 	{ "mappings as XML", DUMP_MAPPINGS, DUMP_XML, 43 },
 	{ "mappings as JSON", DUMP_MAPPINGS, DUMP_JSON, 43 },
 	{ "blocks", DUMP_BLOCK, DUMP_HUMAN, 20 },
+	{ "map", DUMP_MAP, DUMP_JSON, 1024 }, /* free ones too */
 };
 
 #define NR_VIEWS (sizeof(views) / sizeof(*views))

@@ -28,7 +28,7 @@ static void dump(struct bufio_device *dev, enum dump_view view, enum dump_format
 {
 	struct op_dump_args args = {
 		.image = "fuzz", .program = "fuzz", .view = view, .format = format,
-		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot,
+		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot, .svg = "fuzz.svg", .svg_fd = fd,
 	};
 	struct op_range range = { 0 };
 	struct op_result result;
@@ -58,6 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dump(dev, DUMP_MAPPINGS, DUMP_JSON, false, fd);
 	dump(dev, DUMP_MAPPINGS, DUMP_XML, true, fd);
 	dump(dev, DUMP_BLOCK, DUMP_HUMAN, false, fd);
+	dump(dev, DUMP_MAP, DUMP_HUMAN, false, fd);
+	dump(dev, DUMP_MAP, DUMP_JSON, false, fd);
 	alarm(0);
 	bufio_device_close(dev);
 	close(fd);
