@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * bench VERB [--NAME VALUE]...: measures one thing of libbufio once and prints one number.
+ * bench VERB [--NAME VALUE]... [-- COMMAND...]: measures one thing of libbufio or of a command once and prints one
+ * number.
  *
- * bench/run takes the rounds, their medians, and the comparison with fio.
+ * bench/run and bench/dump-run take the rounds, their medians, and the comparison with others.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -33,6 +34,8 @@ static const struct verb {
 	{ "write", "bytes per second of bufio_write_dirty_buffers(), with its flush: --file --size --engine",
 	  bench_write },
 	{ "rss", "bytes of memory above the limit after a scan: --file --size --engine --limit", bench_rss },
+	{ "time", "milliseconds of a command, the file not in the page cache before: --file -- COMMAND...", bench_time },
+	{ "memory", "bytes that the command has resident above its limit: --file --limit -- COMMAND...", bench_memory },
 };
 
 static const struct bench defaults = {
@@ -106,7 +109,7 @@ struct bufio_client *create_client(struct bufio_device *dev, uint64_t limit)
 
 static int help(void)
 {
-	puts("bench VERB [--NAME VALUE]...: measures one thing of libbufio once, and prints one number.\n");
+	puts("bench VERB [--NAME VALUE]... [-- COMMAND...]: measures one thing once, and prints one number.\n");
 	for (size_t i = 0; i < NR(verbs); i++)
 		printf("  %-10s %s\n", verbs[i].name, verbs[i].help);
 	putchar('\n');
@@ -133,6 +136,14 @@ static void parse_option(struct bench *args, const char *name, const char *value
 	die("what is %s? See bench --help", name);
 }
 
+static void parse_arguments(struct bench *args, char **words)
+{
+	for (; *words && strcmp(*words, "--"); words += 2)
+		parse_option(args, words[0], words[1]);
+	if (*words)
+		args->command = words + 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct bench args = defaults;
@@ -140,8 +151,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2 || !strcmp(argv[1], "--help"))
 		return help();
-	for (int i = 2; i < argc; i += 2)
-		parse_option(&args, argv[i], argv[i + 1]);
+	parse_arguments(&args, argv + 2);
 	for (size_t i = 0; i < NR(verbs); i++) {
 		if (strcmp(verbs[i].name, argv[1]))
 			continue;

@@ -13,6 +13,7 @@
 struct bench {
 	const char *file, *engine, *order;
 	uint64_t blocks, ops, size, limit, window, threads, clients;
+	char **command; /* the words behind --, and NULL behind them; or NULL */
 };
 
 /* One verb: measures once, and returns the figure to print. */
@@ -25,6 +26,8 @@ double bench_scan(const struct bench *args);
 double bench_prefetch(const struct bench *args);
 double bench_write(const struct bench *args);
 double bench_rss(const struct bench *args);
+double bench_time(const struct bench *args);
+double bench_memory(const struct bench *args);
 
 double now(void); /* seconds */
 
