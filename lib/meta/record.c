@@ -327,7 +327,7 @@ static const struct field delta_pool_fields[] = {
 	F(record_delta, side.of, #side "_of", NULL, FIELD_TEXT), \
 	F(record_delta, side.generation, #side "_generation", NULL, FIELD_OPTIONAL), \
 	F(record_delta, side.root, #side "_root", NULL, FIELD_DEC), \
-	{ .name = "", .xml = #side "_root", .offset = offsetof(struct record_delta, side.given_root), .size = 8, \
+	{ .name = #side "_given_root", .xml = #side "_root", .offset = offsetof(struct record_delta, side.given_root), .size = 8, \
 	  .format = FIELD_OPTIONAL, .hidden = 1 }, \
 	{ .name = #side, .offset = offsetof(struct record_delta, side.text), .format = FIELD_TEXT, .hidden = 1 }
 
@@ -834,7 +834,7 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_ORPHAN_TREE] = {
 		.name = "tree", .plural = "trees", FIELDS(orphan_tree_fields),
-		.begin = "{heading}{block:8} {mappings:10}  {first:9} to {last:-9} {time:6} {dev_id:7}  {shape}{state}\n",
+		.begin = "{heading}{block:8} {mappings:10}  {first:9} to {last:-9} {time:6} {dev_id:7}  {shape}{state}  {lv}\n",
 	},
 	[RECORD_MAP] = {
 		.name = "map", .arrays = map_arrays, FIELDS(map_fields),

@@ -47,7 +47,7 @@ static uint64_t run(const char *image, const struct view *view, struct io_fault_
 {
 	struct op_dump_args args = {
 		.image = image, .program = "fault", .view = view->view, .format = view->format,
-		.out_fd = null_fd, .message_fd = null_fd, .ranges = &(struct op_range){ 0, 20 }, .nr_ranges = 1,
+		.out_fd = null_fd, .message_fd = null_fd, .ranges = &(struct op_range){ .end = 20 }, .nr_ranges = 1,
 	};
 	struct bufio_device *file, *dev;
 	uint64_t nr_blocks;
