@@ -292,7 +292,8 @@ static int look_at_rest(void *context, uint64_t block, const void *data, int err
 
 	if (error) {
 		v->s->blocks[block] |= SURVEY_BAD;
-		pd_report(&v->pool.reader, &unused, PROBLEM_BLOCK_UNREADABLE, block, (struct problem){ .error = -error });
+		pd_report(&v->pool.reader, &unused, PROBLEM_BLOCK_UNREADABLE, block,
+			  (struct problem){ .error = -error });
 		return 0;
 	}
 	if ((v->s->blocks[block] & SURVEY_ROLE) != ROLE_FREE)

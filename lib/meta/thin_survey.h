@@ -59,9 +59,9 @@ struct thin_survey {
 uint64_t thin_survey_size(const struct thin_pool *pool);
 
 /*
- * Fills in @s for the open @pool, which is the live one. The caller gives s->blocks, zeroed, s->nr and s->memo. Damage is
- * reported to the pool's sink, for every device that it costs something; what only the metadata snapshot loses, as of
- * WHERE_HELD_TREES. @scan: look at the blocks that nothing leads to as well.
+ * Fills in @s for the open @pool, which is the live one. The caller gives s->blocks, zeroed, s->nr and s->memo.
+ * Damage is reported to the pool's sink, for every device that it costs something; what only the metadata snapshot
+ * loses, as of WHERE_HELD_TREES. @scan: look at the blocks that nothing leads to as well.
  * Returns 0 or -errno.
  */
 int thin_survey(struct thin_pool *pool, struct thin_survey *s, bool scan);

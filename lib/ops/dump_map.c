@@ -29,7 +29,7 @@ const struct map_look map_looks[NR_THIN_ROLES] = {
 	{ ROLE_MAPPINGS, MAP_MAPPINGS, 'm' },
 	{ ROLE_ORPHAN, MAP_ORPHAN, 'o' },
 	{ ROLE_FREE, MAP_FREE, '.' },
-	{ ROLE_BEYOND, MAP_FREE, ' ' },
+	{ ROLE_BEYOND, MAP_PAPER, ' ' },
 };
 
 void map_tally(const struct thin_survey *s, uint64_t begin, uint64_t end, struct map_tally *t)
@@ -38,6 +38,23 @@ void map_tally(const struct thin_survey *s, uint64_t begin, uint64_t end, struct
 	for (uint64_t i = begin; i < end; i++) {
 		t->count[s->blocks[i] & SURVEY_ROLE]++;
 		t->bad += !!(s->blocks[i] & SURVEY_BAD);
+	}
+}
+
+static void add_to_legend(struct map_legend *l, enum map_colour colour, char symbol, const char *text, uint64_t blocks)
+{
+	if (blocks)
+		l->rows[l->nr++] = (struct map_legend_row){ colour, symbol, text, blocks };
+}
+
+void map_fill_legend(const struct thin_survey *s, struct map_legend *legend)
+{
+	legend->nr = 0;
+	add_to_legend(legend, MAP_BAD, BAD_SYMBOL, "bad, whatever else they are", s->bad);
+	for (unsigned i = 0; i < NR_THIN_ROLES; i++) {
+		const struct map_look *look = &map_looks[i];
+
+		add_to_legend(legend, look->colour, look->symbol, thin_role_text(look->role), s->count[look->role]);
 	}
 }
 
@@ -113,25 +130,23 @@ static void put_lines(struct drawing *w, uint64_t per_cell)
 	text_puts(&w->d->out, "\n\n");
 }
 
-static int put_legend_row(struct drawing *w, enum map_colour colour, char symbol, const char *text, uint64_t blocks)
-{
-	struct record_map_role row = { .text = text, .blocks = blocks, .bytes = blocks * PD_BLOCK_SIZE };
-
-	if (!blocks)
-		return 0;
-	text_puts(&w->d->out, "  ");
-	put_symbol(w, colour, symbol);
-	set_colour(w, NULL);
-	return w->d->emitter->visitor.record(&w->d->emitter->visitor, RECORD_MAP_ROLE, &row);
-}
-
 static int put_legend(struct drawing *w)
 {
-	int r = put_legend_row(w, MAP_BAD, BAD_SYMBOL, "bad, whatever else they are", w->s->bad);
+	struct meta_visitor *v = &w->d->emitter->visitor;
+	struct map_legend legend;
+	int r = 0;
 
-	for (unsigned i = 0; i < NR_THIN_ROLES && !r; i++)
-		r = put_legend_row(w, map_looks[i].colour, map_looks[i].symbol, thin_role_text(map_looks[i].role),
-				   w->s->count[map_looks[i].role]);
+	map_fill_legend(w->s, &legend);
+	for (unsigned i = 0; i < legend.nr && !r; i++) {
+		const struct map_legend_row *row = &legend.rows[i];
+
+		text_puts(&w->d->out, "  ");
+		put_symbol(w, row->colour, row->symbol);
+		set_colour(w, NULL);
+		r = v->record(v, RECORD_MAP_ROLE, &(struct record_map_role){
+			.text = row->text, .blocks = row->blocks, .bytes = row->blocks * PD_BLOCK_SIZE,
+		});
+	}
 	return r;
 }
 
@@ -143,8 +158,10 @@ static int draw(struct dump *d, const struct thin_survey *s, struct record_map *
 	char size[UNITS_SIZE_MAX], legend[160];
 	int r;
 
-	snprintf(legend, sizeof(legend), "A character is %" PRIu64 " block%s, %s; where they differ, the first one of the list.\n",
-		 per_cell, per_cell > 1 ? "s" : "", units_format_size(per_cell * PD_BLOCK_SIZE, size));
+	units_format_size(per_cell * PD_BLOCK_SIZE, size);
+	snprintf(legend, sizeof(legend),
+		 "A character is %" PRIu64 " block%s, %s; where they differ, the first one of the list.\n", per_cell,
+		 per_cell > 1 ? "s" : "", size);
 	m->legend = legend;
 	r = v->begin(v, RECORD_MAP, m);
 	if (r)

@@ -38,6 +38,19 @@ struct map_tally {
 
 void map_tally(const struct thin_survey *s, uint64_t begin, uint64_t end, struct map_tally *t);
 
+/* What is there at all, in the order of map_looks, and before it what is bad. */
+struct map_legend {
+	struct map_legend_row {
+		enum map_colour colour;
+		char symbol;
+		const char *text;
+		uint64_t blocks;
+	} rows[NR_THIN_ROLES + 1];
+	unsigned nr;
+};
+
+void map_fill_legend(const struct thin_survey *s, struct map_legend *legend);
+
 /* The smallest power of two that makes @nr_blocks at most @max_cells. */
 uint64_t map_blocks_per_cell(uint64_t nr_blocks, uint64_t max_cells);
 

@@ -168,7 +168,7 @@ static void draw_colour(struct picture *p, enum map_colour colour)
 	svg_path_close(&p->out);
 }
 
-/* Lines of the ground's colour, as boxes of neighbours were drawn as one. Between small cells they would be all one sees. */
+/* Lines of the ground's colour, as neighbours were drawn as one. Between small cells they would be all one sees. */
 static void draw_lines(struct picture *p)
 {
 	double bottom = GRID_TOP + (double)p->rows * p->side;
@@ -208,12 +208,13 @@ static void describe_bad(const struct picture *p, unsigned i, unsigned nr, char 
 	if (end - begin == 1)
 		snprintf(text, size, "block %" PRIu64 " is bad: %s", first, of);
 	else
-		snprintf(text, size, "blocks %" PRIu64 "..%" PRIu64 ": %" PRIu32 " bad, the first is %" PRIu64 ": %s", begin,
-			 end - 1, t.bad, first, of);
+		snprintf(text, size, "blocks %" PRIu64 "..%" PRIu64 ": %" PRIu32 " bad, the first is %" PRIu64 ": %s",
+			 begin, end - 1, t.bad, first, of);
 }
 
 /* A box that is larger by @more on every side. */
-static void put_frame(struct picture *p, enum map_colour colour, unsigned i, unsigned nr, unsigned more, const char *title)
+static void put_frame(struct picture *p, enum map_colour colour, unsigned i, unsigned nr, unsigned more,
+		      const char *title)
 {
 	svg_rect(&p->out, &paints[colour], x_of(p, i) - more, y_of(p, i) - more, nr * (double)p->side + 2 * more,
 		 p->side + 2 * (double)more, title);
@@ -260,6 +261,18 @@ static void draw_bad_rows(struct picture *p)
 
 /* --- what is written --- */
 
+/* In the largest unit that it is a whole number of: rows are at the same distance everywhere. */
+static const char *whole_size(uint64_t bytes, char text[UNITS_SIZE_MAX])
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB" };
+	unsigned u = 0;
+
+	for (; u < 3 && bytes && bytes % 1024 == 0; u++)
+		bytes /= 1024;
+	snprintf(text, UNITS_SIZE_MAX, "%" PRIu64 " %s", bytes, units[u]);
+	return text;
+}
+
 static void draw_axes(struct picture *p)
 {
 	static const struct svg_font left = { &paints[MAP_FAINT], SVG_END, 11, 0 };
@@ -277,7 +290,7 @@ static void draw_axes(struct picture *p)
 
 		snprintf(text, sizeof(text), "%" PRIu64, block);
 		svg_text(&p->out, &left, MARGIN - 16, y, text);
-		svg_text(&p->out, &right, MARGIN + GRID_WIDTH + 8, y, units_format_size(block * PD_BLOCK_SIZE, text));
+		svg_text(&p->out, &right, MARGIN + GRID_WIDTH + 8, y, whole_size(block * PD_BLOCK_SIZE, text));
 	}
 }
 
@@ -300,8 +313,7 @@ static void draw_headline(struct picture *p)
 {
 	static const struct svg_font title = { &paints[MAP_INK], SVG_START, 18, 1 };
 	static const struct svg_font plain = { &paints[MAP_INK], SVG_START, 13, 0 };
-	static const struct svg_font faint = { &paints[MAP_FAINT], SVG_START, 12, 0 };
-	char name[NAME_MAX_BYTES + 8], text[256], size[UNITS_SIZE_MAX], row[UNITS_SIZE_MAX];
+	char name[NAME_MAX_BYTES + 8], text[256], size[UNITS_SIZE_MAX];
 	const struct record_map *m = p->m;
 
 	svg_text(&p->out, &title, MARGIN, 32, short_name(m->image, name, sizeof(name)));
@@ -311,80 +323,68 @@ static void draw_headline(struct picture *p)
 		 units_format_size(m->bytes, size), m->blocks, m->used, m->used_percent, m->orphan, m->free,
 		 m->unreached, m->bad);
 	svg_text(&p->out, &plain, MARGIN, 54, text);
+}
+
+static void draw_scale(struct picture *p)
+{
+	static const struct svg_font faint = { &paints[MAP_FAINT], SVG_START, 12, 0 };
+	char text[256], size[UNITS_SIZE_MAX], row[UNITS_SIZE_MAX];
+
 	units_format_size(p->per_cell * PD_BLOCK_SIZE, size);
 	units_format_size(p->columns * p->per_cell * PD_BLOCK_SIZE, row);
 	if (p->per_cell == 1)
 		snprintf(text, sizeof(text), "A cell is a block of %s, a row %u of them (%s).", size, p->columns, row);
 	else
 		snprintf(text, sizeof(text),
-			 "A cell is %" PRIu64 " blocks (%s), a row %" PRIu64 " (%s). A cell is filled as far as it is used.",
-			 p->per_cell, size, p->columns * p->per_cell, row);
+			 "A cell is %" PRIu64 " blocks (%s), a row %" PRIu64 " (%s). "
+			 "A cell is filled as far as it is used.", p->per_cell, size, p->columns * p->per_cell, row);
 	svg_text(&p->out, &faint, MARGIN, 74, text);
 }
 
 /* --- the legend: two columns below the grid --- */
-
-struct legend_row {
-	enum map_colour colour;
-	const char *text;
-	uint64_t blocks;
-};
-
-static unsigned fill_legend(const struct picture *p, struct legend_row rows[NR_THIN_ROLES + 1])
-{
-	unsigned nr = 0;
-
-	if (p->s->bad)
-		rows[nr++] = (struct legend_row){ MAP_BAD, "bad, whatever else they are", p->s->bad };
-	for (unsigned i = 0; i < NR_THIN_ROLES; i++) {
-		const struct map_look *look = &map_looks[i];
-
-		if (p->s->count[look->role])
-			rows[nr++] = (struct legend_row){ look->colour, thin_role_text(look->role), p->s->count[look->role] };
-		if (rows[nr - 1].colour == MAP_FREE && look->role == ROLE_BEYOND && p->s->count[ROLE_BEYOND])
-			rows[nr - 1].colour = MAP_PAPER;
-	}
-	return nr;
-}
 
 static double legend_top(const struct picture *p)
 {
 	return GRID_TOP + (double)p->rows * p->side + 24;
 }
 
-static void draw_legend(struct picture *p, const struct legend_row *rows, unsigned nr)
+static void draw_legend(struct picture *p, const struct map_legend *legend)
 {
 	static const struct svg_font text = { &paints[MAP_INK], SVG_START, 12, 0 };
 	static const struct svg_font number = { &paints[MAP_INK], SVG_END, 12, 0 };
 	char buf[UNITS_SIZE_MAX];
-	unsigned height = (nr + 1) / 2;
+	unsigned height = (legend->nr + 1) / 2;
 
-	for (unsigned i = 0; i < nr; i++) {
+	for (unsigned i = 0; i < legend->nr; i++) {
+		const struct map_legend_row *row = &legend->rows[i];
 		double x = MARGIN + (double)(i / height) * (GRID_WIDTH / 2.0 + 12);
 		double y = legend_top(p) + (double)(i % height) * LABEL_HEIGHT;
 
-		svg_rect(&p->out, &paints[rows[i].colour], x, y, 12, 12, NULL);
-		svg_text(&p->out, &text, x + 20, y + 10, rows[i].text);
-		snprintf(buf, sizeof(buf), "%" PRIu64, rows[i].blocks);
+		svg_rect(&p->out, &paints[row->colour], x, y, 12, 12, NULL);
+		svg_text(&p->out, &text, x + 20, y + 10, row->text);
+		snprintf(buf, sizeof(buf), "%" PRIu64, row->blocks);
 		svg_text(&p->out, &number, x + 300, y + 10, buf);
-		svg_text(&p->out, &number, x + 372, y + 10, units_format_size(rows[i].blocks * PD_BLOCK_SIZE, buf));
+		svg_text(&p->out, &number, x + 372, y + 10, units_format_size(row->blocks * PD_BLOCK_SIZE, buf));
 	}
 }
 
 static void draw_all(struct picture *p)
 {
-	struct legend_row rows[NR_THIN_ROLES + 1];
-	unsigned nr = fill_legend(p, rows), height = (unsigned)legend_top(p) + (nr + 1) / 2 * LABEL_HEIGHT + 16;
+	struct map_legend legend;
+	unsigned height;
 
+	map_fill_legend(p->s, &legend);
+	height = (unsigned)legend_top(p) + (legend.nr + 1) / 2 * LABEL_HEIGHT + 16;
 	svg_open(&p->out, PICTURE_WIDTH, height, paints, NR_MAP_COLOURS, p->m->image);
 	draw_headline(p);
+	draw_scale(p);
 	draw_axes(p);
 	for (unsigned colour = MAP_FREE; colour < MAP_BAD; colour++)
 		draw_colour(p, colour);
 	draw_lines(p);
 	draw_bad(p);
 	draw_bad_rows(p);
-	draw_legend(p, rows, nr);
+	draw_legend(p, &legend);
 	svg_close(&p->out);
 }
 

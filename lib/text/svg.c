@@ -49,8 +49,8 @@ void svg_open(struct text_out *o, unsigned width, unsigned height, const struct 
 	      const char *title)
 {
 	text_printf(o,
-		    "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" viewBox=\"0 0 %u %u\" role=\"img\" "
-		    "font-family=\"system-ui,'Segoe UI','DejaVu Sans',sans-serif\">\n",
+		    "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" viewBox=\"0 0 %u %u\" "
+		    "role=\"img\" font-family=\"system-ui,'Segoe UI','DejaVu Sans',sans-serif\">\n",
 		    width, height, width, height);
 	put_title(o, title);
 	text_put(o, "\n", 1);

@@ -26,7 +26,7 @@ struct svg_font {
 	unsigned is_bold;
 };
 
-/* The picture on a ground of @paints[0]; @paints are all that are used. @title is what it shows, for those who cannot see. */
+/* On a ground of @paints[0]; @paints are all that are used. @title is what it shows, for those who cannot see. */
 void svg_open(struct text_out *o, unsigned width, unsigned height, const struct svg_paint *paints, unsigned nr_paints,
 	      const char *title);
 void svg_close(struct text_out *o);

@@ -15,6 +15,11 @@ static const char *written(void)
 	return out.buffer;
 }
 
+static void has(const char *piece)
+{
+	CU_ASSERT_PTR_NOT_NULL(strstr(out.buffer, piece));
+}
+
 static void number_is(double v, const char *expected)
 {
 	svg_put_number(&out, v);
@@ -43,8 +48,8 @@ static void frame(void)
 	svg_close(&out);
 	written();
 	CU_ASSERT_EQUAL(strncmp(out.buffer, "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 40), 0);
-	CU_ASSERT_PTR_NOT_NULL(strstr(out.buffer, " width=\"20\" height=\"10\" viewBox=\"0 0 20 10\" "));
-	CU_ASSERT_PTR_NOT_NULL(strstr(out.buffer, "<title>a &amp; b</title>"));
+	has(" width=\"20\" height=\"10\" viewBox=\"0 0 20 10\" ");
+	has("<title>a &amp; b</title>");
 	CU_ASSERT_STRING_EQUAL(out.buffer + strlen(out.buffer) - 7, "</svg>\n");
 }
 
@@ -53,10 +58,11 @@ static void colours(void)
 	text_out_init(&out, -1);
 	svg_open(&out, 20, 10, paints, 2, "");
 	written();
-	CU_ASSERT_PTR_NOT_NULL(strstr(out.buffer, "@media(prefers-color-scheme:dark){.f-paper{fill:#000}.s-paper{stroke:#000}"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(out.buffer, "<rect class=\"f-paper\" fill=\"#fff\" x=\"0\" y=\"0\" width=\"20\" height=\"10\"/>"));
+	has("@media(prefers-color-scheme:dark){.f-paper{fill:#000}.s-paper{stroke:#000}");
+	has("<rect class=\"f-paper\" fill=\"#fff\" x=\"0\" y=\"0\" width=\"20\" height=\"10\"/>");
 	svg_stroke_open(&out, &paints[1], 0.5);
-	CU_ASSERT_STRING_EQUAL(written(), "<path fill=\"none\" class=\"s-ink\" stroke=\"#111\" stroke-width=\"0.5\" d=\"");
+	CU_ASSERT_STRING_EQUAL(written(),
+			       "<path fill=\"none\" class=\"s-ink\" stroke=\"#111\" stroke-width=\"0.5\" d=\"");
 }
 
 static void texts(void)
@@ -65,16 +71,19 @@ static void texts(void)
 
 	text_out_init(&out, -1);
 	svg_text(&out, &font, 1, 2.5, "<b>\x1B[1m\xFF");
-	CU_ASSERT_STRING_EQUAL(written(), "<text class=\"f-ink\" fill=\"#111\" x=\"1\" y=\"2.5\" font-size=\"12\" text-anchor=\"end\" "
-					  "font-weight=\"bold\">&lt;b&gt;\xEF\xBF\xBD[1m\xEF\xBF\xBD</text>\n");
+	CU_ASSERT_STRING_EQUAL(written(),
+			       "<text class=\"f-ink\" fill=\"#111\" x=\"1\" y=\"2.5\" font-size=\"12\" "
+			       "text-anchor=\"end\" font-weight=\"bold\">"
+			       "&lt;b&gt;\xEF\xBF\xBD[1m\xEF\xBF\xBD</text>\n");
 }
 
 static void titles(void)
 {
 	text_out_init(&out, -1);
 	svg_rect(&out, &paints[1], 1, 2, 3, 4, "1 < 2");
-	CU_ASSERT_STRING_EQUAL(written(), "<rect class=\"f-ink\" fill=\"#111\" x=\"1\" y=\"2\" width=\"3\" height=\"4\">"
-					  "<title>1 &lt; 2</title></rect>\n");
+	CU_ASSERT_STRING_EQUAL(written(),
+			       "<rect class=\"f-ink\" fill=\"#111\" x=\"1\" y=\"2\" width=\"3\" height=\"4\">"
+			       "<title>1 &lt; 2</title></rect>\n");
 }
 
 static void paths(void)
