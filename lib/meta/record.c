@@ -324,11 +324,10 @@ static const struct field delta_pool_fields[] = {
 
 #define DELTA_SIDE(side) \
 	F(record_delta, side.dev_id, #side "_dev", #side, FIELD_OPTIONAL), \
+	F(record_delta, side.tree, #side "_tree", #side "_root", FIELD_OPTIONAL), \
 	F(record_delta, side.of, #side "_of", NULL, FIELD_TEXT), \
 	F(record_delta, side.generation, #side "_generation", NULL, FIELD_OPTIONAL), \
 	F(record_delta, side.root, #side "_root", NULL, FIELD_DEC), \
-	{ .name = #side "_given_root", .xml = #side "_root", .offset = offsetof(struct record_delta, side.given_root), .size = 8, \
-	  .format = FIELD_OPTIONAL, .hidden = 1 }, \
 	{ .name = #side, .offset = offsetof(struct record_delta, side.text), .format = FIELD_TEXT, .hidden = 1 }
 
 static const struct field delta_fields[] = {
@@ -337,44 +336,28 @@ static const struct field delta_fields[] = {
 	HIDDEN_TEXT(record_delta, image),
 };
 
-#define RANGE_HIDDEN(member, attribute) \
-	{ .name = #member, .xml = attribute, .offset = offsetof(struct record_delta_range, member), .size = 8, \
+#define RANGE_HIDDEN(member) \
+	{ .name = #member, .offset = offsetof(struct record_delta_range, member), .size = 8, \
 	  .format = FIELD_OPTIONAL, .hidden = 1 }
 #define RANGE(member, attribute) F(record_delta_range, member, #member, attribute, FIELD_OPTIONAL)
 
-static const struct field delta_range_fields[] = {
-	T(record_delta_range, kind),
-	HIDDEN_TEXT(record_delta_range, text),
-	RANGE(begin, "begin"),
-	RANGE(length, "length"),
-	RANGE(left_data, NULL),
-	RANGE(right_data, NULL),
-	RANGE_HIDDEN(last, NULL),
-};
+/* Only XML tells these apart: which data blocks it shows, and what it calls them. */
+#define DELTA_RANGE_FIELDS(left_attribute, right_attribute) { \
+	T(record_delta_range, kind), \
+	HIDDEN_TEXT(record_delta_range, text), \
+	RANGE(begin, "begin"), \
+	RANGE(left_data, left_attribute), \
+	RANGE(right_data, right_attribute), \
+	RANGE(length, "length"), \
+	RANGE_HIDDEN(last), \
+	RANGE_HIDDEN(left_last), \
+	RANGE_HIDDEN(right_last), \
+}
 
-static const struct field delta_one_fields[] = {
-	T(record_delta_range, kind),
-	HIDDEN_TEXT(record_delta_range, text),
-	RANGE(begin, "begin"),
-	RANGE_HIDDEN(data, "data_begin"),
-	RANGE(length, "length"),
-	RANGE(left_data, NULL),
-	RANGE(right_data, NULL),
-	RANGE_HIDDEN(last, NULL),
-	RANGE_HIDDEN(data_last, NULL),
-};
-
-static const struct field delta_two_fields[] = {
-	T(record_delta_range, kind),
-	HIDDEN_TEXT(record_delta_range, text),
-	RANGE(begin, "begin"),
-	RANGE(left_data, "left_data_begin"),
-	RANGE(right_data, "right_data_begin"),
-	RANGE(length, "length"),
-	RANGE_HIDDEN(last, NULL),
-	RANGE_HIDDEN(left_last, NULL),
-	RANGE_HIDDEN(right_last, NULL),
-};
+static const struct field delta_range_fields[] = DELTA_RANGE_FIELDS(NULL, NULL);
+static const struct field delta_left_fields[] = DELTA_RANGE_FIELDS("data_begin", NULL);
+static const struct field delta_right_fields[] = DELTA_RANGE_FIELDS(NULL, "data_begin");
+static const struct field delta_both_fields[] = DELTA_RANGE_FIELDS("left_data_begin", "right_data_begin");
 
 #define DELTA_TOTAL(kind) \
 	F(record_delta_totals, kind.blocks, #kind "_blocks", NULL, FIELD_OPTIONAL), \
@@ -441,11 +424,8 @@ static const struct field diff_range_fields[] = {
 	F(record_diff_range, right_time, "right_time", NULL, FIELD_OPTIONAL),
 	{ .name = "text", .offset = offsetof(struct record_diff_range, range.text), .format = FIELD_TEXT, .hidden = 1 },
 	DIFF_RANGE_HIDDEN(last),
-	DIFF_RANGE_HIDDEN(data),
-	DIFF_RANGE_HIDDEN(data_last),
 	DIFF_RANGE_HIDDEN(left_last),
 	DIFF_RANGE_HIDDEN(right_last),
-	HIDDEN(record_diff_range, time, "time"),
 };
 
 static const struct field diff_block_fields[] = {
@@ -744,12 +724,16 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_DELTA_LEFT_ONLY] = DELTA_KIND("left_only"),
 	[RECORD_DELTA_RIGHT_ONLY] = DELTA_KIND("right_only"),
 	[RECORD_DELTA_UNKNOWN] = DELTA_KIND("unknown"),
-	[RECORD_DELTA_ONE] = {
-		.name = "range", .xml = "range", FIELDS(delta_one_fields),
-		.begin = DELTA_RANGE "  data {data}..{data_last}\n",
+	[RECORD_DELTA_LEFT_DATA] = {
+		.name = "range", .xml = "range", FIELDS(delta_left_fields),
+		.begin = DELTA_RANGE "  data {left_data}..{left_last}\n",
 	},
-	[RECORD_DELTA_TWO] = {
-		.name = "range", .xml = "range", FIELDS(delta_two_fields),
+	[RECORD_DELTA_RIGHT_DATA] = {
+		.name = "range", .xml = "range", FIELDS(delta_right_fields),
+		.begin = DELTA_RANGE "  data {right_data}..{right_last}\n",
+	},
+	[RECORD_DELTA_BOTH_DATA] = {
+		.name = "range", .xml = "range", FIELDS(delta_both_fields),
 		.begin = DELTA_RANGE "  data {left_data}..{left_last} and {right_data}..{right_last}\n",
 	},
 	[RECORD_DELTA_TOTALS] = {
@@ -788,11 +772,15 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_DIFF_DEVICE_FIELD] = {
 		.name = "device", FIELDS(diff_device_fields), .begin = "  device {dev_id}: {field} {left} -> {right}\n",
 	},
-	[RECORD_DIFF_RANGE_ONE] = {
+	[RECORD_DIFF_RANGE_LEFT] = {
 		.name = "range", FIELDS(diff_range_fields),
-		.begin = DIFF_RANGE_TEXT "  data {data}..{data_last}, time {time}\n",
+		.begin = DIFF_RANGE_TEXT "  data {left_data}..{left_last}, time {left_time}\n",
 	},
-	[RECORD_DIFF_RANGE_TWO] = {
+	[RECORD_DIFF_RANGE_RIGHT] = {
+		.name = "range", FIELDS(diff_range_fields),
+		.begin = DIFF_RANGE_TEXT "  data {right_data}..{right_last}, time {right_time}\n",
+	},
+	[RECORD_DIFF_RANGE_BOTH] = {
 		.name = "range", FIELDS(diff_range_fields),
 		.begin = DIFF_RANGE_TEXT "  data {left_data}..{left_last}, time {left_time} -> "
 			 "{right_data}..{right_last}, time {right_time}\n",

@@ -47,8 +47,9 @@ enum record_kind {
 	RECORD_DELTA_LEFT_ONLY,
 	RECORD_DELTA_RIGHT_ONLY,
 	RECORD_DELTA_UNKNOWN,
-	RECORD_DELTA_ONE,  /* a range with the data blocks of one side, or the same of both */
-	RECORD_DELTA_TWO,  /* with those of both */
+	RECORD_DELTA_LEFT_DATA, /* a range with the left side's data blocks, which may be the right one's too */
+	RECORD_DELTA_RIGHT_DATA,
+	RECORD_DELTA_BOTH_DATA,
 	RECORD_DELTA_TOTALS,
 	RECORD_DATA_MAPPING, /* of a data block's owner */
 	RECORD_DATA_COUNT,
@@ -60,8 +61,9 @@ enum record_kind {
 	RECORD_DIFF_FIELD,   /* of the superblock */
 	RECORD_DIFF_DEVICE,  /* on one side only */
 	RECORD_DIFF_DEVICE_FIELD,
-	RECORD_DIFF_RANGE_ONE, /* of virtual blocks; mapped on one side, or to one place at two times */
-	RECORD_DIFF_RANGE_TWO,
+	RECORD_DIFF_RANGE_LEFT, /* of virtual blocks: mapped there */
+	RECORD_DIFF_RANGE_RIGHT,
+	RECORD_DIFF_RANGE_BOTH,
 	RECORD_DIFF_RANGE_UNKNOWN,
 	RECORD_DIFF_BLOCK,
 	RECORD_DIFF_BLOCK_FIELD,
@@ -322,7 +324,7 @@ struct record_delta {
 		const char *of;
 		uint64_t dev_id, generation;
 		uint64_t root; /* of the device's tree */
-		uint64_t given_root; /* the same where no device was named */
+		uint64_t tree; /* the same where it was named instead of a device */
 	} left, right;
 };
 
@@ -330,7 +332,6 @@ struct record_delta {
 struct record_delta_range {
 	const char *kind, *text;
 	uint64_t begin, last, length;
-	uint64_t data, data_last; /* of the side that has it, or of both */
 	uint64_t left_data, left_last, right_data, right_last;
 };
 
@@ -379,7 +380,7 @@ struct record_diff_device {
 struct record_diff_range {
 	uint64_t dev_id;
 	struct record_delta_range range;
-	uint64_t time, left_time, right_time;
+	uint64_t left_time, right_time;
 };
 
 struct record_diff_block {

@@ -12,11 +12,11 @@ static const struct {
 	enum record_kind verbose_row; /* of one with its data blocks */
 	const char *name, *text;
 } kinds[NR_DELTA_KINDS] = {
-	[DELTA_SAME] = { RECORD_DELTA_SAME, RECORD_DELTA_ONE, "same", "same" },
-	[DELTA_DIFFERENT] = { RECORD_DELTA_DIFFERENT, RECORD_DELTA_TWO, "different", "different" },
-	[DELTA_TIME] = { RECORD_DELTA_SAME, RECORD_DELTA_ONE, "time", "time" },
-	[DELTA_LEFT_ONLY] = { RECORD_DELTA_LEFT_ONLY, RECORD_DELTA_ONE, "left_only", "left only" },
-	[DELTA_RIGHT_ONLY] = { RECORD_DELTA_RIGHT_ONLY, RECORD_DELTA_ONE, "right_only", "right only" },
+	[DELTA_SAME] = { RECORD_DELTA_SAME, RECORD_DELTA_LEFT_DATA, "same", "same" },
+	[DELTA_DIFFERENT] = { RECORD_DELTA_DIFFERENT, RECORD_DELTA_BOTH_DATA, "different", "different" },
+	[DELTA_TIME] = { RECORD_DELTA_SAME, RECORD_DELTA_LEFT_DATA, "time", "time" },
+	[DELTA_LEFT_ONLY] = { RECORD_DELTA_LEFT_ONLY, RECORD_DELTA_LEFT_DATA, "left_only", "left only" },
+	[DELTA_RIGHT_ONLY] = { RECORD_DELTA_RIGHT_ONLY, RECORD_DELTA_RIGHT_DATA, "right_only", "right only" },
 	[DELTA_UNKNOWN] = { RECORD_DELTA_UNKNOWN, RECORD_DELTA_UNKNOWN, "unknown", "unknown" },
 };
 
@@ -124,7 +124,7 @@ static struct record_delta_side side_record(const struct op_side *side, uint64_t
 		.dev_id = side->has_dev ? side->dev_id : RECORD_UNKNOWN,
 		.generation = is_old ? side->root : RECORD_UNKNOWN,
 		.root = root,
-		.given_root = side->has_dev ? RECORD_UNKNOWN : root,
+		.tree = side->has_dev ? RECORD_UNKNOWN : root,
 	};
 }
 
@@ -151,14 +151,13 @@ struct record_delta_range dump_delta_range(const struct thin_delta_range *r, boo
 	};
 
 	if (with_data && thin_delta_has_left(r->kind)) {
-		record.data = record.left_data = r->left.data;
+		record.left_data = r->left.data;
 		record.left_last = r->left.data + length - 1;
 	}
 	if (with_data && thin_delta_has_right(r->kind)) {
-		record.data = record.right_data = r->right.data;
+		record.right_data = r->right.data;
 		record.right_last = r->right.data + length - 1;
 	}
-	record.data_last = record.data + length - 1;
 	return record;
 }
 

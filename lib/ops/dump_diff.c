@@ -192,7 +192,10 @@ static uint64_t detail(const struct thin_device *device, const struct detail *f)
 
 static int diff_details(struct diff *x, const struct thin_device *left, const struct thin_device *right)
 {
-	struct record_diff_device record = { .dev_id = left->id, .kind = "different" };
+	struct record_diff_device record = {
+		.dev_id = left->id,
+		.kind = left->has_details && right->has_details ? "different" : "unknown",
+	};
 	bool differs = false;
 	int r = 0;
 
@@ -256,12 +259,12 @@ static int show_range(struct thin_delta *delta, const struct thin_delta_range *r
 	struct record_diff_range record = {
 		.dev_id = x->dev_id,
 		.range = dump_delta_range(range, true),
-		.time = has_left ? range->left.time : range->right.time,
 		.left_time = has_left ? range->left.time : RECORD_UNKNOWN,
 		.right_time = has_right ? range->right.time : RECORD_UNKNOWN,
 	};
-	enum record_kind row = has_left && has_right ? RECORD_DIFF_RANGE_TWO :
-			       has_left || has_right ? RECORD_DIFF_RANGE_ONE : RECORD_DIFF_RANGE_UNKNOWN;
+	enum record_kind row = has_left && has_right ? RECORD_DIFF_RANGE_BOTH :
+			       has_left		     ? RECORD_DIFF_RANGE_LEFT :
+			       has_right	     ? RECORD_DIFF_RANGE_RIGHT : RECORD_DIFF_RANGE_UNKNOWN;
 
 	x->totals.ranges++;
 	return has_room(x, &x->shown_ranges) ? put_in(x, in_virtual_blocks, row, &record) : 0;
@@ -481,9 +484,11 @@ static int put_totals(struct diff *x, const struct record_diff *sizes)
 	uint64_t lone = t->left_only_blocks + t->right_only_blocks;
 	char text[320], *end = text + sizeof(text), *p = text;
 
+	bool has_tail = sizes->left.bytes % PD_BLOCK_SIZE || sizes->right.bytes % PD_BLOCK_SIZE;
+
 	x->d->result->differs = t->blocks || sizes->left.bytes != sizes->right.bytes;
 	if (!x->d->result->differs)
-		p += snprintf(p, (size_t)(end - p), t->unreadable_blocks ? "no difference found" : "identical");
+		p += snprintf(p, (size_t)(end - p), t->unreadable_blocks || has_tail ? "no difference found" : "identical");
 	else
 		p += snprintf(p, (size_t)(end - p),
 			      "different: superblock fields %" PRIu64 ", devices %" PRIu64 ", ranges of virtual blocks %" PRIu64
@@ -493,7 +498,7 @@ static int put_totals(struct diff *x, const struct record_diff *sizes)
 		p += snprintf(p, (size_t)(end - p), "; blocks that only one image has: %" PRIu64, lone);
 	if (t->unreadable_blocks)
 		p += snprintf(p, (size_t)(end - p), "; blocks that cannot be read: %" PRIu64, t->unreadable_blocks);
-	if (sizes->left.bytes % PD_BLOCK_SIZE || sizes->right.bytes % PD_BLOCK_SIZE)
+	if (has_tail)
 		snprintf(p, (size_t)(end - p), "; bytes past the last whole block were not compared");
 	x->totals.text = text;
 	return put(x, RECORD_DIFF_TOTALS, &x->totals);

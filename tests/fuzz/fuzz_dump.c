@@ -24,24 +24,37 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The other image of a diff; NULL: the same once more. */
+static struct bufio_device *undamaged;
+
+static struct bufio_client *create_client(struct bufio_device *dev)
+{
+	struct bufio_client *c = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
+
+	if (!c || bufio_set_memory_limit(c, MEMORY_LIMIT))
+		abort();
+	return c;
+}
+
 static void dump(struct bufio_device *dev, enum dump_view view, enum dump_format format, bool snapshot, int fd)
 {
 	struct op_dump_args args = {
 		.image = "fuzz", .program = "fuzz", .view = view, .format = format,
 		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot, .svg = "fuzz.svg", .svg_fd = fd,
+		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot, .verbose = true, .image2 = "undamaged",
+		.left = { .has_dev = true, .dev_id = 1 }, .right = { .has_dev = true, .dev_id = 2 },
 	};
 	struct op_range range = { 0 };
 	struct op_result result;
 
-	args.client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
-	if (!args.client || bufio_set_memory_limit(args.client, MEMORY_LIMIT))
-		abort();
+	args.client = create_client(dev);
+	args.client2 = create_client(undamaged ? undamaged : dev);
 	range.end = bufio_get_device_size(args.client) < 64 ? bufio_get_device_size(args.client) : 64;
 	args.ranges = &range;
 	args.nr_ranges = 1;
 	op_dump(&args, &result);
 	/* A hold that was not given up is a leak. */
-	if (bufio_client_destroy(args.client))
+	if (bufio_client_destroy(args.client) || bufio_client_destroy(args.client2))
 		abort();
 }
 
@@ -60,6 +73,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dump(dev, DUMP_BLOCK, DUMP_HUMAN, false, fd);
 	dump(dev, DUMP_MAP, DUMP_HUMAN, false, fd);
 	dump(dev, DUMP_MAP, DUMP_JSON, false, fd);
+	dump(dev, DUMP_DELTA, DUMP_XML, false, fd);
+	dump(dev, DUMP_DELTA, DUMP_JSON, true, fd);
+	dump(dev, DUMP_DIFF, DUMP_HUMAN, false, fd);
 	alarm(0);
 	bufio_device_close(dev);
 	close(fd);
@@ -120,11 +136,15 @@ int main(int argc, char **argv)
 	for (int i = 3; i < argc; i++) {
 		struct image im = load(argv[i]);
 
+		if (bufio_device_open_memory(im.size, &undamaged))
+			abort();
+		memcpy(io_mem_data(undamaged), im.data, im.size);
 		for (uint64_t n = 0; n < count; n++) {
 			printf("%s seed %" PRIu64 "\n", argv[i], seed + 2 * n);
 			fflush(stdout);
 			run_case(&im, seed + 2 * n);
 		}
+		bufio_device_close(undamaged);
 		free(im.data);
 	}
 	return 0;
