@@ -28,7 +28,10 @@ void range_set_settle(struct range_set *s)
 	s->nr = nr;
 }
 
-/* Room for one more; where there would be too many they are settled first, which may be enough. */
+/*
+ * Room for one more. Where there would be too many they are settled; if that does not take away half of them they are
+ * refused, or every one that is added would have them settled again.
+ */
 static int make_room(struct range_set *s)
 {
 	size_t room = s->room ? 2 * s->room : 16;
@@ -36,9 +39,9 @@ static int make_room(struct range_set *s)
 
 	if (s->nr < s->room)
 		return 0;
-	if (room > RANGE_SET_MAX) {
+	if (room > 2 * RANGE_SET_MAX) {
 		range_set_settle(s);
-		return s->nr < s->room ? 0 : -E2BIG;
+		return s->nr <= RANGE_SET_MAX ? 0 : -E2BIG;
 	}
 	larger = realloc(s->ranges, room * sizeof(*larger));
 	if (!larger)

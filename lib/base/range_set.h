@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Ranges that neither overlap nor touch: 16 MiB of them. */
+/* So many that neither overlap nor touch always have room; they take 32 MiB while they are added. */
 #define RANGE_SET_MAX (1u << 20)
 
 struct range {

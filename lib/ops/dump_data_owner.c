@@ -125,58 +125,75 @@ static int emit_counts(struct dump *d, struct thin_rmap *rmap)
 	return e ? e : emit_count(&c);
 }
 
-/* thin_rmap says nothing of them; and they are those of all live devices together with the metadata snapshot's. */
-static bool has_counts(const struct op_dump_args *args)
+/* Called by that name it prints the mappings, whatever the ranges are, and no more. */
+static bool is_thin_rmap(const struct op_dump_args *args)
 {
-	return strcmp(args->program, "thin_rmap") && !args->only_device && !args->use_snapshot && !args->use_root;
+	return !strcmp(args->program, "thin_rmap");
 }
 
-/* A quarter of the memory limit is for what is found. */
+/* They are those of all live devices together with the metadata snapshot's. */
+static bool has_counts(const struct op_dump_args *args)
+{
+	return !is_thin_rmap(args) && !args->only_device && !args->use_snapshot && !args->use_root;
+}
+
+/* For what is found a quarter of the memory limit, or the least that works. 0: the result says why not even that. */
+static uint64_t take_memory(struct dump *d, const struct range_set *ranges)
+{
+	uint64_t rest = thin_rmap_bitmap_bytes(&d->pool) + ranges->nr * sizeof(*ranges->ranges);
+	uint64_t quarter = bufio_get_memory_limit(d->args->client) / 4;
+
+	if (quarter > THIN_RMAP_MIN_MEMORY && dump_take_memory(d, quarter + rest))
+		return quarter;
+	return dump_need_memory(d, THIN_RMAP_MIN_MEMORY + rest) ? THIN_RMAP_MIN_MEMORY : 0;
+}
+
 static bool open_rmap(struct dump *d, const struct range_set *ranges, struct pd_memo *memo, struct thin_rmap *rmap)
 {
-	uint64_t quarter = bufio_get_memory_limit(d->args->client) / 4;
 	struct thin_rmap_args args = {
 		.wanted = ranges,
 		.only_device = d->args->only_device ? d->args->dev_id : PROBLEM_NO_DEVICE,
 		.split_times = d->args->format == DUMP_JSON,
 		.count = has_counts(d->args),
-		.memory = quarter > THIN_RMAP_MIN_MEMORY ? quarter : THIN_RMAP_MIN_MEMORY,
-		.memo = memo->nr ? memo : NULL,
+		.memory = take_memory(d, ranges),
+		.memo = memo,
 	};
-	int r;
+	int r = args.memory ? thin_rmap_open(rmap, &d->pool, &args) : 0;
 
-	if (!dump_need_memory(d, "to keep what is found", args.memory + thin_rmap_bitmap_bytes(&d->pool)))
-		return false;
-	r = thin_rmap_open(rmap, &d->pool, &args);
 	if (r)
 		dump_fail_errno(d, r);
-	return !r;
+	return args.memory && !r;
 }
 
+/* It is the last to be taken out of the memory limit, as it goes without. */
 static void make_memo(struct dump *d, struct pd_memo *memo)
 {
 	uint64_t nr = d->pool.reader.nr_blocks;
 
-	memo->retell = MAX_RETOLD;
 	if (dump_take_memory(d, nr * sizeof(*memo->entries)))
 		memo->entries = calloc(nr, sizeof(*memo->entries));
 	memo->nr = memo->entries ? nr : 0;
 }
 
+static void warn_of_holes(struct dump *d, const struct thin_rmap *rmap)
+{
+	if (rmap->holes && d->args->format != DUMP_JSON)
+		text_printf(&d->messages, "%s: parts of the mapping trees are damaged: there may be more mappings of these "
+			    "blocks\n", d->args->program);
+}
+
 static int show(struct dump *d, const struct range_set *ranges)
 {
+	struct pd_memo memo = { .retell = MAX_RETOLD };
 	struct thin_rmap rmap = { 0 };
-	struct pd_memo memo = { 0 };
 	int r = 0;
 
-	make_memo(d, &memo);
 	if (open_rmap(d, ranges, &memo, &rmap)) {
+		make_memo(d, &memo);
 		r = emit_runs(d, &rmap);
 		if (!r && rmap.args.count)
 			r = emit_counts(d, &rmap);
-		if (!r && rmap.holes && d->args->format != DUMP_JSON)
-			text_printf(&d->messages, "%s: parts of the mapping trees are damaged: there may be more mappings of "
-				    "these blocks\n", d->args->program);
+		warn_of_holes(d, &rmap);
 	}
 	thin_rmap_close(&rmap);
 	free(memo.entries);
@@ -200,7 +217,7 @@ int dump_data_owner(struct dump *d)
 	if (!dump_open_pool(d))
 		return 0;
 	space.block_bytes = data_block_bytes(&d->pool);
-	space.nr_blocks = d->pool.nr_data_blocks;
+	space.nr_blocks = is_thin_rmap(d->args) ? THIN_UNKNOWN_SIZE : d->pool.nr_data_blocks;
 	if (dump_read_ranges(d, &space, &ranges) && ranges.nr)
 		r = show(d, &ranges);
 	range_set_destroy(&ranges);

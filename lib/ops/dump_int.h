@@ -156,7 +156,7 @@ struct dump_space {
 
 /*
  * Everything that was asked for, settled: args->ranges and args->list, bytes as the blocks that they touch. False: the
- * result says why. The caller destroys @set in any case.
+ * result says why. The caller takes the memory of @set out of the limit, and destroys it in any case.
  */
 bool dump_read_ranges(struct dump *d, const struct dump_space *space, struct range_set *set);
 

@@ -99,5 +99,5 @@ bool dump_read_ranges(struct dump *d, const struct dump_space *space, struct ran
 	if (!add_words(d, space, set) || (d->args->list && !add_list(d, space, set)))
 		return false;
 	range_set_settle(set);
-	return keep_within(d, space, set) && dump_need_memory(d, "to keep so many ranges", set->nr * sizeof(*set->ranges));
+	return keep_within(d, space, set);
 }

@@ -40,9 +40,9 @@ static void dump(struct bufio_device *dev, enum dump_view view, enum dump_format
 {
 	struct op_dump_args args = {
 		.image = "fuzz", .program = "fuzz", .view = view, .format = format,
-		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot, .svg = "fuzz.svg", .svg_fd = fd,
-		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot, .verbose = true, .image2 = "undamaged",
+		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot, .svg = "fuzz.svg", .svg_fd = fd, .verbose = true,
 		.left = { .has_dev = true, .dev_id = 1 }, .right = { .has_dev = true, .dev_id = 2 },
+		.image2 = "undamaged", .data = true,
 	};
 	struct op_range range = { 0 };
 	struct op_result result;
@@ -76,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dump(dev, DUMP_DELTA, DUMP_XML, false, fd);
 	dump(dev, DUMP_DELTA, DUMP_JSON, true, fd);
 	dump(dev, DUMP_DIFF, DUMP_HUMAN, false, fd);
+	dump(dev, DUMP_OWNER, DUMP_JSON, false, fd);
 	alarm(0);
 	bufio_device_close(dev);
 	close(fd);

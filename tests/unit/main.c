@@ -10,14 +10,15 @@ static const struct unit_suite *const suites[] = {
 #ifdef UNIT_RELEASE
 	&hold_suite, &misuse_suite,
 #else
-	&units_suite, &crc32c_suite, &le_suite, &list_suite,
+	&units_suite, &crc32c_suite, &le_suite, &list_suite, &range_set_suite, &radix_sort_suite,
 	&io_engine_suite, &io_mem_suite, &io_threads_suite, &io_uring_suite, &io_fault_suite, &io_open_suite,
 	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
 	&allocation_suite, &discard_suite, &environment_suite, &evict_suite, &forget_suite, &index_suite, &misuse_suite,
 	&partial_suite, &prefetch_suite, &rows_suite, &scan_suite, &scan_beside_suite, &stall_suite,
 	&dm_bufio_suite, &dm_bufio_60000_suite,
 	&block_suite, &btree_suite, &space_map_suite, &problem_suite, &thin_suite, &emit_suite, &lvm_backup_suite,
-	&cli_progress_suite, &thin_delta_suite, &block_diff_suite, &svg_suite, &thin_survey_suite,
+	&cli_progress_suite, &thin_delta_suite, &block_diff_suite, &svg_suite, &thin_survey_suite, &thin_rmap_suite,
+	&range_list_suite,
 #endif
 };
 

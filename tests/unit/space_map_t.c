@@ -489,6 +489,149 @@ static void no_blocks(void)
 	image_close();
 }
 
+/* --- single counts --- */
+
+static struct pd_sm_lookup lookup;
+
+static void open_lookup(const struct pd_sm_root *root, bool is_metadata)
+{
+	pd_sm_lookup_open(&lookup, &image.reader, root, is_metadata);
+}
+
+static void finish(void)
+{
+	pd_sm_lookup_close(&lookup);
+	image_close();
+}
+
+static void is_count(uint64_t begin, uint64_t end, uint64_t expected, uint64_t expected_end)
+{
+	uint64_t count = UINT64_MAX, run_end = 0;
+
+	CU_ASSERT_EQUAL(pd_sm_lookup(&lookup, begin, end, &count, &run_end), 1);
+	CU_ASSERT_EQUAL(count, expected);
+	CU_ASSERT_EQUAL(run_end, expected_end);
+}
+
+static void is_unknown(uint64_t begin, uint64_t end, uint64_t expected_end)
+{
+	uint64_t count = 77, run_end = 0;
+
+	CU_ASSERT_EQUAL(pd_sm_lookup(&lookup, begin, end, &count, &run_end), 0);
+	CU_ASSERT_EQUAL(count, 77);
+	CU_ASSERT_EQUAL(run_end, expected_end);
+}
+
+/* A bitmap has counts of 1 (the pattern 2) up to block 399 and of 0 behind it; here 7, 120 and 121 have more. */
+static void large_counts(uint64_t block)
+{
+	image_at(block)[16 + 7 / 4] |= 3 << 7 % 4 * 2;
+	image_at(block)[16 + 120 / 4] |= 3 | 3 << 2;
+	pd_block_seal(image_at(block), PD_BITMAP, block);
+}
+
+static void looks_up(void)
+{
+	for (unsigned is_metadata = 0; is_metadata < 2; is_metadata++) {
+		struct pd_sm_root root;
+
+		start();
+		root = is_metadata ? metadata_map(40000) : data_map(40000);
+		large_counts(BITMAP);
+		open_lookup(&root, is_metadata);
+		is_count(0, 500, 1, 7);
+		is_count(7, 500, 3, 8);
+		is_count(8, 9, 1, 9);
+		is_count(120, 500, 9, 121);
+		is_count(122, 500, 1, 400);
+		is_count(400, 40000, 0, PER_BITMAP);
+		is_count(2 * PER_BITMAP + 400, UINT64_MAX, 0, 40000);
+		CU_ASSERT_EQUAL(image.told.nr, 0);
+		CU_ASSERT_EQUAL(image_blocks_read(), 1 + 2 + 3);
+		is_unknown(40000, UINT64_MAX, UINT64_MAX);
+		CU_ASSERT_EQUAL(image.told.nr, 0);
+		finish();
+	}
+}
+
+static void looks_up_missing_count(void)
+{
+	struct pd_sm_root root;
+
+	start();
+	root = data_map(1000);
+	large_counts(BITMAP);
+	open_lookup(&root, false);
+	is_unknown(121, 500, 122);
+	one_problem(PROBLEM_SM_COUNT, WHERE_DATA_COUNTS, 121, 122);
+	is_count(122, 500, 1, 400);
+	finish();
+}
+
+static void looks_up_in_damage(void)
+{
+	struct pd_sm_root root;
+
+	start();
+	root = data_map(40000);
+	large_counts(BITMAP);
+	image_at(COUNTS_LOW)[60] ^= 1;
+	image_at(BITMAP + 1)[60] ^= 1;
+	open_lookup(&root, false);
+	is_unknown(7, 500, 8);
+	is_count(120, 500, 9, 121);
+	is_unknown(PER_BITMAP + 5, 40000, 2 * PER_BITMAP);
+	is_unknown(PER_BITMAP + 6, 40000, 2 * PER_BITMAP);
+	is_count(2 * PER_BITMAP, 40000, 1, 2 * PER_BITMAP + 400);
+	CU_ASSERT_EQUAL(image.told.nr, 2);
+	finish();
+}
+
+static void looks_up_without_index(void)
+{
+	for (unsigned is_metadata = 0; is_metadata < 2; is_metadata++) {
+		struct pd_sm_root root;
+
+		start();
+		root = is_metadata ? metadata_map(40000) : data_map(40000);
+		image_at(INDEX)[60] ^= 1;
+		open_lookup(&root, is_metadata);
+		is_unknown(5, 100, 100);
+		is_unknown(200, UINT64_MAX, 40000);
+		CU_ASSERT_EQUAL(image.told.nr, 1);
+		finish();
+	}
+}
+
+static void looks_up_missing_bitmap(void)
+{
+	struct pd_sm_root root;
+
+	start();
+	root = data_map_without(40000, 1);
+	open_lookup(&root, false);
+	is_unknown(PER_BITMAP, 40000, 2 * PER_BITMAP);
+	is_unknown(PER_BITMAP + 1, 40000, 2 * PER_BITMAP);
+	one_problem(PROBLEM_SM_INDEX, WHERE_DATA_SM, 0, 0);
+	is_count(2 * PER_BITMAP, 40000, 1, 2 * PER_BITMAP + 400);
+	finish();
+}
+
+static void looks_up_hostile_sizes(void)
+{
+	for (unsigned is_metadata = 0; is_metadata < 2; is_metadata++) {
+		struct pd_sm_root root;
+
+		start();
+		root = is_metadata ? metadata_map(1000) : data_map(1000);
+		root.nr_blocks = UINT64_MAX;
+		open_lookup(&root, is_metadata);
+		is_count(0, UINT64_MAX, 1, 400);
+		is_unknown(UINT64_MAX - 5, UINT64_MAX, UINT64_MAX);
+		finish();
+	}
+}
+
 static const struct unit_case cases[] = {
 	{ "a root's fields are where the layout says", decodes_root },
 	{ "the first bit of each pair is the high bit of the count", bit_order },
@@ -515,6 +658,12 @@ static const struct unit_case cases[] = {
 	{ "a size that cannot be ends quickly with few problems", hostile_sizes },
 	{ "an index with a gap of nearly 2^64 bitmaps ends quickly", hostile_index },
 	{ "a map of no blocks has no bitmaps to miss", no_blocks },
+	{ "single counts come with the run that they belong to, and each block is read once", looks_up },
+	{ "a count of 3 or more that the tree lacks is unknown and reported", looks_up_missing_count },
+	{ "counts in damaged blocks are unknown, those behind them are not", looks_up_in_damage },
+	{ "without an index all counts are unknown, reported once", looks_up_without_index },
+	{ "counts of a bitmap that the index lacks are unknown, reported once", looks_up_missing_bitmap },
+	{ "counts of a map of 2^64 blocks can be looked up", looks_up_hostile_sizes },
 	{ NULL, NULL },
 };
 

@@ -34,5 +34,6 @@ extern const struct unit_suite lvm_backup_suite, cli_progress_suite;
 extern const struct unit_suite thin_delta_suite, block_diff_suite;
 
 extern const struct unit_suite thin_survey_suite, svg_suite;
+extern const struct unit_suite range_set_suite, radix_sort_suite, range_list_suite, thin_rmap_suite;
 
 #endif

@@ -237,6 +237,62 @@ static void ranges_too_large(void)
 	refuse_ranges(table, -ERANGE);
 }
 
+static void extents_good(void)
+{
+	static const struct extent {
+		const char *text;
+		uint64_t begin, end;
+		bool in_bytes;
+	} table[] = {
+		{ "3..7", 3, 7, false }, { "3+4", 3, 7, false }, { "0x10", 16, 17, false },
+		{ "0xB..0xC", 11, 12, false }, { "3s", 1536, 1537, true }, { "1K..3K", 1024, 3072, true },
+		{ "1KiB+1s", 1024, 1536, true }, { "1KB..1KiB", 1000, 1024, true }, { "0..1GiB", 0, 1 << 30, true },
+		{ "0+5B", 0, 5, true }, { "0s", 0, 1, true }, { NULL, 0, 0, false },
+	};
+
+	for (const struct extent *x = table; x->text; x++) {
+		uint64_t begin = UNTOUCHED, end = UNTOUCHED;
+		bool in_bytes = !x->in_bytes;
+
+		CU_ASSERT_EQUAL(units_parse_extent(x->text, &in_bytes, &begin, &end), 0);
+		CU_ASSERT_EQUAL(begin, x->begin);
+		CU_ASSERT_EQUAL(end, x->end);
+		CU_ASSERT_EQUAL(in_bytes, x->in_bytes);
+	}
+}
+
+static void extents_bad(void)
+{
+	static const char *const table[] = {
+		"", "s", "1s..", "..1s", "1K..7", "7..8K", "0s..7", "1K+1", "1K..1K", "2K..1K", "1K+0s", "1X..2X",
+		"1K ..2K", "1K..2Kx", "1.5K", "1K..2K..3K", "2B..0x3B", NULL,
+	};
+	static const char *const ranges[] = { "3s", "1K..2K", "0..1K", "3B", NULL };
+
+	for (const char *const *t = table; *t; t++) {
+		uint64_t begin = UNTOUCHED, end = UNTOUCHED;
+		bool in_bytes;
+
+		CU_ASSERT_EQUAL(units_parse_extent(*t, &in_bytes, &begin, &end), -EINVAL);
+		CU_ASSERT_EQUAL(begin, UNTOUCHED);
+		CU_ASSERT_EQUAL(end, UNTOUCHED);
+	}
+	refuse_ranges(ranges, -EINVAL);
+}
+
+static void extents_too_large(void)
+{
+	static const char *const table[] = { "16384P", "1..16384P", "0.." MAX_TEXT "K", MAX_TEXT "B", "1B+" MAX_TEXT "B",
+					     NULL };
+
+	for (const char *const *t = table; *t; t++) {
+		uint64_t begin, end;
+		bool in_bytes;
+
+		CU_ASSERT_EQUAL(units_parse_extent(*t, &in_bytes, &begin, &end), -ERANGE);
+	}
+}
+
 static void format_exact(void)
 {
 	static const struct number table[] = {
@@ -325,6 +381,9 @@ static const struct unit_case cases[] = {
 	{ "an empty or backward range is refused", ranges_empty },
 	{ "half a range, or more than one, is refused", ranges_bad },
 	{ "a range whose end is beyond 64 bits is out of range", ranges_too_large },
+	{ "a range whose sides have units is one of bytes; a begin of 0 needs none", extents_good },
+	{ "a range of bytes and blocks is refused, and one of bytes where blocks are wanted", extents_bad },
+	{ "a range of bytes beyond 64 bits is out of range", extents_too_large },
 	{ "sizes are printed in the largest unit", format_exact },
 	{ "around each power of two a printed size is short and within a tenth", format_boundaries },
 	{ "a sum that does not fit is refused", checked_sums },
