@@ -1102,6 +1102,105 @@ static void bomb_with_memo(void)
 	image_close();
 }
 
+/* Leaf 7 is asked for again: it and what leads to it, by whatever root, and nothing else. */
+static void revisited_leaf(void)
+{
+	struct pd_memo *memo = new_memo();
+	const struct pd_node *n;
+	struct pd_cursor c;
+
+	start();
+	two_trees();
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned leaves = 0;
+
+		pd_cursor_open(&c, &image.reader, &everything, i < 2 ? 1 : 8, 8);
+		c.memo = memo;
+		while (pd_cursor_next(&c, &n) > 0) {
+			leaves++;
+			if (n->block == 7)
+				pd_cursor_revisit(&c, n);
+		}
+		CU_ASSERT_EQUAL(leaves, i == 0 ? 4 : i == 1 ? 1 : 2);
+		CU_ASSERT_EQUAL(c.entries, i < 2 ? 40 : 25);
+		pd_cursor_close(&c);
+	}
+	CU_ASSERT_EQUAL(remembered(5), 20);
+	CU_ASSERT_FALSE(memo_entries[1].is_seen || memo_entries[6].is_seen || memo_entries[7].is_seen);
+	image_close();
+}
+
+/* --- seeking --- */
+
+static void expect_entry(struct pd_cursor *c, uint64_t from, uint64_t expected)
+{
+	const uint8_t *value;
+	uint64_t key = UINT64_MAX;
+
+	pd_cursor_seek(c, from);
+	CU_ASSERT_EQUAL(pd_cursor_next_entry(c, &key, &value), 1);
+	CU_ASSERT_EQUAL(key, expected);
+	CU_ASSERT_EQUAL(le_load(value, 8), 10 * expected);
+}
+
+static void seeks(void)
+{
+	const uint8_t *value;
+	struct pd_cursor c;
+	uint64_t key;
+
+	start();
+	three_levels();
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
+	c.read_ahead = 0;
+	expect_entry(&c, 13, 13);
+	CU_ASSERT_EQUAL(image_blocks_read(), 3);
+	expect_entry(&c, 13, 14);
+	expect_entry(&c, 5, 15);
+	expect_entry(&c, 19, 19);
+	CU_ASSERT_EQUAL(image_blocks_read(), 3);
+	expect_entry(&c, 35, 35);
+	CU_ASSERT_EQUAL(image_blocks_read(), 5);
+	pd_cursor_seek(&c, 40);
+	CU_ASSERT_EQUAL(pd_cursor_next_entry(&c, &key, &value), 0);
+	CU_ASSERT_EQUAL(pd_cursor_next_entry(&c, &key, &value), 0);
+	pd_cursor_close(&c);
+	image_close();
+}
+
+static void seeks_past_gaps(void)
+{
+	struct pd_cursor c;
+
+	start();
+	leaf(2, 5, 3);
+	leaf(3, 50, 3);
+	PARENT(1, { 0, 2 }, { 40, 3 });
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
+	expect_entry(&c, 0, 5);
+	expect_entry(&c, 20, 50);
+	expect_entry(&c, 51, 51);
+	pd_cursor_close(&c);
+	image_close();
+}
+
+static void seeks_past_damage(void)
+{
+	struct pd_cursor c;
+
+	start();
+	three_levels();
+	image_at(2)[40] ^= 1;
+	image_at(4)[40] ^= 1;
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
+	expect_entry(&c, 12, 12);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	expect_entry(&c, 25, 30);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 4, 20, 30);
+	pd_cursor_close(&c);
+	image_close();
+}
+
 static const struct unit_case cases[] = {
 	{ "as many entries fit into a node as the kernel puts there", max_entries },
 	{ "nothing fits when values are larger than a block", max_entries_of_giants },
@@ -1161,6 +1260,10 @@ static const struct unit_case cases[] = {
 	{ "a remembered subtree that does not fit another parent's keys is reported there", memo_hides_no_damage },
 	{ "what is remembered of a tree covers the remembered subtrees in it", remembered_below_remembered },
 	{ "nodes whose children are all the same end with a memo too", bomb_with_memo },
+	{ "a leaf that is to be given again is, to everyone who shares it, and nothing else", revisited_leaf },
+	{ "seeking goes forward and reads only the nodes on the way", seeks },
+	{ "what is sought need not be there: the next key is given", seeks_past_gaps },
+	{ "damage before the place that is sought is not seen", seeks_past_damage },
 	{ NULL, NULL },
 };
 
