@@ -145,7 +145,7 @@ static uint64_t take_memory(struct dump *d, const struct range_set *ranges)
 
 	if (quarter > THIN_RMAP_MIN_MEMORY && dump_take_memory(d, quarter + rest))
 		return quarter;
-	return dump_need_memory(d, THIN_RMAP_MIN_MEMORY + rest) ? THIN_RMAP_MIN_MEMORY : 0;
+	return dump_need_memory(d, "to keep what is found", THIN_RMAP_MIN_MEMORY + rest) ? THIN_RMAP_MIN_MEMORY : 0;
 }
 
 static bool open_rmap(struct dump *d, const struct range_set *ranges, struct pd_memo *memo, struct thin_rmap *rmap)
