@@ -111,15 +111,18 @@ static bool take(struct reader *r, char c)
 /* Between quotes; a backslash keeps the character behind it, and stays. None of the names that count has one. */
 static bool read_quoted(struct reader *r, char quote, struct word *w)
 {
+	uint64_t begin = r->line;
+
 	w->at = ++r->p;
 	for (; r->p < r->end && *r->p != quote; r->p++) {
 		if (*r->p == '\\' && quote == '"' && r->p + 1 < r->end)
 			r->p++;
-		if (*r->p == '\n')
-			return fail(r, "a string does not end on its line");
+		r->line += *r->p == '\n';
 	}
-	if (r->p == r->end)
+	if (r->p == r->end) {
+		r->line = begin;
 		return fail(r, "a string does not end");
+	}
 	w->len = (size_t)(r->p++ - w->at);
 	return true;
 }

@@ -96,7 +96,8 @@ static void line_numbers(void)
 {
 	refuses("a = 1\n\n# comment\nb 2\n", "FILE:4: '=' or '{' expected");
 	refuses("a = [ 1,\n 2 3 ]", "FILE:2: ',' or ']' expected");
-	refuses("a = \"x\ny\"", "FILE:1: a string does not end on its line");
+	refuses("a = \"x\ny\"\n?", "FILE:3: '=' or '{' expected");
+	refuses("\na = \"x\ny\n", "FILE:2: a string does not end");
 	refuses("a { b = 1\n", "FILE:2: '}' expected");
 	refuses("}\n", "FILE:1: '}' without a section");
 	refuses("a = ", "FILE:1: a value expected");
