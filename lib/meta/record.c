@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "meta/record.h"
 
-#include <string.h>
-
 #define F(type, member, label, attribute, how) \
 	{ .name = label, .xml = attribute, .offset = offsetof(struct type, member), \
 	  .size = sizeof(((struct type *)0)->member), .format = how }
@@ -836,25 +834,3 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_MAP_RUN] = { .name = "run", .plural = "runs", FIELDS(map_run_fields) },
 };
-
-uint64_t field_number(const struct field *f, const void *record)
-{
-	const char *at = (const char *)record + f->offset;
-	uint64_t v64;
-	uint32_t v32;
-
-	if (f->size == 8) {
-		memcpy(&v64, at, 8);
-		return v64;
-	}
-	memcpy(&v32, at, 4);
-	return v32;
-}
-
-const char *field_text(const struct field *f, const void *record)
-{
-	const char *text;
-
-	memcpy(&text, (const char *)record + f->offset, sizeof(text));
-	return text;
-}

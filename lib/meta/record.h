@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "pdata/problem.h"
 
@@ -120,8 +121,27 @@ struct record_type {
 extern const struct record_type record_types[NR_RECORD_KINDS];
 
 /* Fields of unsigned integers, whatever their size. */
-uint64_t field_number(const struct field *f, const void *record);
-const char *field_text(const struct field *f, const void *record);
+static inline uint64_t field_number(const struct field *f, const void *record)
+{
+	const char *at = (const char *)record + f->offset;
+	uint64_t v64;
+	uint32_t v32;
+
+	if (f->size == 8) {
+		memcpy(&v64, at, 8);
+		return v64;
+	}
+	memcpy(&v32, at, 4);
+	return v32;
+}
+
+static inline const char *field_text(const struct field *f, const void *record)
+{
+	const char *text;
+
+	memcpy(&text, (const char *)record + f->offset, sizeof(text));
+	return text;
+}
 
 /*
  * Who takes records. Containers are bracketed by begin and end; the rest come by record(). Records are valid during

@@ -2,8 +2,10 @@
 /* What the emitters share: choosing one, fields, and problems as sentences. */
 #include "text/emit.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/units.h"
 
@@ -92,6 +94,47 @@ void text_put_field(struct text_out *o, const struct field *f, const void *recor
 		text_puts(o, text ? text : "");
 		break;
 	}
+}
+
+static struct text_label make_label(struct text_out *o, const char *before, const char *name, const char *behind)
+{
+	size_t start = o->len;
+
+	if (!name)
+		return (struct text_label){ 0 };
+	text_puts(o, before);
+	text_puts(o, name);
+	text_puts(o, behind);
+	return (struct text_label){ .text = o->buffer + start, .len = o->len - start };
+}
+
+int text_labels_create(const struct text_label_style *style, struct text_labels *labels)
+{
+	struct text_label *next;
+	size_t nr = 0;
+
+	for (unsigned k = 0; k < NR_RECORD_KINDS; k++)
+		nr += record_types[k].nr_fields;
+	text_out_init(&labels->text, -1);
+	labels->all_fields = next = calloc(nr, sizeof(*next));
+	if (!next)
+		return -ENOMEM;
+	for (unsigned k = 0; k < NR_RECORD_KINDS; k++) {
+		const struct record_type *t = &record_types[k];
+
+		labels->record[k] = make_label(&labels->text, style->before_record, style->record_name(t),
+					       style->behind_record);
+		labels->fields[k] = next;
+		for (unsigned i = 0; i < t->nr_fields; i++)
+			*next++ = make_label(&labels->text, style->before_field, style->field_name(&t->fields[i]),
+					     style->behind_field);
+	}
+	return labels->text.error;
+}
+
+void text_labels_destroy(struct text_labels *labels)
+{
+	free(labels->all_fields);
 }
 
 static void put_variable(struct text_out *o, const char *name, size_t len, const struct problem *p)

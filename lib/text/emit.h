@@ -83,6 +83,44 @@ int text_message_problem(struct meta_visitor *v, const struct problem *p);
 /* How long the UTF-8 character at @s is, 0 if it is none. */
 unsigned text_utf8_length(const unsigned char *s);
 
+/*
+ * What stands in front of values, made once: of fields ` time="` or `,"time":`, of records `<device`. A length of 0: the
+ * format does not have it.
+ */
+struct text_label {
+	const char *text;
+	size_t len;
+};
+
+struct text_labels {
+	struct text_label record[NR_RECORD_KINDS];
+	const struct text_label *fields[NR_RECORD_KINDS]; /* one a field of the kind */
+	struct text_label *all_fields;
+	struct text_out text; /* of all labels; not flushed anywhere, because together they are shorter than the buffer */
+};
+
+/* How a format makes them: a name between two pieces of text. A name of NULL has no label. */
+struct text_label_style {
+	const char *(*record_name)(const struct record_type *t);
+	const char *before_record, *behind_record;
+	const char *(*field_name)(const struct field *f);
+	const char *before_field, *behind_field;
+};
+
+/* 0 or -errno; to be destroyed in either case. */
+int text_labels_create(const struct text_label_style *style, struct text_labels *labels);
+void text_labels_destroy(struct text_labels *labels);
+
+static inline void text_put_label(struct text_out *o, const struct text_label *label)
+{
+	text_put(o, label->text, label->len);
+}
+
+static inline void text_put_label_and_dec(struct text_out *o, const struct text_label *label, uint64_t v)
+{
+	text_put_and_dec(o, label->text, label->len, v);
+}
+
 void text_put_json_string(struct text_out *o, const char *s);
 void text_put_xml_string(struct text_out *o, const char *s);
 

@@ -131,6 +131,10 @@ static int fill(struct human_emitter *h, const struct template *t, const void *r
 
 		if (p->len && *p->literal == '\n')
 			trim(o);
+		if (p->field && p->field->format == FIELD_DEC && !p->width) {
+			text_put_and_dec(o, p->literal, p->len, field_number(p->field, record));
+			continue;
+		}
 		text_put(o, p->literal, p->len);
 		if (p->field && p->width)
 			put_column(o, h->e.names, p, record);

@@ -16,6 +16,7 @@
 
 struct json_emitter {
 	struct text_emitter e;
+	struct text_labels labels;
 	const char *schema, *image;
 	bool lines, started;
 	unsigned depth;
@@ -73,7 +74,6 @@ static void put_member(struct text_out *o, const char *key, const char *text)
 
 static void put_value(struct text_out *o, const struct field *f, const void *record)
 {
-	put_key(o, f->name);
 	if (f->format == FIELD_TEXT && !field_text(f, record)) {
 		text_puts(o, "null");
 	} else if (f->format == FIELD_TEXT) {
@@ -102,18 +102,32 @@ static void put_name(struct text_out *o, const struct text_names *names, const c
 	put_member(o, strcmp(id, "dev_id") ? key : "lv", text_device_name(names, dev_id));
 }
 
-static void put_fields(struct json_emitter *j, const struct record_type *t, const void *record, bool first)
+/* The label's comma is left out in front of the @first. */
+static void put_field(struct text_out *o, struct text_label label, const struct field *f, const void *record, bool first)
 {
-	struct text_out *o = j->e.out;
+	label.text += first;
+	label.len -= first;
+	if (f->format == FIELD_DEC) {
+		text_put_label_and_dec(o, &label, field_number(f, record));
+	} else {
+		text_put_label(o, &label);
+		put_value(o, f, record);
+	}
+}
+
+static void put_fields(struct json_emitter *j, enum record_kind kind, const void *record, bool first)
+{
+	const struct record_type *t = &record_types[kind];
+	const struct text_label *labels = j->labels.fields[kind];
 
 	for (unsigned i = 0; i < t->nr_fields; i++) {
-		if (t->fields[i].hidden)
+		const struct field *f = &t->fields[i];
+
+		if (!labels[i].len)
 			continue;
-		if (!first)
-			text_put(o, ",", 1);
-		put_value(o, &t->fields[i], record);
-		if (t->fields[i].format == FIELD_DEVICE)
-			put_name(o, j->e.names, t->fields[i].name, field_number(&t->fields[i], record));
+		put_field(j->e.out, labels[i], f, record, first);
+		if (f->format == FIELD_DEVICE)
+			put_name(j->e.out, j->e.names, f->name, field_number(f, record));
 		first = false;
 	}
 }
@@ -143,9 +157,8 @@ static int lines_record(struct meta_visitor *v, enum record_kind kind, const voi
 
 	start(j);
 	j->e.nr_records++;
-	text_put(o, "{", 1);
-	put_member(o, "type", record_types[kind].name);
-	put_fields(j, &record_types[kind], record, false);
+	text_put_label(o, &j->labels.record[kind]);
+	put_fields(j, kind, record, false);
 	text_put(o, "}\n", 2);
 	return o->error;
 }
@@ -194,12 +207,12 @@ static void put_object(struct json_emitter *j, enum record_kind kind, const void
 	if (!t->plural) {
 		j->arrays = t->arrays;
 		text_puts(j->e.out, ",\n");
-		put_fields(j, t, record, true);
+		put_fields(j, kind, record, true);
 		return;
 	}
 	open_element(j, t->plural);
 	text_put(j->e.out, "{", 1);
-	put_fields(j, t, record, true);
+	put_fields(j, kind, record, true);
 }
 
 static int document_record(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -336,12 +349,24 @@ static int json_finish(struct text_emitter *e)
 
 static void json_destroy(struct text_emitter *e)
 {
+	text_labels_destroy(&((struct json_emitter *)e)->labels);
 	free(e);
+}
+
+static const char *type_name(const struct record_type *t)
+{
+	return t->name;
+}
+
+static const char *member_name(const struct field *f)
+{
+	return f->hidden ? NULL : f->name;
 }
 
 struct text_emitter *text_emit_json(const struct text_emit_args *args)
 {
 	static const struct meta_visitor lines = { lines_record, lines_record, lines_end, json_problem };
+	static const struct text_label_style style = { type_name, "{\"type\":\"", "\"", member_name, ",\"", "\":" };
 	static const struct meta_visitor document = { document_begin, document_record, document_end, json_problem };
 	struct json_emitter *j = calloc(1, sizeof(*j));
 
@@ -359,5 +384,9 @@ struct text_emitter *text_emit_json(const struct text_emit_args *args)
 		.finish = json_finish,
 		.destroy = json_destroy,
 	};
+	if (text_labels_create(&style, &j->labels)) {
+		json_destroy(&j->e);
+		return NULL;
+	}
 	return &j->e;
 }

@@ -7,6 +7,7 @@
 struct xml_emitter {
 	struct text_emitter e;
 	unsigned depth;
+	struct text_labels labels;
 };
 
 static struct xml_emitter *xml(struct meta_visitor *v)
@@ -47,52 +48,60 @@ static void indent(struct xml_emitter *x)
 	text_put(x->e.out, "                ", 2 * (size_t)x->depth);
 }
 
-static void put_attributes(struct text_out *o, const struct record_type *t, const void *record)
+static void put_attribute(struct text_out *o, const struct text_label *label, const struct field *f, const void *record)
 {
-	for (unsigned i = 0; i < t->nr_fields; i++) {
-		const struct field *f = &t->fields[i];
-
-		if (!f->xml || (f->format == FIELD_OPTIONAL && field_number(f, record) == RECORD_UNKNOWN))
-			continue;
-		text_put(o, " ", 1);
-		text_puts(o, f->xml);
-		text_put(o, "=\"", 2);
-		if (f->format == FIELD_TEXT)
-			text_put_xml_string(o, field_text(f, record));
-		else
-			text_put_field(o, f, record, false);
-		text_put(o, "\"", 1);
+	if (f->format == FIELD_OPTIONAL && field_number(f, record) == RECORD_UNKNOWN)
+		return;
+	if (f->format == FIELD_DEC) {
+		text_put_label_and_dec(o, label, field_number(f, record));
+	} else if (f->format == FIELD_TEXT) {
+		text_put_label(o, label);
+		text_put_xml_string(o, field_text(f, record));
+	} else {
+		text_put_label(o, label);
+		text_put_field(o, f, record, false);
 	}
+	text_put(o, "\"", 1);
 }
 
-static int put_element(struct xml_emitter *x, enum record_kind kind, const void *record, const char *close)
+static void put_attributes(struct xml_emitter *x, enum record_kind kind, const void *record)
 {
 	const struct record_type *t = &record_types[kind];
-	struct text_out *o = x->e.out;
+	const struct text_label *labels = x->labels.fields[kind];
 
+	for (unsigned i = 0; i < t->nr_fields; i++)
+		if (labels[i].len)
+			put_attribute(x->e.out, &labels[i], &t->fields[i], record);
+}
+
+/* But for its end. */
+static void put_element(struct xml_emitter *x, enum record_kind kind, const void *record)
+{
 	x->e.nr_records++;
 	indent(x);
-	text_put(o, "<", 1);
-	text_puts(o, t->xml);
-	put_attributes(o, t, record);
-	text_puts(o, close);
-	return o->error;
+	text_put_label(x->e.out, &x->labels.record[kind]);
+	put_attributes(x, kind, record);
 }
 
 static int xml_record(struct meta_visitor *v, enum record_kind kind, const void *record)
 {
-	return put_element(xml(v), kind, record, "/>\n");
+	struct xml_emitter *x = xml(v);
+
+	put_element(x, kind, record);
+	text_put(x->e.out, "/>\n", 3);
+	return x->e.out->error;
 }
 
 /* The first line goes out at once: LVM reads it for the transaction and then closes the pipe. */
 static int xml_begin(struct meta_visitor *v, enum record_kind kind, const void *record)
 {
 	struct xml_emitter *x = xml(v);
-	int r = put_element(x, kind, record, ">\n");
 
-	if (!x->depth++ && !r)
-		r = text_out_flush(x->e.out);
-	return r;
+	put_element(x, kind, record);
+	text_put(x->e.out, ">\n", 2);
+	if (!x->depth++)
+		text_out_flush(x->e.out);
+	return x->e.out->error;
 }
 
 static int xml_end(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -110,11 +119,23 @@ static int xml_end(struct meta_visitor *v, enum record_kind kind, const void *re
 
 static void xml_destroy(struct text_emitter *e)
 {
+	text_labels_destroy(&((struct xml_emitter *)e)->labels);
 	free(e);
+}
+
+static const char *element_name(const struct record_type *t)
+{
+	return t->xml;
+}
+
+static const char *attribute_name(const struct field *f)
+{
+	return f->xml;
 }
 
 struct text_emitter *text_emit_xml(const struct text_emit_args *args)
 {
+	static const struct text_label_style style = { element_name, "<", "", attribute_name, " ", "=\"" };
 	struct xml_emitter *x = calloc(1, sizeof(*x));
 
 	if (!x)
@@ -127,5 +148,9 @@ struct text_emitter *text_emit_xml(const struct text_emit_args *args)
 		.names = args->names,
 		.destroy = xml_destroy,
 	};
+	if (text_labels_create(&style, &x->labels)) {
+		xml_destroy(&x->e);
+		return NULL;
+	}
 	return &x->e;
 }

@@ -50,26 +50,42 @@ void text_put_slow(struct text_out *o, const char *p, size_t n)
 	o->len = n;
 }
 
-char *text_digits(uint64_t v, char *end)
+static unsigned nr_digits(uint64_t v)
+{
+	/* [n]: the least number of n + 1 digits. */
+	static const uint64_t powers[] = {
+		0, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000,
+		1000000000000, 10000000000000, 100000000000000, 1000000000000000, 10000000000000000,
+		100000000000000000, 1000000000000000000, 10000000000000000000u,
+	};
+	unsigned bits = 64 - (unsigned)__builtin_clzll(v | 1), n = bits * 1233 >> 12; /* bits * log10(2) */
+
+	return n + (v >= powers[n]);
+}
+
+char *text_digits(uint64_t v, char *at)
 {
 	static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
 				    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
 				    "8081828384858687888990919293949596979899";
+	char *end = at + nr_digits(v);
 
-	for (; v >= 100; v /= 100)
-		memcpy(end -= 2, pairs + 2 * (v % 100), 2);
+	at = end;
+	for (; v >= 10000; v /= 10000) {
+		uint32_t low = (uint32_t)(v % 10000);
+
+		memcpy(at - 2, pairs + 2 * (low % 100), 2);
+		memcpy(at -= 4, pairs + 2 * (low / 100), 2);
+	}
+	if (v >= 100) {
+		memcpy(at -= 2, pairs + 2 * (v % 100), 2);
+		v /= 100;
+	}
 	if (v >= 10)
-		memcpy(end -= 2, pairs + 2 * v, 2);
+		memcpy(at - 2, pairs + 2 * v, 2);
 	else
-		*--end = (char)('0' + v);
+		at[-1] = (char)('0' + v);
 	return end;
-}
-
-void text_put_dec(struct text_out *o, uint64_t v)
-{
-	char digits[20], *end = digits + sizeof(digits), *begin = text_digits(v, end);
-
-	text_put(o, begin, (size_t)(end - begin));
 }
 
 void text_put_hex(struct text_out *o, uint64_t v)

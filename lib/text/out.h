@@ -45,10 +45,28 @@ static inline void text_puts(struct text_out *o, const char *s)
 	text_put(o, s, strlen(s));
 }
 
-/* Digits of an unsigned number, as text ends at @end: returns where they begin. 20 characters at most. */
-char *text_digits(uint64_t v, char *end);
+#define TEXT_MAX_DIGITS 20
 
-void text_put_dec(struct text_out *o, uint64_t v);
+/* Writes the digits of @v at @at, and returns where they end. */
+char *text_digits(uint64_t v, char *at);
+
+/* The first @n bytes at @p, far fewer than the buffer has, and the digits of @v: most of a dump is such pairs. */
+static inline void text_put_and_dec(struct text_out *o, const char *p, size_t n, uint64_t v)
+{
+	char *at;
+
+	if (n + TEXT_MAX_DIGITS > sizeof(o->buffer) - o->len)
+		text_out_flush(o);
+	at = o->buffer + o->len;
+	memcpy(at, p, n);
+	o->len = (size_t)(text_digits(v, at + n) - o->buffer);
+}
+
+static inline void text_put_dec(struct text_out *o, uint64_t v)
+{
+	text_put_and_dec(o, "", 0, v);
+}
+
 void text_put_hex(struct text_out *o, uint64_t v); /* with 0x */
 /* A short piece: what is longer than 1023 bytes is cut off. */
 __attribute__((format(printf, 2, 3))) void text_printf(struct text_out *o, const char *format, ...);

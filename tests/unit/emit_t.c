@@ -123,12 +123,12 @@ static void emit_pool(struct text_emitter *e)
 
 static void digits(uint64_t v, const char *expected)
 {
-	char text[21] = "xxxxxxxxxxxxxxxxxxxx", *p = text_digits(v, text + 20);
+	char text[TEXT_MAX_DIGITS + 1] = "xxxxxxxxxxxxxxxxxxxx", *end = text_digits(v, text);
 
-	CU_ASSERT_EQUAL(text + 20 - p, (ptrdiff_t)strlen(expected));
-	CU_ASSERT_EQUAL(memcmp(p, expected, strlen(expected)), 0);
-	for (const char *before = text; before < p; before++)
-		CU_ASSERT_EQUAL(*before, 'x');
+	CU_ASSERT_EQUAL(end - text, (ptrdiff_t)strlen(expected));
+	CU_ASSERT_EQUAL(memcmp(text, expected, strlen(expected)), 0);
+	for (; end < text + TEXT_MAX_DIGITS; end++)
+		CU_ASSERT_EQUAL(*end, 'x');
 }
 
 static void all_digits(void)
