@@ -16,46 +16,110 @@
 #include <unistd.h>
 
 #include "io/io.h"
+#include "meta/thin.h"
 #include "mutate.h"
 #include "ops/dump.h"
 
 #define MEMORY_LIMIT (1 << 20)
-#define SECONDS_A_CASE 60
+#define SECONDS_A_VIEW 20
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The other image of a diff; NULL: the same once more. */
+/* What an image was before, to be compared with it; NULL: the image itself. */
 static struct bufio_device *undamaged;
+
+#define ALL_COLUMNS \
+	"DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS,HIGHEST_BLOCK,MAPPED_SECTORS,EXCLUSIVE_SECTORS,SHARED_SECTORS," \
+	"MAPPED_BYTES,EXCLUSIVE_BYTES,SHARED_BYTES,MAPPED,EXCLUSIVE,SHARED,TRANSACTION,CREATE_TIME,SNAP_TIME"
+
+/* Devices are those of the images; ranges and roots are set for each image. */
+static const struct op_dump_args views[] = {
+	{ .view = DUMP_SUMMARY },
+	{ .view = DUMP_SUMMARY, .count_shared = true },
+	{ .view = DUMP_SUMMARY, .format = DUMP_JSON, .use_root = true },
+	{ .view = DUMP_SUMMARY, .repair = true },
+	{ .view = DUMP_LS, .columns = ALL_COLUMNS },
+	{ .view = DUMP_LS, .format = DUMP_JSON, .use_snapshot = true },
+	{ .view = DUMP_MAPPINGS, .format = DUMP_JSON },
+	{ .view = DUMP_MAPPINGS, .format = DUMP_XML, .use_snapshot = true },
+	{ .view = DUMP_MAPPINGS, .format = DUMP_XML, .use_root = true },
+	{ .view = DUMP_MAPPINGS, .bytes = true },
+	{ .view = DUMP_BLOCK, .nr_ranges = 1 },
+	{ .view = DUMP_PATH, .only_device = true, .dev_id = 1, .virtual_block = 500 },
+	{ .view = DUMP_PATH, .only_device = true, .dev_id = 2, .format = DUMP_JSON, .use_snapshot = true },
+	{ .view = DUMP_OWNER, .nr_ranges = 1 },
+	{ .view = DUMP_OWNER, .nr_ranges = 1, .format = DUMP_JSON, .only_device = true, .dev_id = 1 },
+	{ .view = DUMP_OWNER, .nr_ranges = 1, .data = true },
+	{ .view = DUMP_BAD },
+	{ .view = DUMP_BAD, .format = DUMP_JSON, .use_snapshot = true },
+	{ .view = DUMP_DELTA, .left = { .has_dev = true, .dev_id = 1 }, .right = { .has_dev = true, .dev_id = 2 } },
+	{ .view = DUMP_DELTA, .left = { .has_dev = true, .dev_id = 1 }, .format = DUMP_XML, .verbose = true,
+	  .right = { .has_dev = true, .dev_id = 1, .of = SIDE_SNAPSHOT } },
+	{ .view = DUMP_DIFF },
+	{ .view = DUMP_MAP, .svg = "fuzz.svg" },
+	{ .view = DUMP_MAP, .format = DUMP_JSON },
+	{ .view = DUMP_ROOTS },
+	{ .view = DUMP_SIZE },
+};
 
 static struct bufio_client *create_client(struct bufio_device *dev)
 {
-	struct bufio_client *c = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
+	struct bufio_client *client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
 
-	if (!c || bufio_set_memory_limit(c, MEMORY_LIMIT))
+	if (!client || bufio_set_memory_limit(client, MEMORY_LIMIT))
 		abort();
-	return c;
+	return client;
 }
 
-static void dump(struct bufio_device *dev, enum dump_view view, enum dump_format format, bool snapshot, int fd)
+/* A hold that was not given up is a leak. */
+static void destroy_client(struct bufio_client *client)
 {
-	struct op_dump_args args = {
-		.image = "fuzz", .program = "fuzz", .view = view, .format = format,
-		.out_fd = fd, .message_fd = fd, .use_snapshot = snapshot, .svg = "fuzz.svg", .svg_fd = fd, .verbose = true,
-		.left = { .has_dev = true, .dev_id = 1 }, .right = { .has_dev = true, .dev_id = 2 },
-		.image2 = "undamaged", .data = true,
-	};
+	if (bufio_client_destroy(client))
+		abort();
+}
+
+static struct op_result dump(struct bufio_device *dev, struct op_dump_args args, uint64_t root, int fd)
+{
 	struct op_range range = { 0 };
 	struct op_result result;
 
+	args.image = args.image2 = args.program = "fuzz";
+	args.out_fd = args.message_fd = args.svg_fd = fd;
+	args.root = root;
 	args.client = create_client(dev);
-	args.client2 = create_client(undamaged ? undamaged : dev);
+	args.client2 = args.view == DUMP_DIFF ? create_client(undamaged ? undamaged : dev) : NULL;
 	range.end = bufio_get_device_size(args.client) < 64 ? bufio_get_device_size(args.client) : 64;
 	args.ranges = &range;
-	args.nr_ranges = 1;
+	alarm(SECONDS_A_VIEW);
 	op_dump(&args, &result);
-	/* A hold that was not given up is a leak. */
-	if (bufio_client_destroy(args.client) || bufio_client_destroy(args.client2))
+	alarm(0);
+	if (args.client2)
+		destroy_client(args.client2);
+	destroy_client(args.client);
+	return result;
+}
+
+/* Whether shared mappings are said once or for every device, what is wrong with them is the same. */
+static void compare_forms(struct bufio_device *dev, int fd)
+{
+	struct op_dump_args args = { .view = DUMP_MAPPINGS, .format = DUMP_XML };
+	struct op_result once = dump(dev, args, 0, fd), flat;
+
+	args.flat = true;
+	flat = dump(dev, args, 0, fd);
+	if (once.outcome != flat.outcome || memcmp(once.problems, flat.problems, sizeof(once.problems)))
 		abort();
+}
+
+/* Older roots are at hand where the superblock had its own. */
+static uint64_t some_root(const uint8_t *data, size_t size)
+{
+	struct thin_superblock sb;
+
+	if (size < PD_BLOCK_SIZE)
+		return 0;
+	thin_superblock_decode(data, &sb);
+	return sb.csum & 1 ? sb.data_mapping_root : sb.device_details_root;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -66,18 +130,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fd < 0 || bufio_device_open_memory(size, &dev))
 		abort();
 	memcpy(io_mem_data(dev), data, size);
-	alarm(SECONDS_A_CASE);
-	dump(dev, DUMP_SUMMARY, DUMP_HUMAN, false, fd);
-	dump(dev, DUMP_MAPPINGS, DUMP_JSON, false, fd);
-	dump(dev, DUMP_MAPPINGS, DUMP_XML, true, fd);
-	dump(dev, DUMP_BLOCK, DUMP_HUMAN, false, fd);
-	dump(dev, DUMP_MAP, DUMP_HUMAN, false, fd);
-	dump(dev, DUMP_MAP, DUMP_JSON, false, fd);
-	dump(dev, DUMP_DELTA, DUMP_XML, false, fd);
-	dump(dev, DUMP_DELTA, DUMP_JSON, true, fd);
-	dump(dev, DUMP_DIFF, DUMP_HUMAN, false, fd);
-	dump(dev, DUMP_OWNER, DUMP_JSON, false, fd);
-	alarm(0);
+	for (size_t v = 0; v < sizeof(views) / sizeof(*views); v++)
+		dump(dev, views[v], some_root(data, size), fd);
+	compare_forms(dev, fd);
 	bufio_device_close(dev);
 	close(fd);
 	return 0;
