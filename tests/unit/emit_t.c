@@ -179,6 +179,25 @@ static void nothing_before_flush(void)
 	close(messages.fd);
 }
 
+/* Wherever the end of the buffer is. */
+static void text_and_number(void)
+{
+	static char filler[TEXT_OUT_BUFFER];
+
+	memset(filler, '.', sizeof(filler));
+	for (size_t left = 0; left < TEXT_MAX_DIGITS + 10; left++) {
+		size_t n = sizeof(filler) - left;
+
+		open_out(&out);
+		text_put(&out, filler, n);
+		text_put_and_dec(&out, " n=", 3, UINT64_MAX);
+		text_put_and_dec(&out, ";", 1, 0);
+		text_of(&out);
+		CU_ASSERT_EQUAL(memcmp(written, filler, n), 0);
+		CU_ASSERT_STRING_EQUAL(written + n, " n=18446744073709551615;0");
+	}
+}
+
 /* Pieces of every size around the buffer's, after a few bytes that are there already. */
 static void large_pieces(void)
 {
@@ -997,6 +1016,7 @@ static const struct unit_case cases[] = {
 	{ "a number's digits end where they should, and nothing is written before them", all_digits },
 	{ "numbers and formatted text are put as they are", numbers },
 	{ "small text stays in the buffer until it is flushed", nothing_before_flush },
+	{ "a number and the text in front of it arrive whole wherever the buffer ends", text_and_number },
 	{ "text around and above the buffer's size arrives whole", large_pieces },
 	{ "many small pieces arrive in order", many_pieces },
 	{ "the first error sticks and swallows what follows", error_sticks },
