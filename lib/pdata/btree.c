@@ -4,7 +4,7 @@
 #define HEADER sizeof(struct pd_node_disk)
 #define KEY_SIZE 8
 #define CHILD_SIZE 8
-#define MAX_READ_AHEAD 64
+#define MAX_READ_AHEAD 128
 
 unsigned pd_max_entries(uint32_t value_size)
 {
@@ -251,16 +251,13 @@ static bool is_wanted(struct pd_cursor *c, uint64_t block)
 	return block < c->reader->nr_blocks && !(e && e->is_seen) && !(c->skip && c->skip(c, block, true));
 }
 
-/* Asks for the children that are next in line, neighbours together: half of the read-ahead whenever that is used up. */
-static void prefetch_children(struct pd_cursor *c, struct pd_level *l)
+/* Asks for children @i..@end-1, neighbours together. */
+static void prefetch_range(struct pd_cursor *c, const struct pd_node *n, unsigned i, unsigned end)
 {
-	unsigned end = l->next + c->read_ahead;
 	uint64_t first = 0, nr = 0;
 
-	if (l->ahead > l->next + c->read_ahead / 2)
-		return;
-	for (; l->ahead < end && l->ahead < l->node.nr; l->ahead++) {
-		uint64_t block = pd_value64(&l->node, l->ahead);
+	for (; i < end && i < n->nr; i++) {
+		uint64_t block = pd_value64(n, i);
 
 		if (!is_wanted(c, block))
 			continue;
@@ -274,6 +271,43 @@ static void prefetch_children(struct pd_cursor *c, struct pd_level *l)
 	}
 	if (nr)
 		bufio_prefetch(c->reader->client, first, nr);
+}
+
+/* The first children of the node that follows, if it is here: else the disk would have nothing to do at its border. */
+static void prefetch_beyond(struct pd_cursor *c)
+{
+	struct bufio_buffer *b;
+	struct pd_level *above;
+	struct pd_node next;
+	struct problem p;
+	uint64_t block;
+	const void *data;
+
+	if (c->depth < 2)
+		return;
+	above = &c->path[c->depth - 2];
+	if (above->next == above->node.nr)
+		return;
+	block = pd_value64(&above->node, above->next);
+	data = is_wanted(c, block) ? bufio_get(c->reader->client, block, &b) : NULL;
+	if (!data)
+		return;
+	if (pd_node_decode(data, block, c->value_size, &next, &p) && !next.is_leaf)
+		prefetch_range(c, &next, 0, c->read_ahead / 2);
+	bufio_release(b);
+}
+
+/* Those that are next in line: half of the read-ahead whenever that is used up. */
+static void prefetch_children(struct pd_cursor *c, struct pd_level *l)
+{
+	unsigned end = l->next + c->read_ahead;
+
+	if (l->ahead > l->next + c->read_ahead / 2 || l->ahead == l->node.nr)
+		return;
+	prefetch_range(c, &l->node, l->ahead, end);
+	l->ahead = end < l->node.nr ? end : l->node.nr;
+	if (l->ahead == l->node.nr)
+		prefetch_beyond(c);
 }
 
 static int enter_next_child(struct pd_cursor *c, struct pd_level *l)
