@@ -248,6 +248,7 @@ static const struct field ls_row_fields[] = {
 	LS(transaction, "transaction", FIELD_OPTIONAL),
 	LS(creation_time, "create_time", FIELD_OPTIONAL),
 	LS(snap_time, "snap_time", FIELD_OPTIONAL),
+	LS(lv, "lv", FIELD_TEXT),
 };
 
 static const struct field stray_fields[] = {
@@ -321,7 +322,7 @@ static const struct field delta_pool_fields[] = {
 };
 
 #define DELTA_SIDE(side) \
-	F(record_delta, side.dev_id, #side "_dev", #side, FIELD_OPTIONAL), \
+	F(record_delta, side.dev_id, #side "_dev", #side, FIELD_DEVICE), \
 	F(record_delta, side.tree, #side "_tree", #side "_root", FIELD_OPTIONAL), \
 	F(record_delta, side.of, #side "_of", NULL, FIELD_TEXT), \
 	F(record_delta, side.generation, #side "_generation", NULL, FIELD_OPTIONAL), \
@@ -745,7 +746,7 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_DATA_MAPPING] = {
 		.name = "data_mapping", .plural = "data_mappings", FIELDS(data_mapping_fields),
-		.begin = "data {data}..{data_end} -> thin({dev_id}) {virtual}..{virtual_end}\n",
+		.begin = "data {data}..{data_end} -> thin({dev_id:1}) {virtual}..{virtual_end}  {lv}\n",
 	},
 	[RECORD_DATA_COUNT] = {
 		.name = "data_count", .plural = "data_counts", FIELDS(data_count_fields),

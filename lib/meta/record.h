@@ -292,6 +292,7 @@ struct record_amount {
 /* RECORD_UNKNOWN: lost, or not asked for. What must be counted lies behind what must not. */
 struct record_ls_row {
 	uint64_t dev_id, transaction, creation_time, snap_time;
+	const char *lv; /* or NULL */
 	struct record_amount mapped;
 	struct record_amount highest; /* the last one that is mapped; size: up to its end */
 	struct record_amount exclusive, shared;

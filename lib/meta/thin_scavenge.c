@@ -189,6 +189,7 @@ static int scan_block(void *context, uint64_t block, const void *data, int error
 
 	if (error == -ENOMEM || error == -EDEADLK)
 		return error;
+	pd_advance(&s->args.pool->reader);
 	s->nr_unreadable += error != 0;
 	kind = error ? PD_UNKNOWN : pd_block_kind(data);
 	if (kind == PD_UNKNOWN || kind == PD_ZEROES || pd_stored_number(data, kind) != block)

@@ -290,6 +290,7 @@ static int look_at_rest(void *context, uint64_t block, const void *data, int err
 	struct survey *v = ((struct rest *)context)->v;
 	enum pd_kind kind;
 
+	pd_advance(&v->pool.reader);
 	if (error) {
 		v->s->blocks[block] |= SURVEY_BAD;
 		pd_report(&v->pool.reader, &unused, PROBLEM_BLOCK_UNREADABLE, block,

@@ -102,21 +102,26 @@ static bool open_side(struct dump *d, const struct op_side *side, struct thin_po
 	return device.has_root;
 }
 
-#define SIDE_TEXT_MAX 96
+#define SIDE_TEXT_MAX 256
 
-static struct record_delta_side side_record(const struct op_side *side, uint64_t root, char text[SIDE_TEXT_MAX])
+static struct record_delta_side side_record(const struct dump *d, const struct op_side *side, uint64_t root,
+					    char text[SIDE_TEXT_MAX])
 {
 	static const char *const ofs[] = {
 		[SIDE_LIVE] = "live", [SIDE_SNAPSHOT] = "metadata-snapshot", [SIDE_ROOT] = "root",
 	};
 	bool is_old = side->has_dev && side->of == SIDE_ROOT;
+	const char *lv = side->has_dev ? dump_device_name(d, side->dev_id) : NULL;
+	char name[160] = "";
 
+	if (lv)
+		snprintf(name, sizeof(name), " (%s)", lv);
 	if (!side->has_dev)
 		snprintf(text, SIDE_TEXT_MAX, "tree %" PRIu64, root);
 	else if (is_old)
-		snprintf(text, SIDE_TEXT_MAX, "device %" PRIu64 " of root %" PRIu64, side->dev_id, side->root);
+		snprintf(text, SIDE_TEXT_MAX, "device %" PRIu64 "%s of root %" PRIu64, side->dev_id, name, side->root);
 	else
-		snprintf(text, SIDE_TEXT_MAX, "device %" PRIu64 "%s", side->dev_id,
+		snprintf(text, SIDE_TEXT_MAX, "device %" PRIu64 "%s%s", side->dev_id, name,
 			 side->of == SIDE_SNAPSHOT ? " of the metadata snapshot" : "");
 	return (struct record_delta_side){
 		.text = text,
@@ -220,8 +225,8 @@ static int show(struct comparison *c)
 	char left[SIDE_TEXT_MAX], right[SIDE_TEXT_MAX];
 	struct record_delta record = {
 		.image = args->image,
-		.left = side_record(&args->left, c->delta.left.root, left),
-		.right = side_record(&args->right, c->delta.right.root, right),
+		.left = side_record(c->d, &args->left, c->delta.left.root, left),
+		.right = side_record(c->d, &args->right, c->delta.right.root, right),
 	};
 	struct meta_visitor *v = &c->d->emitter->visitor;
 	int r = v->begin(v, RECORD_DELTA, &record);

@@ -379,6 +379,7 @@ static int compare_block(void *context, uint64_t block, const void *left, int er
 	const void *right;
 	int r = 0;
 
+	dump_advance(x->d, 1);
 	if (block % AHEAD == 0)
 		bufio_prefetch(other->client, block, 2 * AHEAD);
 	right = bufio_read(other->client, block, &b);
@@ -419,6 +420,7 @@ static int diff_blocks(struct diff *x)
 	};
 	int r;
 
+	dump_expect(x->d, scan.nr_blocks);
 	x->blocks.difference = show_difference;
 	r = bufio_scan(x->images[LEFT].client, &scan);
 	if (!r)

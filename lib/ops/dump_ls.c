@@ -13,6 +13,7 @@
 
 #define MAX_COLUMNS 64
 #define DEFAULT_COLUMNS "DEV,MAPPED,CREATE_TIME,SNAP_TIME"
+#define NAMED_COLUMNS DEFAULT_COLUMNS ",LV"
 
 struct ls {
 	struct dump *d;
@@ -141,6 +142,7 @@ static int fill_row(struct ls *ls, const struct thin_device *device, uint64_t in
 		.transaction = device->has_details ? device->transaction_id : RECORD_UNKNOWN,
 		.creation_time = device->has_details ? device->creation_time : RECORD_UNKNOWN,
 		.snap_time = device->has_details ? device->snapshotted_time : RECORD_UNKNOWN,
+		.lv = dump_device_name(d, device->id),
 		.mapped = amount(d, device->has_details ? device->mapped_blocks : walks ? count.mappings : RECORD_UNKNOWN),
 	};
 	fill_counted(ls, &count, walks && ls->share.exclusive ? &ls->share.exclusive[index] : NULL, row);
@@ -173,8 +175,10 @@ static int walk_devices(struct ls *ls, int (*take)(struct ls *ls, const struct r
 
 static void put_cell(struct text_out *cell, const struct field *f, const struct record_ls_row *row)
 {
+	bool is_unknown = f->format == FIELD_TEXT ? !field_text(f, row) : field_number(f, row) == RECORD_UNKNOWN;
+
 	text_out_init(cell, -1); /* not flushed anywhere: no cell is as long as the buffer */
-	if (field_number(f, row) == RECORD_UNKNOWN)
+	if (is_unknown)
 		text_put(cell, "-", 1);
 	else
 		text_put_field(cell, f, row, true);
@@ -292,7 +296,7 @@ int dump_ls(struct dump *d)
 
 	d->sink.report = d->args->format == DUMP_JSON ? dump_report_later : dump_report_now;
 	if (!parse_columns(&ls, d->args->columns ? d->args->columns : "") ||
-	    (!ls.nr_columns && !parse_columns(&ls, DEFAULT_COLUMNS)) || !dump_open_pool(d))
+	    (!ls.nr_columns && !parse_columns(&ls, d->lvm ? NAMED_COLUMNS : DEFAULT_COLUMNS)) || !dump_open_pool(d))
 		return 0;
 	r = list(&ls);
 	dump_share_free(&ls.share);

@@ -140,7 +140,7 @@ bool dump_open_pool(struct dump *d)
 		d->pool.reader.progress = &d->args->progress->blocks;
 	dump_expect(d, d->pool.live.metadata_sm.nr_allocated);
 	if (d->args->view == DUMP_ROOTS)
-		return true;
+		return d->pool.is_lost || dump_choose_lvm_pool(d);
 	if (d->args->use_snapshot && !dump_use_snapshot(d, &d->pool))
 		return false;
 	if (d->args->use_root && !dump_use_root(d))

@@ -21,8 +21,10 @@ bool dump_scavenge(struct dump *d, struct thin_scavenge **s)
 		.pool = &d->pool, .has_superblock = !d->pool.is_lost, .take_memory = take_memory, .context = d,
 	};
 	uint64_t needed = 0;
-	int r = thin_scavenge_create(&args, s, &needed);
+	int r;
 
+	dump_expect(d, bufio_get_device_size(d->args->client));
+	r = thin_scavenge_create(&args, s, &needed);
 	/* Half of what there is may be taken, and then half of the rest, and so on. */
 	if (r == -ENOMEM && needed)
 		op_fail(d->result, OP_INTERNAL, r,

@@ -30,6 +30,8 @@ bool dump_survey(struct dump *d, struct thin_survey *s, bool scan)
 	s->blocks = calloc(nr, 1);
 	dump_make_memo(d, &memo);
 	s->memo = memo.nr ? &memo : NULL;
+	if (scan)
+		dump_expect(d, nr);
 	if (s->blocks)
 		r = thin_survey(&d->pool, s, scan);
 	s->memo = NULL;

@@ -123,6 +123,12 @@ static bool is_unreadable(int error)
 	       error == ENXIO || error == EBADMSG;
 }
 
+void pd_advance(const struct pd_reader *r)
+{
+	if (r->progress)
+		++*r->progress;
+}
+
 int pd_read(const struct pd_reader *r, const struct pd_context *ctx, uint64_t block, enum pd_kind kind,
 	    const void **data, struct bufio_buffer **bp)
 {
@@ -133,8 +139,7 @@ int pd_read(const struct pd_reader *r, const struct pd_context *ctx, uint64_t bl
 		pd_report(r, ctx, PROBLEM_BLOCK_BEYOND, block, (struct problem){ .expected = r->nr_blocks });
 		return 0;
 	}
-	if (r->progress)
-		++*r->progress;
+	pd_advance(r);
 	d = bufio_read(r->client, block, &b);
 	if (!d) {
 		int error = errno;

@@ -72,6 +72,9 @@ struct pd_reader {
 	_Atomic uint64_t *progress;   /* or NULL: goes up by one with each block that is read */
 };
 
+/* Counts a block that was read other than by pd_read(). */
+void pd_advance(const struct pd_reader *r);
+
 /* Reports a problem of @code at @block; @p's numbers are kept, the rest is filled in. */
 void pd_report(const struct pd_reader *r, const struct pd_context *ctx, enum problem_code code, uint64_t block,
 	       struct problem p);

@@ -50,7 +50,7 @@ static void indent(struct xml_emitter *x)
 
 static void put_attribute(struct text_out *o, const struct text_label *label, const struct field *f, const void *record)
 {
-	if (f->format == FIELD_OPTIONAL && field_number(f, record) == RECORD_UNKNOWN)
+	if ((f->format == FIELD_OPTIONAL || f->format == FIELD_DEVICE) && field_number(f, record) == RECORD_UNKNOWN)
 		return;
 	if (f->format == FIELD_DEC) {
 		text_put_label_and_dec(o, label, field_number(f, record));
