@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Progress of long work. One thread waits for SIGUSR1 or for the next time to show the line; the same signal, sent to it
- * alone, wakes it in the end, so that a run of milliseconds takes no longer.
+ * Progress of long work. One thread waits for SIGUSR1 or for the next time to show the line; the same signal, sent to
+ * it alone, wakes it in the end, so that a run of milliseconds takes no longer.
  *
  * On a terminal the line ends with a carriage return: a message that comes meanwhile is written over it.
  */

@@ -88,8 +88,8 @@ static void put_value(struct text_out *o, const struct field *f, const void *rec
 }
 
 /*
- * Of the device whose id was just put as @id: "lv" beside "dev_id", "left_dev_lv" beside "left_dev". When there are names
- * at all, a device without one has null.
+ * Of the device whose id was just put as @id: "lv" beside "dev_id", "left_dev_lv" beside "left_dev". When there are
+ * names at all, a device without one has null.
  */
 static void put_name(struct text_out *o, const struct text_names *names, const char *id, uint64_t dev_id)
 {

@@ -2,7 +2,7 @@
 /*
  * LVM's text backup of a volume group, as vgcfgbackup(8) writes it: what it says of thin pools and thin volumes.
  *
- * The text is a tree of sections; "name { ... }", "key = value", "key = [ value, ... ]". Any file may be given: all that
+ * The text is a tree of sections; "name { ... }", "key = value", "key = [ value, ... ]". Any file may be given: what
  * is kept of it was checked, names consist of the characters that LVM allows in them, and memory is bounded by the
  * file's size.
  */
