@@ -441,8 +441,8 @@ static unsigned find_entry(const struct pd_node *n, uint64_t key)
 	return low ? low - 1 : n->nr;
 }
 
-/* Of the node that was just entered; sets the cursor on the child's keys and returns its block. */
-static uint64_t fill_hop(struct pd_cursor *c, uint64_t key, struct pd_hop *hop)
+/* Of the node that was just entered; true: it has a child on the way, and the cursor is set on that one's keys. */
+static bool fill_hop(struct pd_cursor *c, uint64_t key, struct pd_hop *hop, uint64_t *child)
 {
 	const struct pd_node *n = c->leaf_buffer ? &c->leaf : &c->path[c->depth - 1].node;
 	unsigned i = find_entry(n, key);
@@ -454,20 +454,20 @@ static uint64_t fill_hop(struct pd_cursor *c, uint64_t key, struct pd_hop *hop)
 		i = 0; /* a key below the first is not there, and the first child knows who comes next */
 	hop->entry = i;
 	if (i == n->nr)
-		return 0;
+		return false;
 	hop->key = pd_key(n, i);
 	memcpy(hop->value, pd_value(n, i), n->value_size < sizeof(hop->value) ? n->value_size : sizeof(hop->value));
-	if (n->is_leaf)
-		return 0;
 	c->ctx.begin = hop->key;
 	c->ctx.end = i + 1 < n->nr ? pd_key(n, i + 1) : hop->end;
-	return le_load(hop->value, 8);
+	*child = le_load(hop->value, 8);
+	return !n->is_leaf;
 }
 
 int pd_lookup(const struct pd_reader *r, const struct pd_context *ctx, uint64_t root, uint32_t value_size, uint64_t key,
 	      struct pd_lookup *path)
 {
 	struct pd_cursor c; /* for the checks of a node in its place */
+	bool goes_on = true;
 	int found = 1;
 
 	pd_cursor_open(&c, r, ctx, root, value_size);
@@ -475,11 +475,11 @@ int pd_lookup(const struct pd_reader *r, const struct pd_context *ctx, uint64_t 
 	c.ctx.begin = 0;
 	c.ctx.end = UINT64_MAX;
 	*path = (struct pd_lookup){ 0 };
-	for (uint64_t block = root; found > 0 && !c.leaf_buffer;) {
+	for (uint64_t block = root; found > 0 && goes_on;) {
 		path->hops[path->nr] = (struct pd_hop){ .block = block, .begin = c.ctx.begin, .end = c.ctx.end };
 		found = enter(&c, block);
 		if (found > 0)
-			block = fill_hop(&c, key, &path->hops[path->nr]);
+			goes_on = fill_hop(&c, key, &path->hops[path->nr], &block);
 		path->nr++;
 	}
 	pd_cursor_close(&c);

@@ -1201,6 +1201,398 @@ static void seeks_past_damage(void)
 	image_close();
 }
 
+/* --- the way to a key --- */
+
+static struct pd_lookup way;
+
+static int look_up(uint64_t root, uint64_t key)
+{
+	memset(&way, 0xAA, sizeof(way));
+	return pd_lookup(&image.reader, &everything, root, 8, key, &way);
+}
+
+/* The hop is good, and took the entry of @key, which has @value. */
+static void hop(unsigned i, uint64_t block, uint64_t begin, uint64_t end, uint64_t key, uint64_t value)
+{
+	const struct pd_hop *h = &way.hops[i];
+
+	CU_ASSERT_TRUE_FATAL(i < way.nr);
+	CU_ASSERT_EQUAL(h->block, block);
+	CU_ASSERT_EQUAL(h->begin, begin);
+	CU_ASSERT_EQUAL(h->end, end);
+	CU_ASSERT_TRUE(h->is_good);
+	CU_ASSERT_TRUE(h->entry < h->nr);
+	CU_ASSERT_EQUAL(h->key, key);
+	CU_ASSERT_EQUAL(le_load(h->value, 8), value);
+}
+
+static void finds_key(void)
+{
+	start();
+	three_levels();
+	CU_ASSERT_EQUAL(look_up(1, 25), 1);
+	CU_ASSERT_EQUAL(way.nr, 3);
+	hop(0, 1, 0, UINT64_MAX, 20, 6);
+	hop(1, 6, 20, UINT64_MAX, 20, 4);
+	hop(2, 4, 20, 30, 25, 250);
+	CU_ASSERT_FALSE(way.hops[1].is_leaf);
+	CU_ASSERT_TRUE(way.hops[2].is_leaf);
+	CU_ASSERT_EQUAL(way.hops[2].entry, 5);
+	CU_ASSERT_EQUAL(way.hops[2].nr, 10);
+	CU_ASSERT_EQUAL(image_blocks_read(), 3);
+	image_close();
+}
+
+static void finds_first_and_last(void)
+{
+	start();
+	three_levels();
+	CU_ASSERT_EQUAL(look_up(1, 0), 1);
+	hop(2, 2, 0, 10, 0, 0);
+	CU_ASSERT_EQUAL(look_up(1, 39), 1);
+	hop(2, 7, 30, UINT64_MAX, 39, 390);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+static void key_between(void)
+{
+	start();
+	leaf(2, 0, 5);
+	leaf(3, 10, 5);
+	PARENT(1, { 0, 2 }, { 10, 3 });
+	CU_ASSERT_EQUAL(look_up(1, 7), 1);
+	CU_ASSERT_EQUAL(way.nr, 2);
+	hop(1, 2, 0, 10, 4, 40);
+	CU_ASSERT_EQUAL(look_up(1, UINT64_MAX), 1);
+	hop(1, 3, 10, UINT64_MAX, 14, 140);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+/* The first child tells who comes next. */
+static void key_before_first(void)
+{
+	start();
+	leaf(2, 5, 5);
+	leaf(3, 10, 5);
+	PARENT(1, { 5, 2 }, { 10, 3 });
+	CU_ASSERT_EQUAL(look_up(1, 3), 1);
+	CU_ASSERT_EQUAL(way.nr, 2);
+	hop(0, 1, 0, UINT64_MAX, 5, 2);
+	CU_ASSERT_EQUAL(way.hops[1].block, 2);
+	CU_ASSERT_TRUE(way.hops[1].is_leaf);
+	CU_ASSERT_EQUAL(way.hops[1].entry, way.hops[1].nr);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+static void key_in_empty_tree(void)
+{
+	start();
+	leaf(1, 0, 0);
+	CU_ASSERT_EQUAL(look_up(1, 3), 1);
+	CU_ASSERT_EQUAL(way.nr, 1);
+	CU_ASSERT_TRUE(way.hops[0].is_good);
+	CU_ASSERT_TRUE(way.hops[0].is_leaf);
+	CU_ASSERT_EQUAL(way.hops[0].nr, 0);
+	CU_ASSERT_EQUAL(way.hops[0].entry, 0);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+/* An internal node without a child leads nowhere; block 0 is not to be taken for one. */
+static void key_in_node_without_children(void)
+{
+	start();
+	image_node(1, 1, 0, 252, 8);
+	CU_ASSERT_EQUAL(look_up(1, 3), 1);
+	CU_ASSERT_EQUAL(way.nr, 1);
+	CU_ASSERT_FALSE(way.hops[0].is_leaf);
+	CU_ASSERT_EQUAL(image_blocks_read(), 1);
+	image_close();
+}
+
+static void damage_on_the_way(void)
+{
+	start();
+	three_levels();
+	image_at(6)[40] ^= 1;
+	CU_ASSERT_EQUAL(look_up(1, 25), 0);
+	CU_ASSERT_EQUAL(way.nr, 2);
+	hop(0, 1, 0, UINT64_MAX, 20, 6);
+	CU_ASSERT_EQUAL(way.hops[1].block, 6);
+	CU_ASSERT_FALSE(way.hops[1].is_good);
+	CU_ASSERT_EQUAL(way.hops[1].nr, 0);
+	one_problem(PROBLEM_BLOCK_CHECKSUM, 6, 20, UINT64_MAX);
+	image_close();
+}
+
+static void damage_beside_the_way(void)
+{
+	start();
+	three_levels();
+	image_at(5)[40] ^= 1;
+	image_at(7)[40] ^= 1;
+	CU_ASSERT_EQUAL(look_up(1, 25), 1);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+static void key_behind_loop(void)
+{
+	start();
+	PARENT(1, { 0, 2 });
+	PARENT(2, { 0, 1 });
+	alarm(TOO_LONG);
+	CU_ASSERT_EQUAL(look_up(1, 25), 0);
+	alarm(0);
+	CU_ASSERT_EQUAL(way.nr, 3);
+	CU_ASSERT_FALSE(way.hops[2].is_good);
+	one_problem(PROBLEM_NODE_LOOP, 1, 0, UINT64_MAX);
+	image_close();
+}
+
+static void key_too_deep(void)
+{
+	start();
+	chain(PD_MAX_DEPTH + 3);
+	CU_ASSERT_EQUAL(look_up(10, 1), 0);
+	CU_ASSERT_EQUAL(way.nr, PD_MAX_DEPTH + 1);
+	CU_ASSERT_TRUE(way.hops[PD_MAX_DEPTH - 1].is_good);
+	CU_ASSERT_FALSE(way.hops[PD_MAX_DEPTH].is_good);
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_TREE_DEPTH);
+	image_close();
+}
+
+static void key_in_wrong_place(void)
+{
+	start();
+	three_leaves();
+	PARENT(1, { 0, 2 }, { 10, 4 });
+	CU_ASSERT_EQUAL(look_up(1, 15), 1);
+	PARENT(9, { 0, 2 }, { 21, 4 });
+	CU_ASSERT_EQUAL(look_up(9, 25), 0);
+	one_problem(PROBLEM_NODE_KEY_RANGE, 4, 21, UINT64_MAX);
+	image_close();
+}
+
+static void world_fails_on_the_way(void)
+{
+	start();
+	three_levels();
+	image.plan.error = ENOMEM;
+	image.plan.fail_at = 3;
+	CU_ASSERT_EQUAL(look_up(1, 25), -ENOMEM);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+/* --- who looks on, and who passes over --- */
+
+static struct {
+	struct pd_observer o; /* first */
+	unsigned reached[NR_BLOCKS], entered[NR_BLOCKS];
+	uint64_t begin[NR_BLOCKS], end[NR_BLOCKS];
+	uint64_t flaw_at; /* block, 0: none */
+	bool out_of_order;
+} watch;
+
+static void watch_reached(struct pd_observer *o, const struct pd_context *ctx, uint64_t block, struct pd_cursor *c)
+{
+	(void)o;
+	CU_ASSERT_PTR_NOT_NULL(c);
+	watch.reached[block % NR_BLOCKS]++;
+	watch.begin[block % NR_BLOCKS] = ctx->begin;
+	watch.end[block % NR_BLOCKS] = ctx->end;
+}
+
+static void watch_entered(struct pd_observer *o, const struct pd_context *ctx, uint64_t block, struct pd_cursor *c,
+			  const struct pd_node *n)
+{
+	(void)o;
+	(void)ctx;
+	CU_ASSERT_EQUAL(n->block, block);
+	watch.out_of_order |= !watch.reached[block];
+	watch.entered[block]++;
+	if (block == watch.flaw_at)
+		pd_cursor_flaw(c, n);
+}
+
+static void start_watch(void)
+{
+	memset(&watch, 0, sizeof(watch));
+	watch.o = (struct pd_observer){ watch_reached, watch_entered };
+	start();
+	image.reader.observer = &watch.o;
+}
+
+static unsigned sum(const unsigned *of_blocks)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < NR_BLOCKS; i++)
+		n += of_blocks[i];
+	return n;
+}
+
+static void each_block_observed(void)
+{
+	static const uint64_t blocks[] = { 1, 5, 2, 3, 6, 4, 7 };
+
+	start_watch();
+	three_levels();
+	CU_ASSERT_EQUAL(walk(1), 0);
+	for (unsigned i = 0; i < LEN(blocks); i++) {
+		CU_ASSERT_EQUAL(watch.reached[blocks[i]], 1);
+		CU_ASSERT_EQUAL(watch.entered[blocks[i]], 1);
+	}
+	CU_ASSERT_EQUAL(sum(watch.reached), LEN(blocks));
+	CU_ASSERT_EQUAL(sum(watch.entered), LEN(blocks));
+	CU_ASSERT_FALSE(watch.out_of_order);
+	CU_ASSERT_EQUAL(watch.begin[3], 10);
+	CU_ASSERT_EQUAL(watch.end[3], 20);
+	CU_ASSERT_EQUAL(watch.begin[7], 30);
+	CU_ASSERT_EQUAL(watch.end[7], UINT64_MAX);
+	image_close();
+}
+
+static void damage_reached_not_entered(void)
+{
+	start_watch();
+	three_levels();
+	image_at(3)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk(1), 0);
+	CU_ASSERT_EQUAL(watch.reached[3], 1);
+	CU_ASSERT_EQUAL(watch.entered[3], 0);
+	CU_ASSERT_EQUAL(sum(watch.entered), 6);
+	image_close();
+}
+
+static void remembered_not_observed(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start_watch();
+	two_trees();
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(watch.reached[6] + watch.reached[4] + watch.reached[7], 3);
+	CU_ASSERT_EQUAL(watch.entered[6] + watch.entered[4] + watch.entered[7], 3);
+	CU_ASSERT_EQUAL(sum(watch.reached), 10);
+	image_close();
+}
+
+/* Only the way to the block, not its neighbours. */
+static void flaw_of_observer(uint64_t block, const uint64_t *again, unsigned nr)
+{
+	struct pd_memo *memo = new_memo();
+
+	start_watch();
+	two_trees();
+	watch.flaw_at = block;
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	for (unsigned i = 0; i < nr; i++) {
+		CU_ASSERT_EQUAL(watch.reached[again[i]], 2);
+		CU_ASSERT_EQUAL(watch.entered[again[i]], 2);
+	}
+	CU_ASSERT_EQUAL(sum(watch.reached), 10 + nr);
+	CU_ASSERT_EQUAL(seen.entries, 25);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+static void observer_wants_leaf_again(void)
+{
+	flaw_of_observer(7, (const uint64_t[]){ 6, 7 }, 2);
+}
+
+static void observer_wants_node_again(void)
+{
+	flaw_of_observer(6, (const uint64_t[]){ 6 }, 1);
+}
+
+static struct {
+	uint64_t block; /* that is passed over */
+	uint64_t begin, end;
+	unsigned depth, asked;
+} passed;
+
+static bool pass_over(struct pd_cursor *c, uint64_t block, bool ahead)
+{
+	if (block != passed.block)
+		return false;
+	CU_ASSERT_PTR_EQUAL(c->context, &passed);
+	if (!ahead) {
+		passed.asked++;
+		passed.begin = c->ctx.begin;
+		passed.end = c->ctx.end;
+		passed.depth = c->depth;
+	}
+	return true;
+}
+
+static void walk_passing_over(uint64_t block)
+{
+	const struct pd_node *n;
+	struct pd_cursor c;
+
+	memset(&seen, 0, sizeof(seen));
+	memset(&passed, 0, sizeof(passed));
+	passed.block = block;
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
+	c.skip = pass_over;
+	c.context = &passed;
+	while (pd_cursor_next(&c, &n) > 0)
+		note_leaf(n);
+	seen.entries = c.entries;
+	seen.holes = c.holes;
+	pd_cursor_close(&c);
+}
+
+static void passes_over_leaf(void)
+{
+	start_watch();
+	three_levels();
+	walk_passing_over(3);
+	CU_ASSERT_EQUAL(seen.nr, 30);
+	saw(0, 0, 10);
+	saw(10, 20, 40);
+	CU_ASSERT_EQUAL(seen.entries, 30);
+	CU_ASSERT_EQUAL(seen.holes, 0);
+	CU_ASSERT_EQUAL(passed.asked, 1);
+	CU_ASSERT_EQUAL(passed.begin, 10);
+	CU_ASSERT_EQUAL(passed.end, 20);
+	CU_ASSERT_EQUAL(passed.depth, 2);
+	CU_ASSERT_EQUAL(watch.reached[3], 0);
+	CU_ASSERT_EQUAL(image_blocks_read(), 6);
+	image_close();
+}
+
+static void passes_over_subtree(void)
+{
+	start();
+	three_levels();
+	walk_passing_over(5);
+	CU_ASSERT_EQUAL(seen.nr, 20);
+	saw(0, 20, 40);
+	CU_ASSERT_EQUAL(image_blocks_read(), 4);
+	image_close();
+}
+
+static void passes_over_root(void)
+{
+	start();
+	three_levels();
+	walk_passing_over(1);
+	CU_ASSERT_EQUAL(seen.nr, 0);
+	CU_ASSERT_EQUAL(passed.begin, 0);
+	CU_ASSERT_EQUAL(passed.end, UINT64_MAX);
+	CU_ASSERT_EQUAL(image_blocks_read(), 0);
+	image_close();
+}
+
 static const struct unit_case cases[] = {
 	{ "as many entries fit into a node as the kernel puts there", max_entries },
 	{ "nothing fits when values are larger than a block", max_entries_of_giants },
@@ -1264,6 +1656,26 @@ static const struct unit_case cases[] = {
 	{ "seeking goes forward and reads only the nodes on the way", seeks },
 	{ "what is sought need not be there: the next key is given", seeks_past_gaps },
 	{ "damage before the place that is sought is not seen", seeks_past_damage },
+	{ "the way to a key is each node on it, with its keys and the entry that was taken", finds_key },
+	{ "the first and the last key of a tree are found", finds_first_and_last },
+	{ "the way to a key that is not there ends at the last entry before it", key_between },
+	{ "the way to a key before all others ends in the first leaf, behind no entry", key_before_first },
+	{ "the way to a key in an empty tree is its root", key_in_empty_tree },
+	{ "the way through a node without children ends there", key_in_node_without_children },
+	{ "the way ends at a damaged node, which is told with its keys", damage_on_the_way },
+	{ "damage beside the way does not matter, and is not looked for", damage_beside_the_way },
+	{ "the way ends where it comes back to itself", key_behind_loop },
+	{ "the way ends where the tree is too deep", key_too_deep },
+	{ "the way ends at a node whose keys are not those of its place", key_in_wrong_place },
+	{ "what the world does ends the way with its error", world_fails_on_the_way },
+	{ "an observer is told of each node once when it is reached, and once when it is entered", each_block_observed },
+	{ "a damaged node is reached and not entered", damage_reached_not_entered },
+	{ "what a memo has is not told to an observer again", remembered_not_observed },
+	{ "a leaf that the observer found fault with is reached again, with all above it", observer_wants_leaf_again },
+	{ "a node that the observer found fault with is reached again without what is below", observer_wants_node_again },
+	{ "a leaf can be passed over without being read, and is no hole", passes_over_leaf },
+	{ "a subtree can be passed over", passes_over_subtree },
+	{ "a whole tree can be passed over", passes_over_root },
 	{ NULL, NULL },
 };
 
