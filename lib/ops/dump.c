@@ -101,6 +101,20 @@ int dump_emit_kept(struct dump *d)
 	return r;
 }
 
+int dump_keep_unreadable(struct dump *d, uint64_t block, int error)
+{
+	struct problem p = {
+		.code = PROBLEM_BLOCK_UNREADABLE, .block = block, .dev_id = PROBLEM_NO_DEVICE, .error = error,
+	};
+
+	if (error == ENOMEM || error == EDEADLK)
+		return -error;
+	d->result->unreadable++;
+	if (d->nr_kept < MAX_KEPT)
+		d->kept[d->nr_kept++] = p;
+	return 0;
+}
+
 bool dump_take_memory(struct dump *d, uint64_t bytes)
 {
 	struct bufio_client *c = d->args->client;

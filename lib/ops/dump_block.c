@@ -1,24 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <errno.h>
 #include <inttypes.h>
 
 #include "meta/block_fields.h"
 #include "ops/dump_int.h"
-
-/* One bad sector does not hide the rest. */
-static int note_unreadable(struct dump *d, uint64_t block, int error)
-{
-	struct problem p = {
-		.code = PROBLEM_BLOCK_UNREADABLE, .block = block, .dev_id = PROBLEM_NO_DEVICE, .error = error,
-	};
-
-	if (error == ENOMEM || error == EDEADLK)
-		return -error;
-	d->result->unreadable++;
-	if (d->nr_kept < MAX_KEPT)
-		d->kept[d->nr_kept++] = p;
-	return 0;
-}
 
 static int dump_block(void *context, uint64_t block, const void *data, int error)
 {
@@ -26,7 +10,7 @@ static int dump_block(void *context, uint64_t block, const void *data, int error
 
 	dump_advance(d, 1);
 	if (!data)
-		return note_unreadable(d, block, -error);
+		return dump_keep_unreadable(d, block, -error);
 	return meta_visit_block(data, bufio_get_block_size(d->args->client), block, &d->emitter->visitor);
 }
 

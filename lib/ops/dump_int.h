@@ -40,6 +40,12 @@ void dump_report_now(struct problem_sink *sink, const struct problem *p);
 /* And for views that show them behind everything else. */
 void dump_report_later(struct problem_sink *sink, const struct problem *p);
 
+/*
+ * A block that was asked for by its number could not be read: one bad sector does not hide the rest. Kept, and counted
+ * for the exit status; -@error, errno's, if that was not the block's.
+ */
+int dump_keep_unreadable(struct dump *d, uint64_t block, int error);
+
 /* Gives the kept problems to the emitter. */
 int dump_emit_kept(struct dump *d);
 

@@ -295,17 +295,20 @@ static int show_block(struct owners *o, const struct owner *w, size_t nr)
 	return r ? r : v->end(v, RECORD_OWNED, &record);
 }
 
-static const char *kind_of(struct dump *d, uint64_t block)
+static int get_kind(struct dump *d, uint64_t block, const char **name)
 {
 	struct bufio_buffer *b;
 	const void *data = bufio_read(d->args->client, block, &b);
 	enum pd_kind kind;
 
-	if (!data)
-		return "cannot be read";
+	if (!data) {
+		*name = "cannot be read";
+		return dump_keep_unreadable(d, block, errno);
+	}
 	kind = pd_block_kind(data);
+	*name = kind == PD_UNKNOWN ? "no metadata" : pd_kind_name(kind);
 	bufio_release(b);
-	return kind == PD_UNKNOWN ? "no metadata" : pd_kind_name(kind);
+	return 0;
 }
 
 static int show_unowned(struct dump *d, struct record_unowned *run)
@@ -329,9 +332,11 @@ static int show_unowned(struct dump *d, struct record_unowned *run)
 /* Neighbours of the same kind go into one line. */
 static int add_unowned(struct dump *d, struct record_unowned *run, uint64_t block)
 {
-	const char *kind = kind_of(d, block);
-	int r = 0;
+	const char *kind;
+	int r = get_kind(d, block, &kind);
 
+	if (r)
+		return r;
 	if (run->kind != kind || run->end != block) {
 		r = show_unowned(d, run);
 		*run = (struct record_unowned){ .begin = block, .kind = kind };
@@ -424,7 +429,7 @@ static int show_all(struct owners *o)
 		d->pool.reader.sink = &dump_silent; /* the next walk finds the same damage */
 	}
 	free(memo.entries);
-	return r;
+	return r ? r : dump_emit_kept(d);
 }
 
 static int find_owners(struct dump *d)

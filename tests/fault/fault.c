@@ -20,18 +20,38 @@
 
 static int null_fd;
 
+#define ALL_COLUMNS \
+	"DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS,HIGHEST_BLOCK,MAPPED_SECTORS,EXCLUSIVE_SECTORS,SHARED_SECTORS," \
+	"MAPPED_BYTES,EXCLUSIVE_BYTES,SHARED_BYTES,MAPPED,EXCLUSIVE,SHARED,TRANSACTION,CREATE_TIME,SNAP_TIME"
+
+/* No block of thin-snaps from here on is in use. */
+#define ALL_USED 200
+
+#define DEVICE(n) { .has_dev = true, .dev_id = (n) }
+
 static const struct view {
 	const char *name;
-	enum dump_view view;
-	enum dump_format format;
-	unsigned blocks; /* of thin-snaps, that it reads: all 55 in use, or all but 12 of the space maps */
+	struct op_dump_args args;
+	unsigned blocks; /* of thin-snaps, that it cannot do without; 0: some. In use are 55, of these 12 in space maps */
 } views[] = {
-	{ "summary", DUMP_SUMMARY, DUMP_HUMAN, 55 },
-	{ "summary as JSON", DUMP_SUMMARY, DUMP_JSON, 55 },
-	{ "mappings as XML", DUMP_MAPPINGS, DUMP_XML, 43 },
-	{ "mappings as JSON", DUMP_MAPPINGS, DUMP_JSON, 43 },
-	{ "blocks", DUMP_BLOCK, DUMP_HUMAN, 20 },
-	{ "map", DUMP_MAP, DUMP_JSON, 1024 }, /* free ones too */
+	{ "summary", { .view = DUMP_SUMMARY }, 55 },
+	{ "summary as JSON", { .view = DUMP_SUMMARY, .format = DUMP_JSON }, 55 },
+	{ "mappings as XML, flat", { .view = DUMP_MAPPINGS, .format = DUMP_XML, .flat = true }, 43 },
+	{ "mappings as XML", { .view = DUMP_MAPPINGS, .format = DUMP_XML }, 43 },
+	{ "mappings as JSON", { .view = DUMP_MAPPINGS, .format = DUMP_JSON }, 43 },
+	{ "mappings in bytes", { .view = DUMP_MAPPINGS, .bytes = true }, 43 },
+	{ "blocks", { .view = DUMP_BLOCK, .nr_ranges = 1 }, 20 },
+	{ "path", { .view = DUMP_PATH, .only_device = true, .dev_id = 4, .virtual_block = 500 }, 4 },
+	{ "owner", { .view = DUMP_OWNER, .nr_ranges = 1 }, 72 },
+	{ "owner of data", { .view = DUMP_OWNER, .data = true, .nr_ranges = 1 }, 0 },
+	{ "bad", { .view = DUMP_BAD }, 55 },
+	{ "bad as JSON", { .view = DUMP_BAD, .format = DUMP_JSON }, 55 },
+	{ "ls", { .view = DUMP_LS, .columns = ALL_COLUMNS }, 0 },
+	{ "delta", { .view = DUMP_DELTA, .verbose = true, .left = DEVICE(1), .right = DEVICE(2) }, 0 },
+	{ "map", { .view = DUMP_MAP, .format = DUMP_JSON }, 1024 }, /* free ones too */
+	{ "roots", { .view = DUMP_ROOTS }, 0 },
+	{ "size", { .view = DUMP_SIZE }, 0 },
+	{ "diff", { .view = DUMP_DIFF }, 0 },
 };
 
 #define NR_VIEWS (sizeof(views) / sizeof(*views))
@@ -45,10 +65,7 @@ static void die(const char *what)
 /* One run; the number of blocks on the device. */
 static uint64_t run(const char *image, const struct view *view, struct io_fault_plan *plan, struct op_result *result)
 {
-	struct op_dump_args args = {
-		.image = image, .program = "fault", .view = view->view, .format = view->format,
-		.out_fd = null_fd, .message_fd = null_fd, .ranges = &(struct op_range){ .end = 20 }, .nr_ranges = 1,
-	};
+	struct op_dump_args args = view->args;
 	struct bufio_device *file, *dev;
 	uint64_t nr_blocks;
 	int r = bufio_device_open(image, 0, "auto", NULL, &file);
@@ -57,13 +74,19 @@ static uint64_t run(const char *image, const struct view *view, struct io_fault_
 		errno = -r;
 		die(image);
 	}
+	args.image = args.image2 = image;
+	args.program = "fault";
+	args.out_fd = args.message_fd = null_fd;
+	args.ranges = &(struct op_range){ 0, 20 };
 	args.client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
-	if (!args.client)
+	args.client2 = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
+	if (!args.client || !args.client2)
 		die("client");
 	nr_blocks = bufio_get_device_size(args.client);
 	plan->count = 0;
 	op_dump(&args, result);
-	bufio_client_destroy(args.client);
+	if (bufio_client_destroy(args.client) || bufio_client_destroy(args.client2))
+		die("a hold was not given up");
 	bufio_device_close(dev);
 	return nr_blocks;
 }
@@ -80,7 +103,7 @@ static bool is_whole(const struct op_result *r)
 
 static bool is_sane(const struct op_result *r, uint64_t n)
 {
-	if (r->outcome == OP_DONE || r->outcome == OP_INPUT)
+	if (r->outcome == OP_DONE || r->outcome == OP_INPUT || r->outcome == OP_LOST)
 		return true;
 	printf("# %" PRIu64 ": outcome %d, %s\n", n, r->outcome, r->reason);
 	return false;
@@ -111,7 +134,7 @@ static uint64_t fail_each_block(const char *image, const struct view *view, int 
 {
 	uint64_t missed = 0, nr = 1;
 
-	for (uint64_t block = 0; block < nr; block++) {
+	for (uint64_t block = 0; block < nr; block += block < ALL_USED ? 1 : 50) {
 		struct io_fault_plan plan = { .kinds = IO_FAULT_READ, .error = error,
 					      .bad_begin = block * 4096, .bad_end = (block + 1) * 4096 };
 		struct op_result result;
@@ -131,16 +154,32 @@ static void say(bool good, unsigned nr, const struct view *view, const char *wha
 	       strerror(error), how);
 }
 
+static bool is_still_to_be_written(const char *image, const struct view *view)
+{
+	struct io_fault_plan none = { 0 };
+	struct op_result result;
+
+	run(image, view, &none, &result);
+	return result.error == -ENOSYS;
+}
+
 static bool test_view(const char *image, const struct view *view, int error, unsigned *nr)
 {
-	uint64_t once = fail_each_read(image, view, error, false);
-	uint64_t sticky = fail_each_read(image, view, error, true);
-	uint64_t blocks = fail_each_block(image, view, error);
+	uint64_t once, sticky, blocks;
+	bool all;
 
+	if (is_still_to_be_written(image, view)) {
+		printf("ok %u - # SKIP %s is still to be written\n", ++*nr, view->name);
+		return true;
+	}
+	once = fail_each_read(image, view, error, false);
+	sticky = fail_each_read(image, view, error, true);
+	blocks = fail_each_block(image, view, error);
+	all = view->blocks ? blocks == view->blocks : blocks > 0;
 	say(once, ++*nr, view, "reads failing", once, error, "");
 	say(sticky, ++*nr, view, "reads failing", sticky, error, ", and all later ones");
-	say(blocks == view->blocks, ++*nr, view, "blocks unreadable", blocks, error, ", and told");
-	return once && sticky && blocks == view->blocks;
+	say(all, ++*nr, view, "blocks unreadable", blocks, error, ", and told");
+	return once && sticky && all;
 }
 
 int main(int argc, char **argv)
