@@ -690,8 +690,8 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.name = "size", FIELDS(size_plan_fields),
 		.begin = "{metadata_sectors} sectors of metadata = {metadata_blocks} blocks of 4 KiB = {metadata_bytes} bytes, "
 			 "{size}\n"
-			 "for {data_bytes} of data in {data_blocks} blocks of {data_block_bytes}, and {max_thins} thin devices "
-			 "and snapshots\n"
+			 "for {data_bytes} of data in {data_blocks} blocks of {data_block_bytes}; thin devices and "
+			 "snapshots: {max_thins}\n"
 			 "This is an estimate: every data block mapped, leaves of the mapping tree half full.\n{note}",
 	},
 	[RECORD_SIZE_POOL] = {

@@ -56,7 +56,7 @@ static void refuse_column(struct dump *d, const char *name, size_t len)
 		text_puts(&known, i ? ", " : "");
 		put_upper(&known, t->fields[i].name);
 	}
-	op_fail(d->result, OP_USAGE, 0, "--columns: '%.*s' is no column; there are %.*s", (int)len, name, (int)known.len,
+	op_fail(d->result, OP_USAGE, 0, "'%.*s' is no column; there are %.*s", (int)len, name, (int)known.len,
 		known.buffer);
 }
 
@@ -69,7 +69,7 @@ static bool add_column(struct ls *ls, const char *name, size_t len)
 		return false;
 	}
 	if (ls->nr_columns == MAX_COLUMNS) {
-		op_fail(ls->d->result, OP_USAGE, 0, "--columns: at most %d", MAX_COLUMNS);
+		op_fail(ls->d->result, OP_USAGE, 0, "at most %d columns can be shown", MAX_COLUMNS);
 		return false;
 	}
 	ls->columns[ls->nr_columns++] = f;

@@ -481,8 +481,8 @@ static void json_problem_members(void)
 
 static const struct record_device_row row = {
 	.dev_id = 1, .mapped_blocks = 57, .mapped_bytes = 3735552, .transaction = 3, .creation_time = 5,
-	.snap_time = RECORD_UNKNOWN, .found_blocks = 56, .exclusive_blocks = RECORD_UNKNOWN,
-	.shared_blocks = RECORD_UNKNOWN, .state = "DAMAGED",
+	.snap_time = RECORD_UNKNOWN, .found_blocks = 56, .exclusive_blocks = RECORD_UNKNOWN, .shared_blocks = 7,
+	.state = "DAMAGED",
 };
 
 /* The members of a document that are no arrays differ with the table of fields; this cuts them out. */
@@ -515,7 +515,7 @@ static void json_summary(unsigned nr_devices, unsigned nr_problems)
 
 #define ROW "{\"dev_id\":1,\"mapped_blocks\":57,\"mapped_bytes\":3735552,\"found_blocks\":56," \
 	    "\"transaction\":3,\"creation_time\":5,\"snap_time\":null,\"exclusive_blocks\":null," \
-	    "\"shared_blocks\":null,\"state\":\"DAMAGED\"}"
+	    "\"shared_blocks\":7,\"state\":\"DAMAGED\"}"
 
 static void json_document(void)
 {

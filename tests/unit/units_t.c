@@ -346,6 +346,21 @@ static void format_boundaries(void)
 	CU_ASSERT(is_well_formatted(UINT64_MAX));
 }
 
+static void format_whole(void)
+{
+	static const struct number table[] = {
+		{ "0", 0 }, { "512", 512 }, { "8192", 8192 }, { "8KiB", 8193 }, { "3648KiB", 3735552 },
+		{ "4096KiB", 4 * KIB * KIB }, { "8192KiB", 8 * KIB * KIB }, { "8MiB", 8 * KIB * KIB + KIB },
+		{ "13MiB", 13 * KIB * KIB + 511 * KIB }, { "14MiB", 13 * KIB * KIB + 512 * KIB },
+		{ "1024MiB", 1023 * KIB * KIB + 512 * KIB }, { "1024MiB", 1024 * KIB * KIB + 1023 * KIB },
+		{ "16EiB", UINT64_MAX }, { NULL, 0 },
+	};
+	char buf[UNITS_SIZE_MAX];
+
+	for (const struct number *n = table; n->text; n++)
+		CU_ASSERT_STRING_EQUAL(units_format_whole_size(n->value, buf), n->text);
+}
+
 static void checked_sums(void)
 {
 	uint64_t v;
@@ -386,6 +401,7 @@ static const struct unit_case cases[] = {
 	{ "a range of bytes beyond 64 bits is out of range", extents_too_large },
 	{ "sizes are printed in the largest unit", format_exact },
 	{ "around each power of two a printed size is short and within a tenth", format_boundaries },
+	{ "a whole size has up to 8192 of a unit, and is rounded below 1024", format_whole },
 	{ "a sum that does not fit is refused", checked_sums },
 	{ "a product that does not fit is refused", checked_products },
 	{ NULL, NULL },
