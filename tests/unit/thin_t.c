@@ -1093,6 +1093,8 @@ static void counts_without_visitor(void)
 	CU_ASSERT_EQUAL(count.mappings, 11);
 	CU_ASSERT_EQUAL(count.holes, 0);
 	CU_ASSERT_EQUAL(image.told.nr, 0);
+	CU_ASSERT_EQUAL(count.visited, 11);
+	CU_ASSERT_EQUAL(count.highest, 20);
 	device.mapped_blocks = 10;
 	CU_ASSERT_EQUAL(thin_walk_mappings(&pool, &device, NULL, NULL, &count), 0);
 	CU_ASSERT_EQUAL(told_of(PROBLEM_MAPPED_BLOCKS)->found, 10);
@@ -1126,6 +1128,8 @@ static void shared_counted_for_nothing(void)
 	snapshot.id = 2;
 	CU_ASSERT_EQUAL(thin_walk_mappings(&pool, &snapshot, &memo, NULL, &count), 0);
 	CU_ASSERT_EQUAL(count.mappings, 11);
+	CU_ASSERT_EQUAL(count.visited, 0);
+	CU_ASSERT_EQUAL(count.highest, 20);
 	CU_ASSERT_EQUAL(blocks_asked() - before, 0);
 	CU_ASSERT_EQUAL(image.told.nr, 0);
 	image_close();
