@@ -44,6 +44,7 @@ static const struct argp_option options[] = {
 	{ "svg", KEY_SVG, "FILE", 0, "map: a picture", 0 },
 	{ "data-size", KEY_DATA_SIZE, "SIZE", 0, "size: of the data device", 0 },
 	{ "max-thins", KEY_MAX_THINS, "N", 0, "size: thin devices and snapshots at most", 0 },
+	{ NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1 }, /* of the thin-provisioning tools */
 	{ 0 },
 };
 
@@ -197,13 +198,18 @@ static const struct view *find_view(const char *word)
 	return NULL;
 }
 
+static bool plans_a_pool(const struct op_dump_args *a)
+{
+	return a->data_bytes || a->overrides.data_block_bytes || a->max_thins;
+}
+
 /* A first word alone is the image, even if it is called like a view; but 'size' needs none. */
 static const struct view *choose_view(struct door *door, unsigned *first)
 {
 	const struct view *view = door->nr_words ? find_view(door->words[0]) : NULL;
 
 	*first = 1;
-	if (view && (door->nr_words > 1 || (view->view == DUMP_SIZE && door->args.data_bytes)))
+	if (view && (door->nr_words > 1 || (view->view == DUMP_SIZE && plans_a_pool(&door->args))))
 		return view;
 	*first = 0;
 	if (door->nr_words > 1)
@@ -291,6 +297,8 @@ static void check_combination(struct argp_state *state, const struct door *door)
 		argp_error(state, "XML is a form of the mappings and of a delta only");
 	if (a->format == DUMP_XML && a->bytes)
 		argp_error(state, "--bytes: there is no XML of extents in bytes");
+	if (a->view == DUMP_SIZE && a->image && a->data_bytes)
+		argp_error(state, "--data-size is for a pool that is planned; that of IMAGE is known");
 	if (a->use_root && a->use_snapshot)
 		argp_error(state, "--root and --metadata-snap are two different places to look at");
 	if (a->lvm_pool && !a->lvm_backup)
@@ -365,6 +373,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	struct op_dump_args *a = &door->args;
 
 	switch (key) {
+	case 'h':
+		argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+		return 0;
 	case 'f':
 		parse_format(door, arg);
 		return 0;

@@ -99,6 +99,8 @@ static bool check_plan(struct dump *d)
 	const struct op_dump_args *a = d->args;
 	uint64_t sectors = a->overrides.data_block_bytes / 512;
 
+	if (!a->data_bytes)
+		return fail(d, "no --data-size: name an IMAGE, or the size of the data device that is planned");
 	if (!a->overrides.data_block_bytes)
 		return fail(d, "no --data-block-size: the size of a data block is part of the sum");
 	if (a->overrides.data_block_bytes % (THIN_BLOCK_SIZE_MIN * 512) || sectors > THIN_BLOCK_SIZE_MAX)
