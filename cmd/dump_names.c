@@ -20,12 +20,12 @@ static const char *without_equals(const char *arg)
 	return arg && *arg == '=' ? arg + 1 : arg;
 }
 
-static uint64_t parse_number(struct argp_state *state, const char *option, const char *arg)
+static uint64_t parse_number(struct argp_state *state, const char *what, const char *arg)
 {
 	uint64_t value = 0;
 
 	if (units_parse_number(arg, &value))
-		argp_error(state, "--%s: '%s' is not a number", option, arg);
+		argp_error(state, "'%s' is not a %s", arg, what);
 	return value;
 }
 
@@ -33,7 +33,7 @@ static void use_snapshot(struct argp_state *state, struct op_dump_args *a, const
 {
 	a->use_snapshot = true;
 	if (arg)
-		a->snapshot = parse_number(state, "metadata-snap", without_equals(arg));
+		a->snapshot = parse_number(state, "block number", without_equals(arg));
 }
 
 /* What all have in common: one word, the image, and help. */
@@ -147,6 +147,7 @@ static bool is_given(const struct op_side *side)
 static error_t parse_delta(int key, char *arg, struct argp_state *state)
 {
 	struct op_dump_args *a = ((struct dump_names_input *)state->input)->args;
+	struct op_side *side = key == KEY_THIN1 || key == KEY_ROOT1 ? &a->left : &a->right;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
@@ -154,16 +155,12 @@ static error_t parse_delta(int key, char *arg, struct argp_state *state)
 		a->format = DUMP_XML;
 		return 0;
 	case KEY_THIN1:
-		a->left = (struct op_side){ .has_dev = true, .dev_id = parse_number(state, "thin1", arg) };
-		return 0;
 	case KEY_THIN2:
-		a->right = (struct op_side){ .has_dev = true, .dev_id = parse_number(state, "thin2", arg) };
+		*side = (struct op_side){ .has_dev = true, .dev_id = parse_number(state, "device id", arg) };
 		return 0;
 	case KEY_ROOT1:
-		a->left = (struct op_side){ .of = SIDE_ROOT, .root = parse_number(state, "root1", arg) };
-		return 0;
 	case KEY_ROOT2:
-		a->right = (struct op_side){ .of = SIDE_ROOT, .root = parse_number(state, "root2", arg) };
+		*side = (struct op_side){ .of = SIDE_ROOT, .root = parse_number(state, "block number", arg) };
 		return 0;
 	case 'm': use_snapshot(state, a, arg); return 0;
 	case KEY_VERBOSE: a->verbose = true; return 0;
@@ -197,7 +194,8 @@ static uint64_t parse_amount(struct argp_state *state, const char *option, const
 
 	if (len < sizeof(digits))
 		memcpy(digits, arg, len);
-	if (!unit || units_parse_number(digits, &value) || !checked_mul(value, op_size_unit_bytes(unit), &value) || !value)
+	if (!unit || units_parse_number(digits, &value) || !value ||
+	    !checked_mul(value, op_size_unit_bytes(unit), &value))
 		argp_error(state, "--%s: '%s' is not a size such as 128, 64k or 1t", option, arg);
 	return value;
 }

@@ -266,7 +266,8 @@ static const struct field size_plan_fields[] = {
 	F(record_size_plan, blocks, "metadata_blocks", NULL, FIELD_DEC),
 	F(record_size_plan, bytes, "metadata_bytes", NULL, FIELD_DEC),
 	F(record_size_plan, most_blocks, "most_blocks", NULL, FIELD_DEC),
-	{ .name = "size", .offset = offsetof(struct record_size_plan, bytes), .size = 8, .format = FIELD_BYTES, .hidden = 1 },
+	{ .name = "size", .offset = offsetof(struct record_size_plan, bytes), .size = 8, .format = FIELD_BYTES,
+	  .hidden = 1 },
 	HIDDEN_TEXT(record_size_plan, note),
 };
 
@@ -688,8 +689,8 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_LS] = { .name = "ls", .arrays = ls_arrays, FIELDS(ls_fields) },
 	[RECORD_SIZE_PLAN] = {
 		.name = "size", FIELDS(size_plan_fields),
-		.begin = "{metadata_sectors} sectors of metadata = {metadata_blocks} blocks of 4 KiB = {metadata_bytes} bytes, "
-			 "{size}\n"
+		.begin = "{metadata_sectors} sectors of metadata = {metadata_blocks} blocks of 4 KiB = "
+			 "{metadata_bytes} bytes, {size}\n"
 			 "for {data_bytes} of data in {data_blocks} blocks of {data_block_bytes}; thin devices and "
 			 "snapshots: {max_thins}\n"
 			 "This is an estimate: every data block mapped, leaves of the mapping tree half full.\n{note}",
@@ -698,14 +699,14 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.name = "size", .arrays = problem_arrays, FIELDS(size_pool_fields),
 		.begin = "{image}: {what}; in blocks of 4 KiB:\n"
 			 "used      {used_blocks:10}  of {total_blocks}, now\n"
-			 "packed    {packed_blocks:10}  estimate: its {devices} devices and {mappings} mappings in full nodes, what "
-			 "is shared kept once,\n"
+			 "packed    {packed_blocks:10}  estimate: its {devices} devices and {mappings} mappings in full "
+			 "nodes, what is shared kept once,\n"
 			 "                      no metadata snapshot; superblock {packed_superblock}, "
 			 "details {packed_details}, top level {packed_top_level}, mappings {packed_mappings},\n"
 			 "                      data space map {packed_data_space_map}, metadata space map "
 			 "{packed_metadata_space_map}\n"
-			 "full      {full_blocks:10}  estimate: all {data_blocks} data blocks of {data_block_bytes} mapped by "
-			 "{max_thins} devices, leaves half full;\n"
+			 "full      {full_blocks:10}  estimate: all {data_blocks} data blocks of {data_block_bytes} mapped "
+			 "by {max_thins} devices, leaves half full;\n"
 			 "                      more where snapshots part from each other\n"
 			 "most      {most_blocks:10}  the kernel uses no more, whatever the device\n"
 			 "{note}",

@@ -142,8 +142,9 @@ void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes)
 {
 	uint64_t mib = ((bufio_get_memory_limit(d->args->client) + 4 * bytes) >> 20) + 1;
 
-	op_fail(d->result, OP_USAGE, 0, "%s: %s takes more memory than the limit leaves: give --memory-limit=%" PRIu64 "MiB",
-		d->args->image, what, mib);
+	op_fail(d->result, OP_USAGE, 0,
+		"%s: %s takes more memory than the limit leaves: give --memory-limit=%" PRIu64 "MiB", d->args->image,
+		what, mib);
 }
 
 bool dump_need_memory(struct dump *d, const char *what, uint64_t bytes)

@@ -135,15 +135,18 @@ static int fill_row(struct ls *ls, const struct thin_device *device, uint64_t in
 	struct dump *d = ls->d;
 	struct thin_count count = { 0 };
 	bool walks = !d->args->skip_mappings && device->has_root && (ls->needs_mappings || !device->has_details);
+	uint64_t mapped = device->mapped_blocks;
 	int r = walks ? thin_walk_mappings(&d->pool, device, ls->memo.nr ? &ls->memo : NULL, NULL, &count) : 0;
 
+	if (!device->has_details)
+		mapped = walks ? count.mappings : RECORD_UNKNOWN;
 	*row = (struct record_ls_row){
 		.dev_id = device->id,
 		.transaction = device->has_details ? device->transaction_id : RECORD_UNKNOWN,
 		.creation_time = device->has_details ? device->creation_time : RECORD_UNKNOWN,
 		.snap_time = device->has_details ? device->snapshotted_time : RECORD_UNKNOWN,
 		.lv = dump_device_name(d, device->id),
-		.mapped = amount(d, device->has_details ? device->mapped_blocks : walks ? count.mappings : RECORD_UNKNOWN),
+		.mapped = amount(d, mapped),
 	};
 	fill_counted(ls, &count, walks && ls->share.exclusive ? &ls->share.exclusive[index] : NULL, row);
 	return r;
