@@ -256,3 +256,51 @@ int thin_delta(struct thin_delta *delta)
 	pd_cursor_close(&w.right.cursor);
 	return r;
 }
+
+/* --- devices --- */
+
+void thin_pairs_open(struct thin_pairs *p, struct thin_pool *left, struct thin_pool *right)
+{
+	p->has[THIN_LEFT] = p->has[THIN_RIGHT] = false;
+	thin_devices_open(&p->walk[THIN_LEFT], left);
+	thin_devices_open(&p->walk[THIN_RIGHT], right);
+}
+
+void thin_pairs_close(struct thin_pairs *p)
+{
+	thin_devices_close(&p->walk[THIN_LEFT]);
+	thin_devices_close(&p->walk[THIN_RIGHT]);
+}
+
+static int fill(struct thin_pairs *p, unsigned side)
+{
+	int r = p->has[side] ? 1 : thin_devices_next(&p->walk[side], &p->next[side]);
+
+	p->has[side] = r > 0;
+	return r < 0 ? r : 0;
+}
+
+int thin_pairs_next(struct thin_pairs *p, const struct thin_device *devices[2])
+{
+	const struct thin_device *left = &p->next[THIN_LEFT], *right = &p->next[THIN_RIGHT];
+	bool use_left, use_right;
+	int r = fill(p, THIN_LEFT);
+
+	if (!r)
+		r = fill(p, THIN_RIGHT);
+	if (r)
+		return r;
+	use_left = p->has[THIN_LEFT] && (!p->has[THIN_RIGHT] || left->id <= right->id);
+	use_right = p->has[THIN_RIGHT] && (!p->has[THIN_LEFT] || right->id <= left->id);
+	devices[THIN_LEFT] = use_left ? left : NULL;
+	devices[THIN_RIGHT] = use_right ? right : NULL;
+	p->has[THIN_LEFT] &= !use_left;
+	p->has[THIN_RIGHT] &= !use_right;
+	return use_left || use_right;
+}
+
+/* What neither of the two trees shows may be behind damage only if both have some. */
+bool thin_pairs_may_hide(const struct thin_pairs *p, unsigned side)
+{
+	return p->walk[side].details.holes && p->walk[side].top.holes;
+}

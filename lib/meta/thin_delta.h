@@ -51,4 +51,21 @@ struct thin_delta {
 /* Damage is reported to each side's own sink. Holds 2 (PD_MAX_DEPTH + 1) buffers. 0, -errno, or what range() returned. */
 int thin_delta(struct thin_delta *delta);
 
+enum { THIN_LEFT, THIN_RIGHT };
+
+/* The devices of two pools, in order of their ids. */
+struct thin_pairs {
+	struct thin_devices walk[2];
+	struct thin_device next[2]; /* read ahead, if has[] */
+	bool has[2];
+};
+
+void thin_pairs_open(struct thin_pairs *p, struct thin_pool *left, struct thin_pool *right);
+/* 1: the next device, until the next call; devices[] of a side that does not have it is NULL. 0: the end; -errno. */
+int thin_pairs_next(struct thin_pairs *p, const struct thin_device *devices[2]);
+void thin_pairs_close(struct thin_pairs *p);
+
+/* Whether a device that was not found on @side may be there, behind damage. */
+bool thin_pairs_may_hide(const struct thin_pairs *p, unsigned side);
+
 #endif

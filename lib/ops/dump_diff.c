@@ -18,8 +18,6 @@
 /* For people, without --verbose: so many lines of a kind in one place. */
 #define MAX_SHOWN 10
 
-enum { LEFT, RIGHT };
-
 struct image {
 	struct problem_sink sink; /* first: a report finds its image by it */
 	struct diff *diff;
@@ -80,6 +78,25 @@ static int put_more(struct diff *x, uint64_t *shown, const char *before, const c
 	return put(x, RECORD_DIFF_MORE, &(struct record_diff_more){ before, what, left_out });
 }
 
+/* One bad sector does not hide the rest. */
+static int note_unreadable(struct image *image, uint64_t block, int error)
+{
+	struct dump *d = image->diff->d;
+	struct problem p = {
+		.code = PROBLEM_BLOCK_UNREADABLE, .block = block, .dev_id = PROBLEM_NO_DEVICE, .error = error,
+	};
+
+	if (error == ENOMEM || error == EDEADLK)
+		return -error;
+	d->result->unreadable++;
+	image->diff->totals.unreadable_blocks++;
+	if (d->nr_kept == MAX_KEPT)
+		return 0;
+	d->kept[d->nr_kept++] = p;
+	d->emitter->subject = image->name;
+	return d->emitter->visitor.problem(&d->emitter->visitor, &p);
+}
+
 /* --- the superblock --- */
 
 static const char in_superblock[] = "superblock";
@@ -101,77 +118,24 @@ static int show_superblock_field(struct meta_block_diff *blocks, const struct me
 		      &(struct record_diff_field){ what->name, or_none(x, what->left), or_none(x, what->right) });
 }
 
-/* Both could be read a moment ago. */
 static int diff_superblocks(struct diff *x)
 {
 	uint8_t copy[2][PD_BLOCK_SIZE];
 
-	for (unsigned i = LEFT; i <= RIGHT; i++) {
+	for (unsigned i = THIN_LEFT; i <= THIN_RIGHT; i++) {
 		struct bufio_buffer *b;
 		const void *data = bufio_read(x->images[i].client, 0, &b);
 
 		if (!data)
-			return -errno;
+			return note_unreadable(&x->images[i], 0, errno);
 		memcpy(copy[i], data, PD_BLOCK_SIZE);
 		bufio_release(b);
 	}
 	x->blocks.difference = show_superblock_field;
-	return meta_diff_blocks(&x->blocks, PD_THIN_SUPERBLOCK, copy[LEFT], copy[RIGHT]);
+	return meta_diff_blocks(&x->blocks, PD_THIN_SUPERBLOCK, copy[THIN_LEFT], copy[THIN_RIGHT]);
 }
 
-/* --- the devices of both, side by side --- */
-
-struct pairs {
-	struct thin_devices walk[2];
-	struct thin_device next[2];
-	bool has[2];
-};
-
-static void open_pairs(struct pairs *p, struct thin_pool *left, struct thin_pool *right)
-{
-	*p = (struct pairs){ 0 };
-	thin_devices_open(&p->walk[LEFT], left);
-	thin_devices_open(&p->walk[RIGHT], right);
-}
-
-static void close_pairs(struct pairs *p)
-{
-	thin_devices_close(&p->walk[LEFT]);
-	thin_devices_close(&p->walk[RIGHT]);
-}
-
-static int fill(struct pairs *p, unsigned i)
-{
-	int r = p->has[i] ? 1 : thin_devices_next(&p->walk[i], &p->next[i]);
-
-	p->has[i] = r > 0;
-	return r < 0 ? r : 0;
-}
-
-/* 1: the next device; devices[] of a side that does not have it is NULL. 0: the end. */
-static int next_pair(struct pairs *p, const struct thin_device *devices[2])
-{
-	int r = fill(p, LEFT);
-	bool use[2];
-
-	if (!r)
-		r = fill(p, RIGHT);
-	if (r || (!p->has[LEFT] && !p->has[RIGHT]))
-		return r;
-	for (unsigned i = LEFT; i <= RIGHT; i++)
-		use[i] = p->has[i] && (!p->has[!i] || p->next[i].id <= p->next[!i].id);
-	for (unsigned i = LEFT; i <= RIGHT; i++) {
-		devices[i] = use[i] ? &p->next[i] : NULL;
-		p->has[i] &= !use[i];
-	}
-	return 1;
-}
-
-/* A device that neither of the two trees shows may be behind damage only if both have some. */
-static bool may_be_lost(const struct thin_devices *walk)
-{
-	return walk->details.holes && walk->top.holes;
-}
+/* --- devices --- */
 
 static const char in_devices[] = "devices";
 
@@ -212,11 +176,11 @@ static int diff_details(struct diff *x, const struct thin_device *left, const st
 	return r;
 }
 
-static int show_lone_device(struct diff *x, const struct pairs *p, const struct thin_device *left,
+static int show_lone_device(struct diff *x, const struct thin_pairs *p, const struct thin_device *left,
 			    const struct thin_device *right)
 {
 	const struct thin_device *device = left ? left : right;
-	bool is_unknown = may_be_lost(&p->walk[left ? RIGHT : LEFT]);
+	bool is_unknown = thin_pairs_may_hide(p, left ? THIN_RIGHT : THIN_LEFT);
 	struct record_diff_device record = {
 		.dev_id = device->id,
 		.kind = is_unknown ? "unknown" : left ? "left_only" : "right_only",
@@ -234,17 +198,17 @@ static int show_lone_device(struct diff *x, const struct pairs *p, const struct 
 static int diff_devices(struct diff *x)
 {
 	const struct thin_device *devices[2];
-	struct pairs p;
+	struct thin_pairs p;
 	int r;
 
-	open_pairs(&p, &x->images[LEFT].pool, &x->images[RIGHT].pool);
-	while ((r = next_pair(&p, devices)) > 0) {
-		r = devices[LEFT] && devices[RIGHT] ? diff_details(x, devices[LEFT], devices[RIGHT]) :
-						      show_lone_device(x, &p, devices[LEFT], devices[RIGHT]);
+	thin_pairs_open(&p, &x->images[THIN_LEFT].pool, &x->images[THIN_RIGHT].pool);
+	while ((r = thin_pairs_next(&p, devices)) > 0) {
+		r = devices[THIN_LEFT] && devices[THIN_RIGHT] ? diff_details(x, devices[THIN_LEFT], devices[THIN_RIGHT]) :
+						      show_lone_device(x, &p, devices[THIN_LEFT], devices[THIN_RIGHT]);
 		if (r)
 			break;
 	}
-	close_pairs(&p);
+	thin_pairs_close(&p);
 	return r ? r : put_more(x, &x->shown_devices, "  ", "lines");
 }
 
@@ -280,8 +244,8 @@ static int diff_virtual_blocks(struct diff *x, const struct thin_device *left, c
 	if (!left->has_root || !right->has_root)
 		return show_range(&x->delta, &all);
 	x->delta = (struct thin_delta){
-		.left = { &x->images[LEFT].pool, left->id, left->root },
-		.right = { &x->images[RIGHT].pool, right->id, right->root },
+		.left = { &x->images[THIN_LEFT].pool, left->id, left->root },
+		.right = { &x->images[THIN_RIGHT].pool, right->id, right->root },
 		.by_data = true,
 		.by_time = true,
 		.skip_same = true,
@@ -293,23 +257,23 @@ static int diff_virtual_blocks(struct diff *x, const struct thin_device *left, c
 /* The trees of devices were reported on by diff_devices(). */
 static int diff_mappings(struct diff *x)
 {
-	struct thin_pool quiet[2] = { x->images[LEFT].pool, x->images[RIGHT].pool };
+	struct thin_pool quiet[2] = { x->images[THIN_LEFT].pool, x->images[THIN_RIGHT].pool };
 	const struct thin_device *devices[2];
 	char before[48];
-	struct pairs p;
+	struct thin_pairs p;
 	int r;
 
-	quiet[LEFT].reader.sink = quiet[RIGHT].reader.sink = &dump_silent;
-	open_pairs(&p, &quiet[LEFT], &quiet[RIGHT]);
-	while ((r = next_pair(&p, devices)) > 0) {
-		r = diff_virtual_blocks(x, devices[LEFT], devices[RIGHT]);
+	quiet[THIN_LEFT].reader.sink = quiet[THIN_RIGHT].reader.sink = &dump_silent;
+	thin_pairs_open(&p, &quiet[THIN_LEFT], &quiet[THIN_RIGHT]);
+	while ((r = thin_pairs_next(&p, devices)) > 0) {
+		r = diff_virtual_blocks(x, devices[THIN_LEFT], devices[THIN_RIGHT]);
 		snprintf(before, sizeof(before), "  device %" PRIu64 ": ", x->dev_id);
 		if (!r)
 			r = put_more(x, &x->shown_ranges, before, "ranges");
 		if (r)
 			break;
 	}
-	close_pairs(&p);
+	thin_pairs_close(&p);
 	return r;
 }
 
@@ -352,29 +316,10 @@ static int diff_block(struct diff *x, const void *left, const void *right)
 	return error ? error : put_more(x, &x->shown_fields, "    ", "differences");
 }
 
-/* One bad sector does not hide the rest. */
-static int note_unreadable(struct image *image, uint64_t block, int error)
-{
-	struct dump *d = image->diff->d;
-	struct problem p = {
-		.code = PROBLEM_BLOCK_UNREADABLE, .block = block, .dev_id = PROBLEM_NO_DEVICE, .error = error,
-	};
-
-	if (error == ENOMEM || error == EDEADLK)
-		return -error;
-	d->result->unreadable++;
-	image->diff->totals.unreadable_blocks++;
-	if (d->nr_kept == MAX_KEPT)
-		return 0;
-	d->kept[d->nr_kept++] = p;
-	d->emitter->subject = image->name;
-	return d->emitter->visitor.problem(&d->emitter->visitor, &p);
-}
-
 static int compare_block(void *context, uint64_t block, const void *left, int error)
 {
 	struct diff *x = context;
-	struct image *other = &x->images[RIGHT];
+	struct image *other = &x->images[THIN_RIGHT];
 	struct bufio_buffer *b;
 	const void *right;
 	int r = 0;
@@ -386,7 +331,7 @@ static int compare_block(void *context, uint64_t block, const void *left, int er
 	if (!right)
 		r = note_unreadable(other, block, errno);
 	if (!r && !left)
-		r = note_unreadable(&x->images[LEFT], block, -error);
+		r = note_unreadable(&x->images[THIN_LEFT], block, -error);
 	x->block = block;
 	if (!r && left && right && memcmp(left, right, PD_BLOCK_SIZE))
 		r = diff_block(x, left, right);
@@ -413,8 +358,8 @@ static int show_lone_blocks(struct diff *x, uint64_t nr_left, uint64_t nr_right)
 
 static int diff_blocks(struct diff *x)
 {
-	uint64_t left = bufio_get_device_size(x->images[LEFT].client);
-	uint64_t right = bufio_get_device_size(x->images[RIGHT].client);
+	uint64_t left = bufio_get_device_size(x->images[THIN_LEFT].client);
+	uint64_t right = bufio_get_device_size(x->images[THIN_RIGHT].client);
 	struct bufio_scan scan = {
 		.block = compare_block, .context = x, .nr_blocks = left < right ? left : right, .in_order = true,
 	};
@@ -422,7 +367,7 @@ static int diff_blocks(struct diff *x)
 
 	dump_expect(x->d, scan.nr_blocks);
 	x->blocks.difference = show_difference;
-	r = bufio_scan(x->images[LEFT].client, &scan);
+	r = bufio_scan(x->images[THIN_LEFT].client, &scan);
 	if (!r)
 		r = put_more(x, &x->shown_blocks, "  ", "blocks");
 	return r ? r : show_lone_blocks(x, left, right);
@@ -469,12 +414,14 @@ static bool is_pool(const struct image *image)
 
 static int diff_pools(struct diff *x)
 {
-	int r = 0;
+	int r;
 
-	for (unsigned i = LEFT; i <= RIGHT && !r; i++)
+	for (unsigned i = THIN_LEFT; i <= THIN_RIGHT; i++) {
 		r = thin_pool_open(&x->images[i].pool, x->images[i].client, &x->images[i].sink);
-	if (!r)
-		r = diff_superblocks(x);
+		if (r)
+			return note_unreadable(&x->images[i], 0, -r);
+	}
+	r = diff_superblocks(x);
 	if (!r)
 		r = diff_devices(x);
 	return r ? r : diff_mappings(x);
@@ -509,10 +456,10 @@ static int put_totals(struct diff *x, const struct record_diff *sizes)
 static int diff_images(struct diff *x)
 {
 	struct meta_visitor *v = &x->d->emitter->visitor;
-	struct record_diff record = { side_record(&x->images[LEFT]), side_record(&x->images[RIGHT]) };
+	struct record_diff record = { side_record(&x->images[THIN_LEFT]), side_record(&x->images[THIN_RIGHT]) };
 	int r = v->begin(v, RECORD_DIFF, &record);
 
-	if (!r && is_pool(&x->images[LEFT]) && is_pool(&x->images[RIGHT]))
+	if (!r && is_pool(&x->images[THIN_LEFT]) && is_pool(&x->images[THIN_RIGHT]))
 		r = diff_pools(x);
 	if (!r)
 		r = diff_blocks(x);
@@ -530,8 +477,8 @@ int dump_diff(struct dump *d)
 		return -ENOMEM;
 	x->d = d;
 	d->sink.report = dump_report_now;
-	open_image(x, LEFT, d->args->image, d->args->client);
-	open_image(x, RIGHT, d->args->image2, d->args->client2);
+	open_image(x, THIN_LEFT, d->args->image, d->args->client);
+	open_image(x, THIN_RIGHT, d->args->image2, d->args->client2);
 	r = diff_images(x);
 	free(x);
 	return r;

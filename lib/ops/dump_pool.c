@@ -106,9 +106,10 @@ bool dump_find_device(struct dump *d, struct thin_pool *pool, uint64_t dev_id, s
 	r = find_device(&quiet, dev_id, device, &found, &holes);
 	if (!r && !found && holes) {
 		r = find_device(pool, dev_id, device, &found, &holes); /* once more, with reports */
-		op_fail(d->result, OP_LOST, 0,
-			"%s: device %" PRIu64 " was not found, but the trees of devices are damaged: it may be there",
-			d->args->image, dev_id);
+		if (!r && !found)
+			op_fail(d->result, OP_LOST, 0,
+				"%s: device %" PRIu64 " was not found, but the trees of devices are damaged: it may be there",
+				d->args->image, dev_id);
 	} else if (!r && !found) {
 		op_fail(d->result, OP_USAGE, 0, "%s: has no device %" PRIu64, d->args->image, dev_id);
 	}

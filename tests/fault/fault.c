@@ -47,7 +47,7 @@ static const struct view {
 	{ "bad", { .view = DUMP_BAD }, 55 },
 	{ "bad as JSON", { .view = DUMP_BAD, .format = DUMP_JSON }, 55 },
 	{ "ls", { .view = DUMP_LS, .columns = ALL_COLUMNS }, 0 },
-	{ "delta", { .view = DUMP_DELTA, .verbose = true, .left = DEVICE(1), .right = DEVICE(2) }, 0 },
+	{ "delta", { .view = DUMP_DELTA, .verbose = true, .left = DEVICE(1), .right = DEVICE(2) }, 17 },
 	{ "map", { .view = DUMP_MAP, .format = DUMP_JSON }, 1024 }, /* free ones too */
 	{ "roots", { .view = DUMP_ROOTS }, 0 },
 	{ "size", { .view = DUMP_SIZE }, 0 },

@@ -531,6 +531,29 @@ static void bad_root(void)
 	image_close();
 }
 
+static void stops_at_holes(void)
+{
+	const uint64_t expected[][2] = { { 0, 10 }, { 10, 20 }, { 20, UINT64_MAX } };
+	const struct pd_node *n;
+	struct pd_cursor c;
+
+	start();
+	three_leaves();
+	image_at(2)[50] ^= 1;
+	image_at(4)[50] ^= 1;
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
+	c.stops_at_holes = true;
+	for (unsigned i = 0; i < LEN(expected); i++) {
+		CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 1);
+		CU_ASSERT_EQUAL(n != NULL, i == 1);
+		CU_ASSERT_EQUAL(c.ctx.begin, expected[i][0]);
+		CU_ASSERT_EQUAL(c.ctx.end, expected[i][1]);
+	}
+	CU_ASSERT_EQUAL(pd_cursor_next(&c, &n), 0);
+	pd_cursor_close(&c);
+	image_close();
+}
+
 static void bad_middle_leaf(void)
 {
 	start();
@@ -1619,6 +1642,7 @@ static const struct unit_case cases[] = {
 	{ "opening reads nothing", opening_reads_nothing },
 	{ "closing gives up all holds at any place, and may be done twice", close_in_the_middle },
 	{ "a damaged root costs the whole range", bad_root },
+	{ "a cursor that stops at holes gives each with the keys that are lost", stops_at_holes },
 	{ "a damaged child is skipped with its parent's keys, and the walk goes on behind it", bad_middle_leaf },
 	{ "the first child's range begins, and the last one's ends, where its parent's does", bad_outer_leaves },
 	{ "a damaged internal node costs all keys below it, and no others", bad_internal_node },

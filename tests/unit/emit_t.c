@@ -422,6 +422,32 @@ static void xml_largest_numbers(void)
 
 /* --- JSON lines --- */
 
+static void xml_unknown(void)
+{
+	struct text_emitter *e = emitter(TEXT_XML);
+	struct record_delta_range r = { .kind = "same", .begin = 5, .length = RECORD_UNKNOWN };
+
+	put(e, RECORD_DELTA_SAME, &r);
+	gives(e, "<same begin=\"5\"/>\n", "");
+}
+
+static void problem_of_an_image(void)
+{
+	struct text_emitter *e = emitter(TEXT_XML);
+
+	e->subject = "left.img";
+	tell(e, &lost_leaf);
+	gives(e, "", "prog: left.img: block 44 (mapping tree, device 1): is all zeroes; virtual blocks 10..19 "
+		     "[block-zeroed]\n");
+	e = emitter(TEXT_JSON_LINES);
+	e->subject = "left.img";
+	tell(e, &lost_leaf);
+	CU_ASSERT_EQUAL(text_emit_finish(e), 0);
+	text_emit_destroy(e);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text_of(&out), "{\"type\":\"problem\",\"image\":\"left.img\",\"name\":"));
+	close(messages.fd);
+}
+
 static void json_lines_pool(void)
 {
 	struct text_emitter *e = emitter(TEXT_JSON_LINES);
@@ -710,6 +736,8 @@ static void field_formats(void)
 	field(FIELD_BYTES, 4 << 20, false, "4194304");
 	field(FIELD_DEVICE, 300, true, "300");
 	field(FIELD_DEVICE, RECORD_UNKNOWN, false, "null");
+	field(FIELD_BYTES, RECORD_UNKNOWN, true, "?");
+	field(FIELD_BYTES, RECORD_UNKNOWN, false, "null");
 	field(FIELD_OPTIONAL, 300, true, "300");
 	field(FIELD_OPTIONAL, RECORD_UNKNOWN, true, "?");
 	field(FIELD_OPTIONAL, RECORD_UNKNOWN, false, "null");
@@ -1032,6 +1060,8 @@ static const struct unit_case cases[] = {
 	{ "XML is what thin_restore reads, and problems are messages", xml_pool },
 	{ "text in XML attributes is escaped", xml_escapes },
 	{ "XML has numbers of 64 bits in full", xml_largest_numbers },
+	{ "what is not known is no attribute in XML", xml_unknown },
+	{ "a problem of one of several images names it", problem_of_an_image },
 	{ "JSON lines begin with the schema, have problems between records, and end with the counts", json_lines_pool },
 	{ "a problem in JSON has only the members that it has values for, and an open end is null",
 	  json_problem_members },
