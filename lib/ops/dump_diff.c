@@ -28,7 +28,7 @@ struct image {
 };
 
 struct diff {
-	struct meta_block_diff blocks; /* first, as below */
+	struct meta_block_diff blocks; /* first: a difference finds its diff by it */
 	struct thin_delta delta;
 	struct dump *d;
 	struct image images[2];
@@ -389,9 +389,12 @@ static void open_image(struct diff *x, unsigned i, const char *name, struct bufi
 {
 	struct image *image = &x->images[i];
 	struct bufio_buffer *b;
-	const void *data = bufio_read(client, 0, &b);
+	const void *data;
 
+	/* The limit is for both; a half that is too small for a cache is refused, and then each has it all. */
+	bufio_set_memory_limit(client, bufio_get_memory_limit(client) / 2);
 	*image = (struct image){ .sink = { report }, .diff = x, .name = name, .client = client };
+	data = bufio_read(client, 0, &b);
 	if (!data)
 		return;
 	image->format = meta_probe(data);
