@@ -97,32 +97,34 @@ static void parse_nothing(struct argp_state *state, struct door *door, char **wo
 	(void)nr;
 }
 
-static void parse_ranges(struct argp_state *state, struct door *door, char **words, unsigned nr)
+static void allocate_ranges(struct argp_state *state, struct door *door, unsigned nr)
 {
 	door->ranges = calloc(nr + 1, sizeof(*door->ranges));
 	if (!door->ranges)
 		argp_failure(state, CLI_INTERNAL, 0, "out of memory");
-	for (unsigned i = 0; i < nr; i++)
-		if (units_parse_range(words[i], &door->ranges[i].begin, &door->ranges[i].end))
-			argp_error(state, "'%s' is neither a block number nor a range N..M", words[i]);
 	door->args.ranges = door->ranges;
 	door->args.nr_ranges = nr;
 }
 
+static void parse_ranges(struct argp_state *state, struct door *door, char **words, unsigned nr)
+{
+	allocate_ranges(state, door, nr);
+	for (unsigned i = 0; i < nr; i++)
+		if (units_parse_range(words[i], &door->ranges[i].begin, &door->ranges[i].end))
+			argp_error(state, "'%s' is neither a block number nor a range N..M", words[i]);
+}
+
+/* The same, or of bytes. */
 static void parse_extents(struct argp_state *state, struct door *door, char **words, unsigned nr)
 {
-	door->ranges = calloc(nr + 1, sizeof(*door->ranges));
-	if (!door->ranges)
-		argp_failure(state, CLI_INTERNAL, 0, "out of memory");
+	allocate_ranges(state, door, nr);
 	for (unsigned i = 0; i < nr; i++) {
-		struct op_range *range = &door->ranges[i];
+		struct op_range *r = &door->ranges[i];
 
-		if (units_parse_extent(words[i], &range->in_bytes, &range->begin, &range->end))
-			argp_error(state, "'%s' is no block number N, no range N..M or N+COUNT, and none of bytes such as "
-				   "1GiB..2GiB or 123456s", words[i]);
+		if (units_parse_extent(words[i], &r->in_bytes, &r->begin, &r->end))
+			argp_error(state, "'%s' is no block number N, no range N..M or N+COUNT, and none of bytes "
+				   "such as 1GiB..2GiB or 123456s", words[i]);
 	}
-	door->args.ranges = door->ranges;
-	door->args.nr_ranges = nr;
 }
 
 static void parse_path(struct argp_state *state, struct door *door, char **words, unsigned nr)

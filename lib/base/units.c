@@ -107,7 +107,7 @@ int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes)
 	return 0;
 }
 
-/* One side of a range: it ends in a letter only if it has a unit, as a hexadecimal number takes no unit of its digits. */
+/* One side of a range. Letters behind the digits are a unit; those that may be digits of a hexadecimal number are. */
 static int scan_side(const char **text, uint64_t *value, bool *has_unit)
 {
 	const char *number = *text;

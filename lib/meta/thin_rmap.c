@@ -23,7 +23,7 @@ uint64_t thin_rmap_bitmap_bytes(const struct thin_pool *pool)
 	return pool->reader.nr_blocks / 8 + 1;
 }
 
-/* One piece: the runs, the steps, which are twice as many of half the size, and as much again to sort either of them. */
+/* One piece: runs, as much again to sort them or the steps, and steps: twice as many of half the size. */
 static int allocate(struct thin_rmap *r)
 {
 	unsigned nr_tables = r->args.count ? 3 : 2;

@@ -25,7 +25,7 @@ struct thin_rmap_step {
 	uint64_t by; /* modulo 2^64: a fall is a large number */
 };
 
-/* Data blocks that are mapped equally often: entries in leaves, each leaf counted once, however many devices share it. */
+/* Data blocks that are mapped equally often: entries in leaves, where a leaf counts once, however many share it. */
 struct thin_rmap_count {
 	uint64_t begin, end, found;
 };
@@ -76,7 +76,7 @@ int thin_rmap_open(struct thin_rmap *r, const struct thin_pool *pool, const stru
 /* 1: the next *@nr runs, by data, then device, then virtual block; 0: that was all; -errno. */
 int thin_rmap_next_runs(struct thin_rmap *r, const struct thin_rmap_run **runs, size_t *nr);
 
-/* After the runs. 1: the next wanted blocks, in order and without a gap; neighbours may be equal. 0: the end; -errno. */
+/* After all runs. 1: the next wanted blocks, in order, none left out; neighbours may be equal. 0: the end; -errno. */
 int thin_rmap_next_count(struct thin_rmap *r, struct thin_rmap_count *count);
 
 void thin_rmap_close(struct thin_rmap *r);

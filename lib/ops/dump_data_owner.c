@@ -178,8 +178,8 @@ static void make_memo(struct dump *d, struct pd_memo *memo)
 static void warn_of_holes(struct dump *d, const struct thin_rmap *rmap)
 {
 	if (rmap->holes && d->args->format != DUMP_JSON)
-		text_printf(&d->messages, "%s: parts of the mapping trees are damaged: there may be more mappings of these "
-			    "blocks\n", d->args->program);
+		text_printf(&d->messages, "%s: parts of the mapping trees are damaged: there may be more mappings of "
+			    "these blocks\n", d->args->program);
 }
 
 static int show(struct dump *d, const struct range_set *ranges)
@@ -200,11 +200,14 @@ static int show(struct dump *d, const struct range_set *ranges)
 	return r;
 }
 
+/* 0: what the superblock says is impossible. */
 static uint64_t data_block_bytes(const struct thin_pool *pool)
 {
 	uint32_t sectors = pool->sb.data_block_size;
 
-	return sectors && sectors <= THIN_BLOCK_SIZE_MAX && sectors % THIN_BLOCK_SIZE_MIN == 0 ? sectors * UINT64_C(512) : 0;
+	if (!sectors || sectors > THIN_BLOCK_SIZE_MAX || sectors % THIN_BLOCK_SIZE_MIN)
+		return 0;
+	return sectors * UINT64_C(512);
 }
 
 int dump_data_owner(struct dump *d)

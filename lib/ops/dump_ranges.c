@@ -28,8 +28,8 @@ static bool add_words(struct dump *d, const struct dump_space *space, struct ran
 		const struct op_range *range = &d->args->ranges[i];
 
 		if (range->in_bytes && !space->block_bytes) {
-			op_fail(d->result, OP_LOST, 0, "%s: the size of a %s block is not known: ask for blocks, not for "
-				"bytes, or give --data-block-size", d->args->image, space->name);
+			op_fail(d->result, OP_LOST, 0, "%s: the size of a %s block is not known: ask for blocks, not "
+				"for bytes, or give --data-block-size", d->args->image, space->name);
 			return false;
 		}
 		if (range->in_bytes)
@@ -88,8 +88,9 @@ static bool keep_within(struct dump *d, const struct dump_space *space, struct r
 			space->name, last->begin, space->nr_blocks);
 		return false;
 	}
-	text_printf(&d->messages, "%s: %s: %s blocks end at %" PRIu64 ", before the end of the range %" PRIu64 "..%" PRIu64
-		    "\n", d->args->program, d->args->image, space->name, space->nr_blocks, last->begin, last->end);
+	text_printf(&d->messages, "%s: %s: %s blocks end at %" PRIu64 ", before the end of the range %" PRIu64
+		    "..%" PRIu64 "\n", d->args->program, d->args->image, space->name, space->nr_blocks, last->begin,
+		    last->end);
 	range_set_cut(set, space->nr_blocks);
 	return true;
 }

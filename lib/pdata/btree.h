@@ -133,7 +133,7 @@ int pd_cursor_next(struct pd_cursor *c, const struct pd_node **leaf);
  */
 void pd_cursor_flaw(struct pd_cursor *c, const struct pd_node *n);
 
-/* The memo must not keep the leaf that was given, nor the way to it, from others who share it, however many they are. */
+/* The memo must not keep the leaf that was given, or the way to it, from any of the others who share it. */
 void pd_cursor_revisit(struct pd_cursor *c, const struct pd_node *leaf);
 
 /* Passes over what lies before @key, mostly without reading it; never goes back. Not with a memo. */

@@ -24,8 +24,8 @@ unsigned pd_bitmap_count(const struct pd_bitmap_disk *bitmap, unsigned i);
 int pd_sm_verify(const struct pd_reader *r, const struct pd_sm_root *root, bool is_metadata);
 
 /*
- * The keys of a data index are numbers of bitmaps: a sink that turns what is reported of its nodes into the blocks whose
- * counts are lost, and passes it on.
+ * The keys of a data index are numbers of bitmaps: a sink that turns what is reported of its nodes into the blocks
+ * whose counts are lost, and passes it on.
  */
 struct pd_sm_sink {
 	struct problem_sink sink;
