@@ -131,10 +131,13 @@ static bool is_thin_rmap(const struct op_dump_args *args)
 	return !strcmp(args->program, "thin_rmap");
 }
 
-/* They are those of all live devices together with the metadata snapshot's. */
-static bool has_counts(const struct op_dump_args *args)
+/* They are those of all devices of the live generation, together with the metadata snapshot's. */
+static bool has_counts(const struct dump *d)
 {
-	return !is_thin_rmap(args) && !args->only_device && !args->use_snapshot && !args->use_root;
+	const struct op_dump_args *a = d->args;
+
+	return !is_thin_rmap(a) && !a->only_device && !a->use_snapshot && !a->use_root &&
+	       d->pool.sb.data_mapping_root == d->pool.live.data_mapping_root;
 }
 
 /* For what is found a quarter of the memory limit, or the least that works. 0: the result says why not even that. */
@@ -154,7 +157,7 @@ static bool open_rmap(struct dump *d, const struct range_set *ranges, struct pd_
 		.wanted = ranges,
 		.only_device = d->args->only_device ? d->args->dev_id : PROBLEM_NO_DEVICE,
 		.split_times = d->args->format == DUMP_JSON,
-		.count = has_counts(d->args),
+		.count = has_counts(d),
 		.memory = take_memory(d, ranges),
 		.memo = memo,
 	};

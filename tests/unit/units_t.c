@@ -282,8 +282,9 @@ static void extents_bad(void)
 
 static void extents_too_large(void)
 {
-	static const char *const table[] = { "16384P", "1..16384P", "0.." MAX_TEXT "K", MAX_TEXT "B", "1B+" MAX_TEXT "B",
-					     NULL };
+	static const char *const table[] = {
+		"16384P", "1..16384P", "0.." MAX_TEXT "K", MAX_TEXT "B", "1B+" MAX_TEXT "B", NULL,
+	};
 
 	for (const char *const *t = table; *t; t++) {
 		uint64_t begin, end;
