@@ -116,7 +116,7 @@ static int emit_counts(struct dump *d, struct thin_rmap *rmap)
 	struct pd_sm_lookup lookup;
 	int r, e = 0;
 
-	pd_sm_lookup_open(&lookup, &d->pool.reader, &d->pool.live.data_sm, false);
+	pd_sm_lookup_open(&lookup, &d->pool.reader, &d->pool.live.data_sm, false, rmap->hull.end);
 	while (!e && (r = thin_rmap_next_count(rmap, &found)) > 0)
 		e = add_stored(&c, &lookup, &found);
 	pd_sm_lookup_close(&lookup);

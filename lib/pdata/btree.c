@@ -74,6 +74,7 @@ void pd_cursor_open(struct pd_cursor *c, const struct pd_reader *r, const struct
 		.value_size = value_size,
 		.root = root,
 		.read_ahead = read_ahead(r->client),
+		.ahead_end = UINT64_MAX,
 	};
 }
 
@@ -256,7 +257,7 @@ static void prefetch_range(struct pd_cursor *c, const struct pd_node *n, unsigne
 {
 	uint64_t first = 0, nr = 0;
 
-	for (; i < end && i < n->nr; i++) {
+	for (; i < end && i < n->nr && pd_key(n, i) < c->ahead_end; i++) {
 		uint64_t block = pd_value64(n, i);
 
 		if (!is_wanted(c, block))

@@ -101,6 +101,7 @@ struct pd_cursor {
 	uint64_t root;
 	unsigned read_ahead; /* children */
 	bool stops_at_holes; /* the caller sets it, behind open */
+	uint64_t ahead_end;  /* those from this key on are not read ahead; UINT64_MAX unless the caller knows better */
 	struct pd_level path[PD_MAX_DEPTH];
 	unsigned depth;      /* levels of path in use */
 	bool started;

@@ -161,7 +161,7 @@ int pd_sm_verify(const struct pd_reader *r, const struct pd_sm_root *root, bool 
 #define NO_MORE UINT64_MAX
 
 void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const struct pd_sm_root *root,
-		       bool is_metadata)
+		       bool is_metadata, uint64_t end)
 {
 	struct pd_context index = index_context(is_metadata), counts = counts_context(is_metadata);
 
@@ -175,6 +175,8 @@ void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const 
 	l->index_reader.sink = &l->sink.sink;
 	pd_cursor_open(&l->index, &l->index_reader, &index, root->bitmap_root, sizeof(struct pd_index_entry_disk));
 	pd_cursor_open(&l->counts, r, &counts, root->ref_count_root, sizeof(le32));
+	l->index.ahead_end = end / PD_BITMAP_ENTRIES + 1;
+	l->counts.ahead_end = end;
 }
 
 static void release(struct bufio_buffer **b)

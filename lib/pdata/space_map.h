@@ -52,8 +52,9 @@ struct pd_sm_lookup {
 	uint64_t begin, end;                 /* blocks that it is for */
 };
 
+/* Blocks from @end on will not be asked for. */
 void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const struct pd_sm_root *root,
-		       bool is_metadata);
+		       bool is_metadata, uint64_t end);
 
 /*
  * The count of block @begin, and in *@run_end up to where it is the same, looking no further than @end. Neighbours may

@@ -43,7 +43,7 @@ static const struct view {
 	{ "blocks", { .view = DUMP_BLOCK, .nr_ranges = 1 }, 20 },
 	{ "path", { .view = DUMP_PATH, .only_device = true, .dev_id = 4, .virtual_block = 500 }, 4 },
 	{ "owner", { .view = DUMP_OWNER, .nr_ranges = 1 }, 72 },
-	{ "owner of data", { .view = DUMP_OWNER, .data = true, .nr_ranges = 1 }, 0 },
+	{ "owner of data", { .view = DUMP_OWNER, .data = true, .nr_ranges = 1 }, 47 },
 	{ "bad", { .view = DUMP_BAD }, 55 },
 	{ "bad as JSON", { .view = DUMP_BAD, .format = DUMP_JSON }, 55 },
 	{ "ls", { .view = DUMP_LS, .columns = ALL_COLUMNS }, 0 },

@@ -495,7 +495,7 @@ static struct pd_sm_lookup lookup;
 
 static void open_lookup(const struct pd_sm_root *root, bool is_metadata)
 {
-	pd_sm_lookup_open(&lookup, &image.reader, root, is_metadata);
+	pd_sm_lookup_open(&lookup, &image.reader, root, is_metadata, UINT64_MAX);
 }
 
 static void finish(void)
@@ -552,6 +552,19 @@ static void looks_up(void)
 		CU_ASSERT_EQUAL(image.told.nr, 0);
 		finish();
 	}
+}
+
+static void looks_up_no_further(void)
+{
+	struct pd_sm_root root;
+
+	start();
+	root = data_map(40000);
+	large_counts(BITMAP);
+	pd_sm_lookup_open(&lookup, &image.reader, &root, false, 50);
+	is_count(7, 50, 3, 8);
+	CU_ASSERT_EQUAL(image_blocks_read(), 1 + 1 + 2);
+	finish();
 }
 
 static void looks_up_missing_count(void)
@@ -659,6 +672,7 @@ static const struct unit_case cases[] = {
 	{ "an index with a gap of nearly 2^64 bitmaps ends quickly", hostile_index },
 	{ "a map of no blocks has no bitmaps to miss", no_blocks },
 	{ "single counts come with the run that they belong to, and each block is read once", looks_up },
+	{ "what will not be asked for is not read ahead", looks_up_no_further },
 	{ "a count of 3 or more that the tree lacks is unknown and reported", looks_up_missing_count },
 	{ "counts in damaged blocks are unknown, those behind them are not", looks_up_in_damage },
 	{ "without an index all counts are unknown, reported once", looks_up_without_index },
