@@ -140,8 +140,8 @@ static uint64_t distance(uint64_t a, uint64_t b)
 }
 
 /*
- * Those of the same devices whose number of mappings is nearest; the roots are sorted by mappings. Where there are holes
- * some were lost, and the details know more.
+ * Those of the same devices whose number of mappings is nearest; the roots are sorted by mappings. Where there are
+ * holes, some were lost, and the details know more.
  */
 static uint64_t nearest_details(const struct thin_scavenge *s, const struct summary *top)
 {
@@ -150,9 +150,9 @@ static uint64_t nearest_details(const struct thin_scavenge *s, const struct summ
 	const struct details_root *below = i && s->details[i - 1].ids == top->ids ? &s->details[i - 1] : NULL;
 	const struct details_root *above = i < s->nr_details && s->details[i].ids == top->ids ? &s->details[i] : NULL;
 
-	if (below && above && !top->holes)
-		return distance(below->value, top->mappings) < distance(above->value, top->mappings) ? below->block :
-												   above->block;
+	if (below && above && !top->holes &&
+	    distance(below->value, top->mappings) < distance(above->value, top->mappings))
+		return below->block;
 	return above ? above->block : below ? below->block : PROBLEM_NO_BLOCK;
 }
 
@@ -194,15 +194,16 @@ static void count_top(const struct thin_scavenge *s, struct thin_generation *g, 
 
 /* Blocks in use are not used again, so what a live superblock leads to needs no further proof. */
 static enum thin_state state_of(const struct thin_scavenge *s, const struct thin_generation *g,
-				const struct summary *top)
+				const struct summary *top, const struct summary *details)
 {
 	bool is_live = g->source == SOURCE_CURRENT || g->source == SOURCE_SNAPSHOT;
+	uint32_t time = g->is_exact ? g->time : details ? details->time : 0;
 
 	if (!top)
 		return g->root < s->nr && node_kind(&s->nodes[g->root]) == NODE_EMPTY ? STATE_COMPLETE : STATE_LOST;
 	if (top->holes)
 		return STATE_HOLES;
-	if (!is_live && (g->fit != FIT_EXACT || top->time > g->time || s->nodes[g->root].flags & FLAG_UNEVEN))
+	if (!is_live && (g->fit != FIT_EXACT || top->time > time || s->nodes[g->root].flags & FLAG_UNEVEN))
 		return STATE_DOUBTFUL;
 	return STATE_COMPLETE;
 }
@@ -218,9 +219,9 @@ static void judge(const struct thin_scavenge *s, struct thin_generation *g)
 		count_top(s, g, top);
 	if (!g->is_exact) {
 		g->transaction = details ? details->transaction : RECORD_UNKNOWN;
-		g->time = details ? details->time : top->time;
+		g->time = details && details->time > top->time ? details->time : top->time;
 	}
-	g->state = state_of(s, g, top);
+	g->state = state_of(s, g, top, details);
 }
 
 static void add_named(struct thin_scavenge *s, enum thin_source source, uint64_t block,

@@ -32,12 +32,13 @@ static int read_node(const struct thin_pool *pool, uint64_t block, struct pd_nod
 	return r;
 }
 
-static bool are_blocks(const struct thin_pool *pool, const struct pd_node *leaf)
+static unsigned count_blocks(const struct thin_pool *pool, const struct pd_node *leaf)
 {
+	unsigned nr = 0;
+
 	for (unsigned i = 0; i < leaf->nr; i++)
-		if (pd_value64(leaf, i) >= pool->reader.nr_blocks)
-			return false;
-	return leaf->nr;
+		nr += pd_value64(leaf, i) < pool->reader.nr_blocks;
+	return nr;
 }
 
 /*
@@ -76,10 +77,10 @@ static int judge_leaf(const struct thin_pool *pool, const struct pd_node *leaf, 
 		*root = ROOT_NONE;
 	else if (!leaf->nr)
 		*root = ROOT_EMPTY;
-	else if (!are_blocks(pool, leaf))
+	else if (is_named && count_blocks(pool, leaf))
+		*root = ROOT_TOP; /* with a wild pointer, maybe */
+	else if (count_blocks(pool, leaf) < leaf->nr)
 		*root = ROOT_DEVICE;
-	else if (is_named)
-		*root = ROOT_TOP;
 	else
 		return judge_numbers(pool, leaf, root);
 	return 0;
@@ -141,7 +142,7 @@ static int have_same_devices(const struct thin_pool *pool, bool *same)
 	struct thin_pool quiet = *pool;
 	struct thin_devices devices;
 	struct thin_device device;
-	int r;
+	int r = 0;
 
 	*same = true;
 	quiet.reader.sink = &silent;

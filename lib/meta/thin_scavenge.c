@@ -388,7 +388,7 @@ static int decide_leaf(struct thin_scavenge *s, const struct pd_node *leaf, cons
 	int r;
 
 	if (!b->nr[NODE_MAPPINGS]) {
-		publish(n, NODE_NONE, s->level);
+		publish(n, node_has(n, NODE_NAMED) ? NODE_MAPPINGS : NODE_NONE, s->level);
 		return 0;
 	}
 	n->flags = 0;
@@ -442,10 +442,16 @@ static void drop_pending(struct thin_scavenge *s)
 			publish(&s->nodes[i], NODE_NONE, MAX_LEVELS);
 }
 
+/* One wild pointer makes no mappings of the numbers of blocks in a leaf that a superblock calls a top level. */
 static void name_top(struct thin_scavenge *s, uint64_t root)
 {
-	if (root < s->nr)
-		atomic_fetch_or(&s->nodes[root].kind, NODE_NAMED);
+	struct node *n = root < s->nr ? &s->nodes[root] : NULL;
+
+	if (!n)
+		return;
+	atomic_fetch_or(&n->kind, NODE_NAMED);
+	if (node_kind(n) == NODE_MAPPINGS)
+		publish(n, NODE_MAYBE_TOP, 0);
 }
 
 static void name_tops(struct thin_scavenge *s)

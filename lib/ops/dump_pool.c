@@ -25,7 +25,8 @@ static bool take_overrides(struct dump *d, struct thin_overrides *o)
 	};
 	if (a->data_block_bytes && (a->data_block_bytes % 512 || !thin_is_data_block_size(a->data_block_bytes / 512)))
 		op_fail(d->result, OP_USAGE, 0,
-			"--data-block-size: %" PRIu64 " bytes are not a multiple of 64KiB up to 1GiB", a->data_block_bytes);
+			"--data-block-size: %" PRIu64 " bytes are not a multiple of 64KiB up to 1GiB",
+			a->data_block_bytes);
 	else if (a->nr_data_blocks > THIN_MAX_DATA_BLOCKS)
 		op_fail(d->result, OP_USAGE, 0, "--nr-data-blocks: %" PRIu64 " are more than the %" PRIu64
 			" that there can be", a->nr_data_blocks, THIN_MAX_DATA_BLOCKS);
@@ -126,8 +127,8 @@ static bool has_data_block_size(struct dump *d)
 	if (!is_needed || thin_is_data_block_size(d->pool.sb.data_block_size))
 		return true;
 	op_fail(d->result, OP_USAGE, 0,
-		"%s: the superblock is lost, and with it the size of data blocks: give it with --data-block-size, as LVM "
-		"has it (lvs -o chunk_size)", d->args->image);
+		"%s: the superblock does not tell the size of data blocks: give it with --data-block-size, as LVM has it "
+		"(lvs -o chunk_size)", d->args->image);
 	return false;
 }
 

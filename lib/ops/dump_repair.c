@@ -2,6 +2,8 @@
 /* Looking at a pool through older roots: one that was asked for, or the best where the pool's own are dead. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "meta/thin_disk.h"
@@ -35,6 +37,18 @@ bool dump_scavenge(struct dump *d, struct thin_scavenge **s)
 	return !r;
 }
 
+/* What was done goes to the messages, before what comes of it. */
+__attribute__((format(printf, 2, 3))) static void say(struct dump *d, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	text_printf(&d->messages, "%s: %s\n", d->args->program, line);
+}
+
 /* --- --root --- */
 
 /* The tree that the scan thinks goes with the one at @root; says so. */
@@ -54,12 +68,10 @@ static bool find_other_tree(struct dump *d, enum thin_root root)
 	}
 	if (found) {
 		thin_pool_set_roots(&d->pool, found->root, found->details);
-		text_printf(&d->messages, "%s: --root: top level %" PRIu64 " with the device details at block %" PRIu64
-			    ", which %s\n", d->args->program, found->root, found->details,
-			    found->fit == FIT_EXACT ? "fit exactly" : "know the same devices, not as many mappings of each");
+		say(d, "--root: top level %" PRIu64 " with the device details at block %" PRIu64 ", which %s", found->root,
+		    found->details, found->fit == FIT_EXACT ? "fit exactly" : "say other numbers of mappings");
 	} else {
-		text_printf(&d->messages, "%s: --root: no %s fits block %" PRIu64 "\n", d->args->program,
-			    root == ROOT_TOP ? "device details tree" : "top level of mappings", block);
+		say(d, "--root: no %s fits block %" PRIu64, root == ROOT_TOP ? "device details tree" : "top level", block);
 	}
 	thin_scavenge_destroy(s);
 	return true;
@@ -112,8 +124,8 @@ static const struct tree_of_devices {
 	enum thin_root root, or;
 	uint32_t value_size;
 	const char *name;
-} top_level = { WHERE_TOP, ROOT_TOP, ROOT_EMPTY, sizeof(le64), "node of a top level" },
-  details_tree = { WHERE_DETAILS, ROOT_DETAILS, ROOT_DETAILS, sizeof(struct thin_details_disk), "node of device details" };
+} top_level = { WHERE_TOP, ROOT_TOP, ROOT_EMPTY, sizeof(le64), "top level" },
+  details_tree = { WHERE_DETAILS, ROOT_DETAILS, ROOT_DETAILS, sizeof(struct thin_details_disk), "device details tree" };
 
 /* Whether all of it is there, and it is what it should be. */
 static int look_at_tree(const struct thin_pool *pool, const struct tree_of_devices *t, uint64_t block, bool *good)
@@ -157,33 +169,35 @@ static const struct thin_generation *fullest(const struct thin_scavenge *s)
 	return most;
 }
 
+static const char *state_word(enum thin_state state)
+{
+	return state == STATE_HOLES ? "with holes" : thin_state_name(state);
+}
+
 static void say_which(struct dump *d, const struct thin_scavenge *s, const struct thin_generation *g, const char *why)
 {
 	const struct thin_generation *most = fullest(s);
-	const char *program = d->args->program;
 
-	text_printf(&d->messages, "%s: --repair: %s: %s top level at block %" PRIu64 " (%s), %" PRIu32 " devices, %" PRIu64
-		    " mappings, %s\n", program, why,
-		    g->source == SOURCE_CURRENT ? "what stays is the" : "the best generation found is used,", g->root,
-		    thin_source_name(g->source), g->devices, g->mappings,
-		    g->state == STATE_HOLES ? "with holes" : thin_state_name(g->state));
+	say(d, "--repair: %s: %s top level at block %" PRIu64 " (%s), %" PRIu32 " devices, %" PRIu64 " mappings, %s", why,
+	    g->source == SOURCE_CURRENT ? "what stays is the" : "the best generation found is used,", g->root,
+	    thin_source_name(g->source), g->devices, g->mappings,
+	    state_word(g->state));
 	if (g->holes)
-		text_printf(&d->messages, "%s: --repair: nodes of it that are lost: %" PRIu64 "; devices that are complete: %"
-			    PRIu32 "\n", program, g->holes, g->complete_devices);
+		say(d, "--repair: nodes of it that are lost: %" PRIu64 "; devices that are complete: %" PRIu32, g->holes,
+		    g->complete_devices);
 	if (most->mappings > g->mappings)
-		text_printf(&d->messages, "%s: --repair: the generation at block %" PRIu64 " has more mappings, %" PRIu64
-			    ", but is %s: --root=%" PRIu64 " looks through it\n", program, most->root, most->mappings,
-			    most->state > g->state ? thin_state_name(most->state) : "older", most->root);
+		say(d, "--repair: the generation at block %" PRIu64 " has more mappings, %" PRIu64 " (%s): --root=%"
+		    PRIu64 " looks through it", most->root, most->mappings,
+		    most->state > g->state ? state_word(most->state) : "older", most->root);
 }
 
 static void say_details(struct dump *d)
 {
 	if (d->pool.has_no_details)
-		text_printf(&d->messages, "%s: --repair: no device details fit exactly: new ones are made from the "
-			    "mappings, with times that make every block count as shared\n", d->args->program);
+		say(d, "--repair: no device details fit exactly: new ones are made from the mappings, with times that make "
+		    "every block count as shared");
 	else
-		text_printf(&d->messages, "%s: --repair: device details at block %" PRIu64 "\n", d->args->program,
-			    d->pool.sb.device_details_root);
+		say(d, "--repair: device details at block %" PRIu64, d->pool.sb.device_details_root);
 }
 
 /* Where the top level is dead and the details are not, they tell what is missing. */
@@ -202,9 +216,8 @@ static int say_what_is_missing(struct dump *d, const struct thin_generation *g)
 	}
 	pd_cursor_close(&c);
 	if (!r && (devices != g->devices || mappings != g->mappings))
-		text_printf(&d->messages, "%s: --repair: the current device details know %" PRIu64 " devices with %" PRIu64
-			    " mappings: see whether the view 'roots' lists trees with the rest\n", d->args->program,
-			    devices, mappings);
+		say(d, "--repair: the current device details know %" PRIu64 " devices with %" PRIu64
+		    " mappings: see whether the view 'roots' lists trees with the rest", devices, mappings);
 	return r;
 }
 
@@ -319,10 +332,9 @@ static int make_superblock(struct dump *d, const struct thin_scavenge *s, const 
 	if (!o->nr_data_blocks)
 		r = count_data_blocks(d, &sb->data_sm.nr_blocks);
 	d->pool.live = *sb;
-	text_printf(&d->messages, "%s: --repair: instead of the superblock: transaction %" PRIu64 "%s, time %" PRIu32
-		    ", %" PRIu64 " data blocks%s\n", d->args->program, sb->trans_id,
-		    o->has_transaction || g->is_exact ? "" : " or higher", sb->time, sb->data_sm.nr_blocks,
-		    o->nr_data_blocks ? "" : " or more");
+	say(d, "--repair: instead of the superblock: transaction %" PRIu64 "%s, time %" PRIu32 ", %" PRIu64 " data blocks%s",
+	    sb->trans_id, o->has_transaction || g->is_exact ? "" : " or higher", sb->time, sb->data_sm.nr_blocks,
+	    o->nr_data_blocks ? "" : " or more");
 	return r;
 }
 
@@ -347,8 +359,9 @@ static int repair_from(struct dump *d, const struct thin_scavenge *s, const stru
 	int r;
 
 	if (!g || g->state == STATE_LOST) {
-		op_fail(d->result, OP_LOST, 0, "%s: %s, and no older generation was found; single trees may be left: the "
-			"view 'roots' lists them", d->args->image, what_is_dead(d, rest));
+		op_fail(d->result, OP_LOST, 0,
+			"%s: %s, and no older generation was found; single trees may be left: the view 'roots' lists them",
+			d->args->image, what_is_dead(d, rest));
 		return 0;
 	}
 	say_which(d, s, g, what_is_dead(d, rest));
@@ -374,8 +387,7 @@ bool dump_repair(struct dump *d)
 	}
 	if (rest.has_top && rest.has_details && !d->pool.is_lost) {
 		if (rest.is_superblock_bad)
-			text_printf(&d->messages, "%s: --repair: the superblock's checksum is wrong, but its roots are good "
-				    "and used\n", d->args->program);
+			say(d, "--repair: the superblock's checksum is wrong, but its roots are good and used");
 		return true;
 	}
 	if (!dump_scavenge(d, &s))

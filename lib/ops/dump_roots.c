@@ -120,8 +120,8 @@ static int emit_devices(struct roots *v, const struct thin_generation *g)
 static const char *state_text(const struct thin_generation *g, char *text, size_t size)
 {
 	if (g->state == STATE_HOLES)
-		snprintf(text, size, "%" PRIu32 " of %" PRIu32 " devices complete, %" PRIu64 " hole%s", g->complete_devices,
-			 g->devices, g->holes, g->holes == 1 ? "" : "s");
+		snprintf(text, size, "%" PRIu32 " of %" PRIu32 " devices complete, %" PRIu64 " hole%s",
+			 g->complete_devices, g->devices, g->holes, g->holes == 1 ? "" : "s");
 	else
 		snprintf(text, size, "%s", g->state == STATE_LOST ? "top level lost" : thin_state_name(g->state));
 	return text;
@@ -137,20 +137,17 @@ static const char *at_least(const struct thin_generation *g, uint64_t number, ch
 	return text;
 }
 
-static bool can_be_walked(const struct thin_generation *g)
-{
-	return g->state != STATE_LOST;
-}
-
-static int emit_generation(struct roots *v, const struct thin_generation *g)
-{
-	struct meta_visitor *out = &v->d->emitter->visitor;
-	bool is_json = v->d->args->format == DUMP_JSON;
-	bool compared = !is_json && v->has_current && g->source != SOURCE_CURRENT && can_be_walked(g);
-	bool is_copy = g->source == SOURCE_SNAPSHOT || g->source == SOURCE_SUPERBLOCK;
-	struct ids gone = { .len = 0 }, missing = { .len = 0 };
+/* What a generation is called; the strings of a record live here. */
+struct texts {
 	char state[96], transaction[32], time[32];
-	struct record_generation record = {
+	struct ids gone, missing;
+};
+
+static struct record_generation describe(const struct thin_generation *g, struct texts *t)
+{
+	bool is_copy = g->source == SOURCE_SNAPSHOT || g->source == SOURCE_SUPERBLOCK;
+
+	return (struct record_generation){
 		.block = is_copy ? g->superblock : g->root,
 		.root = g->root,
 		.details = g->details,
@@ -167,18 +164,29 @@ static int emit_generation(struct roots *v, const struct thin_generation *g)
 		.holes = g->holes,
 		.beyond_data = g->has_beyond,
 		.data_block_size = g->data_block_size ? g->data_block_size : RECORD_UNKNOWN,
-		.state_text = state_text(g, state, sizeof(state)),
-		.transaction_text = at_least(g, g->transaction, transaction, sizeof(transaction)),
-		.time_text = at_least(g, g->time, time, sizeof(time)),
+		.state_text = state_text(g, t->state, sizeof(t->state)),
+		.transaction_text = at_least(g, g->transaction, t->transaction, sizeof(t->transaction)),
+		.time_text = at_least(g, g->time, t->time, sizeof(t->time)),
 		.beyond_text = g->has_beyond ? "; some beyond the data device" : "",
+		.gone = ids_text(&t->gone, " (gone now)"),
+		.missing = ids_text(&t->missing, ""),
 	};
-	int r = compared ? compare_ids(v, g->root, &gone, &missing) : 0;
+}
 
-	record.gone = ids_text(&gone, " (gone now)");
-	record.missing = ids_text(&missing, "");
+static int emit_generation(struct roots *v, const struct thin_generation *g)
+{
+	struct meta_visitor *out = &v->d->emitter->visitor;
+	bool is_json = v->d->args->format == DUMP_JSON, can_be_walked = g->state != STATE_LOST;
+	struct texts texts = { .gone = { .len = 0 } };
+	struct record_generation record;
+	int r = 0;
+
+	if (!is_json && v->has_current && g->source != SOURCE_CURRENT && can_be_walked)
+		r = compare_ids(v, g->root, &texts.gone, &texts.missing);
+	record = describe(g, &texts);
 	if (!r)
 		r = out->begin(out, RECORD_GENERATION, &record);
-	if (!r && is_json && can_be_walked(g))
+	if (!r && is_json && can_be_walked)
 		r = emit_devices(v, g);
 	return r ? r : out->end(out, RECORD_GENERATION, &record);
 }
@@ -231,7 +239,7 @@ static int find_current(struct roots *v)
 
 	if (!g || g->source != SOURCE_CURRENT)
 		return 0;
-	v->has_current = can_be_walked(g);
+	v->has_current = g->state != STATE_LOST;
 	v->current_root = g->root;
 	v->current_value_size = sizeof(le64);
 	if (v->has_current)
@@ -251,8 +259,8 @@ static const char *more_text(const struct roots *v, char *text, size_t size)
 	trees -= trees < MAX_SHOWN_TREES ? trees : MAX_SHOWN_TREES;
 	*text = '\0';
 	if (generations || trees)
-		snprintf(text, size, "... and %zu generations and %zu smaller trees more: --json lists all\n", generations,
-			 trees);
+		snprintf(text, size, "... and %zu generations and %zu smaller trees more: --json lists all\n",
+			 generations, trees);
 	return text;
 }
 

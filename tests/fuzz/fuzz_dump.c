@@ -37,7 +37,7 @@ static const struct op_dump_args views[] = {
 	{ .view = DUMP_SUMMARY },
 	{ .view = DUMP_SUMMARY, .count_shared = true },
 	{ .view = DUMP_SUMMARY, .format = DUMP_JSON, .use_root = true },
-	{ .view = DUMP_SUMMARY, .repair = true },
+	{ .view = DUMP_SUMMARY, .repair = true, .overrides = { .data_block_bytes = 65536, .nr_data_blocks = 100 } },
 	{ .view = DUMP_LS, .columns = ALL_COLUMNS },
 	{ .view = DUMP_LS, .format = DUMP_JSON, .use_snapshot = true },
 	{ .view = DUMP_MAPPINGS, .format = DUMP_JSON },
@@ -59,6 +59,7 @@ static const struct op_dump_args views[] = {
 	{ .view = DUMP_MAP, .svg = "fuzz.svg" },
 	{ .view = DUMP_MAP, .format = DUMP_JSON },
 	{ .view = DUMP_ROOTS },
+	{ .view = DUMP_ROOTS, .format = DUMP_JSON },
 	{ .view = DUMP_SIZE },
 };
 
