@@ -806,8 +806,8 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_DIFF_TOTALS] = { .name = "totals", FIELDS(diff_totals_fields), .begin = "\n{text}\n" },
 	[RECORD_ROOTS] = {
 		.name = "roots", .arrays = roots_arrays, FIELDS(roots_fields),
-		.begin = "{image}: generations that can still be found in {metadata_blocks} blocks of metadata, of {blocks} "
-			 "blocks in all\n"
+		.begin = "{image}: generations that can still be found in {metadata_blocks} blocks of metadata, of "
+			 "{blocks} blocks in all\n"
 			 "\n"
 			 "   block  source             transaction   time  devices   mappings  state\n",
 		.end = "{more}\nTo look through one: bufio-dump --root=BLOCK ls {image}\n",
@@ -822,7 +822,8 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_ORPHAN_TREE] = {
 		.name = "tree", .plural = "trees", FIELDS(orphan_tree_fields),
-		.begin = "{heading}{block:8} {mappings:10}  {first:9} to {last:-9} {time:6} {dev_id:7}  {shape}{state}  {lv}\n",
+		.begin = "{heading}{block:8} {mappings:10}  {first:9} to {last:-9} {time:6} {dev_id:7}  "
+			 "{shape}{state}  {lv}\n",
 	},
 	[RECORD_MAP] = {
 		.name = "map", .arrays = map_arrays, FIELDS(map_fields),

@@ -41,7 +41,7 @@ struct thin_overrides {
 /* A pool: where its blocks are read from, and what block 0 says. */
 struct thin_pool {
 	struct pd_reader reader;
-	struct thin_superblock sb;   /* whose trees are walked: the live one, the metadata snapshot's, or an older one's */
+	struct thin_superblock sb;   /* whose trees are walked: the live one's, the metadata snapshot's, older ones */
 	struct thin_superblock live; /* block 0 */
 	uint64_t nr_data_blocks;     /* or THIN_UNKNOWN_SIZE: mappings are not compared with it */
 	struct thin_overrides overrides; /* applied to sb and live already */
@@ -90,11 +90,11 @@ enum thin_root {
 int thin_root_identify(const struct thin_pool *pool, uint64_t block, enum thin_root *root);
 
 /*
- * Looks at the pool through @block, any of the above, from now on. A top level goes with the details in use, and details
- * with the top level in use, if both know the same devices; else the other tree counts as empty (has_no_details,
- * has_no_top), and the caller may know a better one: see thin_scavenge.h. The tree of a device becomes the only device,
- * with the id @dev_id. Space maps, the data device's size, and all but the roots stay the live pool's, but a superblock's
- * copy brings its own transaction and time.
+ * Looks at the pool through @block, any of the above, from now on. A top level goes with the details in use, and
+ * details with the top level in use, if both know the same devices; else the other tree counts as empty
+ * (has_no_details, has_no_top), and the caller may know a better one: see thin_scavenge.h. The tree of a device becomes
+ * the only device, with the id @dev_id. Space maps, the data device's size, and all but the roots stay the live pool's,
+ * but a superblock's copy brings its own transaction and time.
  * Returns 1, 0 when there is no such thing at @block, -errno. *@root may be NULL.
  */
 int thin_pool_use_root(struct thin_pool *pool, uint64_t block, uint64_t dev_id, enum thin_root *root);

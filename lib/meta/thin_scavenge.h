@@ -10,9 +10,9 @@
  *	        12 for each tree that nothing leads to
  * Keys of 2^32 and above, which no device of a sensible size has, are not looked at.
  *
- * A pointer of an old node may lead to a block that a newer tree uses by now. It is a hole where kind or keys do not fit,
- * but they may. So no generation is called complete because it has no holes: each device must also have as many mappings
- * as details of the same age say, and no mapping may be younger than they are. Else it is doubtful.
+ * A pointer of an old node may lead to a block that a newer tree uses by now. It is a hole where kind or keys do not
+ * fit, but they may. So no generation is called complete because it has no holes: each device must also have as many
+ * mappings as details of the same age say, and no mapping may be younger than they are. Else it is doubtful.
  */
 #ifndef META_THIN_SCAVENGE_H
 #define META_THIN_SCAVENGE_H
@@ -59,7 +59,7 @@ struct thin_generation {
 	enum thin_source source;
 	enum thin_fit fit;
 	enum thin_state state;
-	bool is_exact;        /* transaction and time are the superblock's; else at least these, by what is in the trees */
+	bool is_exact;        /* transaction and time are the superblock's; else they are at least these */
 	bool has_beyond;      /* mappings lie beyond the data device */
 	uint64_t transaction; /* or RECORD_UNKNOWN */
 	uint32_t time;
@@ -72,7 +72,7 @@ struct thin_generation {
 /* A device's tree that belongs to no generation, or a piece of one. */
 struct thin_tree {
 	uint64_t block;
-	uint64_t dev_id;      /* by details that say as many mappings; PROBLEM_NO_DEVICE: none, or those of several devices */
+	uint64_t dev_id;      /* by details that say as many mappings; or PROBLEM_NO_DEVICE: none, or several */
 	uint64_t first, last; /* virtual blocks */
 	uint64_t mappings, holes;
 	uint32_t time; /* the highest of a mapping */
@@ -90,7 +90,7 @@ struct thin_scavenge;
 struct thin_scavenge_args {
 	const struct thin_pool *pool; /* reader: client and bounds; sb, if has_superblock */
 	bool has_superblock;
-	/* Asked before memory of the size of the device is taken; may be called by any thread. NULL: there is enough. */
+	/* Asked before memory is taken that grows with the device, by any thread. NULL: there is enough. */
 	bool (*take_memory)(void *context, uint64_t bytes);
 	void *context;
 };

@@ -179,6 +179,9 @@ bool dump_scavenge(struct dump *d, struct thin_scavenge **s);
 /* Has d->pool look through --root. */
 bool dump_use_root(struct dump *d);
 
+/* Reports what is wrong with the live pool's top level and device details. 0 or -errno. */
+int dump_judge_roots(struct dump *d);
+
 /* Has d->pool look through the best generation there is, where its own superblock or roots are dead. */
 bool dump_repair(struct dump *d);
 

@@ -127,8 +127,8 @@ static bool has_data_block_size(struct dump *d)
 	if (!is_needed || thin_is_data_block_size(d->pool.sb.data_block_size))
 		return true;
 	op_fail(d->result, OP_USAGE, 0,
-		"%s: the superblock does not tell the size of data blocks: give it with --data-block-size, as LVM has it "
-		"(lvs -o chunk_size)", d->args->image);
+		"%s: the superblock does not tell the size of data blocks: give it with --data-block-size, as LVM has "
+		"it (lvs -o chunk_size)", d->args->image);
 	return false;
 }
 

@@ -49,17 +49,96 @@ __attribute__((format(printf, 2, 3))) static void say(struct dump *d, const char
 	text_printf(&d->messages, "%s: %s\n", d->args->program, line);
 }
 
+/* --- what a lost superblock said --- */
+
+static int find_highest(struct thin_pool *pool, uint64_t root, struct pd_memo *memo, uint64_t *nr_data_blocks)
+{
+	struct pd_context ctx = { .where = WHERE_MAPPINGS, .dev_id = PROBLEM_NO_DEVICE };
+	const struct pd_node *leaf;
+	struct pd_cursor c;
+	int r;
+
+	pd_cursor_open(&c, &pool->reader, &ctx, root, sizeof(le64));
+	c.memo = memo;
+	while ((r = pd_cursor_next(&c, &leaf)) > 0)
+		for (unsigned i = 0; i < leaf->nr; i++)
+			if (pd_value64(leaf, i) >> THIN_TIME_BITS >= *nr_data_blocks)
+				*nr_data_blocks = (pd_value64(leaf, i) >> THIN_TIME_BITS) + 1;
+	pd_cursor_close(&c);
+	return r;
+}
+
+static int find_highest_of_all(struct thin_pool *pool, struct pd_memo *memo, uint64_t *nr_data_blocks)
+{
+	struct thin_devices devices;
+	struct thin_device device;
+	int r;
+
+	thin_devices_open(&devices, pool);
+	while ((r = thin_devices_next(&devices, &device)) > 0) {
+		r = device.has_root ? find_highest(pool, device.root, memo, nr_data_blocks) : 0;
+		if (r)
+			break;
+	}
+	thin_devices_close(&devices);
+	return r;
+}
+
+/* As many data blocks as the mappings need: there are no fewer. Shared subtrees are visited once, if memory allows. */
+static int count_data_blocks(struct dump *d, uint64_t *nr)
+{
+	struct thin_pool quiet = d->pool;
+	struct pd_memo memo = { .nr = 0 };
+	int r;
+
+	*nr = 0;
+	quiet.reader.sink = &dump_silent;
+	if (dump_take_memory(d, quiet.reader.nr_blocks * sizeof(*memo.entries)))
+		memo.entries = calloc(quiet.reader.nr_blocks, sizeof(*memo.entries));
+	if (memo.entries)
+		memo.nr = quiet.reader.nr_blocks;
+	r = find_highest_of_all(&quiet, &memo, nr);
+	free(memo.entries);
+	return r;
+}
+
+static uint32_t any_data_block_size(const struct thin_scavenge *s)
+{
+	for (size_t i = 0; i < thin_scavenge_nr_generations(s); i++)
+		if (thin_is_data_block_size(thin_scavenge_generation(s, i)->data_block_size))
+			return thin_scavenge_generation(s, i)->data_block_size;
+	return 0;
+}
+
+/* The next transaction after the last device was made is what LVM expects, if it did nothing else since. */
+static int make_superblock(struct dump *d, const struct thin_scavenge *s, const struct thin_generation *g)
+{
+	struct thin_superblock *sb = &d->pool.sb;
+	const struct thin_overrides *o = &d->pool.overrides;
+	int r = 0;
+
+	if (!o->has_transaction && g->transaction != RECORD_UNKNOWN)
+		sb->trans_id = g->transaction + !g->is_exact;
+	if (!o->data_block_size)
+		sb->data_block_size = any_data_block_size(s);
+	sb->time = g->time;
+	if (!o->nr_data_blocks)
+		r = count_data_blocks(d, &sb->data_sm.nr_blocks);
+	d->pool.live = *sb;
+	say(d, "--%s: instead of the superblock: transaction %" PRIu64 "%s, time %" PRIu32 ", %" PRIu64
+	    " data blocks%s", d->args->use_root ? "root" : "repair", sb->trans_id, o->has_transaction || g->is_exact ? "" : " or higher", sb->time, sb->data_sm.nr_blocks,
+	    o->nr_data_blocks ? "" : " or more");
+	return r;
+}
+
 /* --- --root --- */
 
-/* The tree that the scan thinks goes with the one at @root; says so. */
-static bool find_other_tree(struct dump *d, enum thin_root root)
+/* The tree that the scan thinks goes with the one at --root; says so. */
+static int find_other_tree(struct dump *d, const struct thin_scavenge *s, enum thin_root root)
 {
 	uint64_t block = d->args->root;
 	const struct thin_generation *found = NULL;
-	struct thin_scavenge *s;
 
-	if (!dump_scavenge(d, &s))
-		return false;
 	for (size_t i = 0; i < thin_scavenge_nr_generations(s) && !found; i++) {
 		const struct thin_generation *g = thin_scavenge_generation(s, i);
 
@@ -68,13 +147,41 @@ static bool find_other_tree(struct dump *d, enum thin_root root)
 	}
 	if (found) {
 		thin_pool_set_roots(&d->pool, found->root, found->details);
-		say(d, "--root: top level %" PRIu64 " with the device details at block %" PRIu64 ", which %s", found->root,
-		    found->details, found->fit == FIT_EXACT ? "fit exactly" : "say other numbers of mappings");
+		say(d, "--root: top level %" PRIu64 " with the device details at block %" PRIu64 ", which %s",
+		    found->root, found->details, found->fit == FIT_EXACT ? "fit exactly" : "say other numbers of mappings");
 	} else {
-		say(d, "--root: no %s fits block %" PRIu64, root == ROOT_TOP ? "device details tree" : "top level", block);
+		say(d, "--root: no %s fits block %" PRIu64, root == ROOT_TOP ? "device details tree" : "top level",
+		    block);
 	}
+	return found && d->pool.is_lost ? make_superblock(d, s, found) : 0;
+}
+
+/* Made up details need a time that is not below that of any mapping. */
+static void find_time(struct dump *d, const struct thin_scavenge *s)
+{
+	struct thin_below below = { 0 };
+
+	thin_scavenge_below(s, d->pool.single_root, &below);
+	if (d->pool.is_lost)
+		d->pool.sb.time = below.time;
+}
+
+/* What the block itself does not tell. */
+static bool complete_root(struct dump *d, enum thin_root root)
+{
+	struct thin_scavenge *s;
+	int r = 0;
+
+	if (!dump_scavenge(d, &s))
+		return false;
+	if (d->pool.is_single)
+		find_time(d, s);
+	else
+		r = find_other_tree(d, s, root);
 	thin_scavenge_destroy(s);
-	return true;
+	if (r)
+		dump_fail_errno(d, r);
+	return !r;
 }
 
 bool dump_use_root(struct dump *d)
@@ -91,7 +198,9 @@ bool dump_use_root(struct dump *d)
 			d->args->image, d->args->root);
 	if (r <= 0)
 		return false;
-	return (!d->pool.has_no_top && !d->pool.has_no_details) || d->pool.is_single || find_other_tree(d, root);
+	if (d->pool.is_single ? d->pool.is_lost : d->pool.has_no_top || d->pool.has_no_details)
+		return complete_root(d, root);
+	return true;
 }
 
 /* --- --repair --- */
@@ -178,13 +287,13 @@ static void say_which(struct dump *d, const struct thin_scavenge *s, const struc
 {
 	const struct thin_generation *most = fullest(s);
 
-	say(d, "--repair: %s: %s top level at block %" PRIu64 " (%s), %" PRIu32 " devices, %" PRIu64 " mappings, %s", why,
-	    g->source == SOURCE_CURRENT ? "what stays is the" : "the best generation found is used,", g->root,
+	say(d, "--repair: %s: %s top level at block %" PRIu64 " (%s), %" PRIu32 " devices, %" PRIu64 " mappings, %s",
+	    why, g->source == SOURCE_CURRENT ? "what stays is the" : "the best generation found is used,", g->root,
 	    thin_source_name(g->source), g->devices, g->mappings,
 	    state_word(g->state));
 	if (g->holes)
-		say(d, "--repair: nodes of it that are lost: %" PRIu64 "; devices that are complete: %" PRIu32, g->holes,
-		    g->complete_devices);
+		say(d, "--repair: nodes of it that are lost: %" PRIu64 "; devices that are complete: %" PRIu32,
+		    g->holes, g->complete_devices);
 	if (most->mappings > g->mappings)
 		say(d, "--repair: the generation at block %" PRIu64 " has more mappings, %" PRIu64 " (%s): --root=%"
 		    PRIu64 " looks through it", most->root, most->mappings,
@@ -194,8 +303,8 @@ static void say_which(struct dump *d, const struct thin_scavenge *s, const struc
 static void say_details(struct dump *d)
 {
 	if (d->pool.has_no_details)
-		say(d, "--repair: no device details fit exactly: new ones are made from the mappings, with times that make "
-		    "every block count as shared");
+		say(d, "--repair: no device details fit exactly: new ones are made from the mappings, with times that "
+		    "make every block count as shared");
 	else
 		say(d, "--repair: device details at block %" PRIu64, d->pool.sb.device_details_root);
 }
@@ -258,86 +367,6 @@ static int use_generation(struct dump *d, const struct thin_scavenge *s, const s
 	return r;
 }
 
-static int find_highest(struct thin_pool *pool, uint64_t root, struct pd_memo *memo, uint64_t *nr_data_blocks)
-{
-	struct pd_context ctx = { .where = WHERE_MAPPINGS, .dev_id = PROBLEM_NO_DEVICE };
-	const struct pd_node *leaf;
-	struct pd_cursor c;
-	int r;
-
-	pd_cursor_open(&c, &pool->reader, &ctx, root, sizeof(le64));
-	c.memo = memo;
-	while ((r = pd_cursor_next(&c, &leaf)) > 0)
-		for (unsigned i = 0; i < leaf->nr; i++)
-			if (pd_value64(leaf, i) >> THIN_TIME_BITS >= *nr_data_blocks)
-				*nr_data_blocks = (pd_value64(leaf, i) >> THIN_TIME_BITS) + 1;
-	pd_cursor_close(&c);
-	return r;
-}
-
-static int find_highest_of_all(struct thin_pool *pool, struct pd_memo *memo, uint64_t *nr_data_blocks)
-{
-	struct thin_devices devices;
-	struct thin_device device;
-	int r;
-
-	thin_devices_open(&devices, pool);
-	while ((r = thin_devices_next(&devices, &device)) > 0) {
-		r = device.has_root ? find_highest(pool, device.root, memo, nr_data_blocks) : 0;
-		if (r)
-			break;
-	}
-	thin_devices_close(&devices);
-	return r;
-}
-
-/* As many data blocks as the mappings need: there are no fewer. Shared subtrees are visited once, if memory allows. */
-static int count_data_blocks(struct dump *d, uint64_t *nr)
-{
-	struct thin_pool quiet = d->pool;
-	struct pd_memo memo = { .nr = 0 };
-	int r;
-
-	*nr = 0;
-	quiet.reader.sink = &dump_silent;
-	if (dump_take_memory(d, quiet.reader.nr_blocks * sizeof(*memo.entries)))
-		memo.entries = calloc(quiet.reader.nr_blocks, sizeof(*memo.entries));
-	if (memo.entries)
-		memo.nr = quiet.reader.nr_blocks;
-	r = find_highest_of_all(&quiet, &memo, nr);
-	free(memo.entries);
-	return r;
-}
-
-static uint32_t any_data_block_size(const struct thin_scavenge *s)
-{
-	for (size_t i = 0; i < thin_scavenge_nr_generations(s); i++)
-		if (thin_is_data_block_size(thin_scavenge_generation(s, i)->data_block_size))
-			return thin_scavenge_generation(s, i)->data_block_size;
-	return 0;
-}
-
-/* The next transaction after the last device was made is what LVM expects, if it did nothing else since. */
-static int make_superblock(struct dump *d, const struct thin_scavenge *s, const struct thin_generation *g)
-{
-	struct thin_superblock *sb = &d->pool.sb;
-	const struct thin_overrides *o = &d->pool.overrides;
-	int r = 0;
-
-	if (!o->has_transaction && g->transaction != RECORD_UNKNOWN)
-		sb->trans_id = g->transaction + !g->is_exact;
-	if (!o->data_block_size)
-		sb->data_block_size = any_data_block_size(s);
-	sb->time = g->time;
-	if (!o->nr_data_blocks)
-		r = count_data_blocks(d, &sb->data_sm.nr_blocks);
-	d->pool.live = *sb;
-	say(d, "--repair: instead of the superblock: transaction %" PRIu64 "%s, time %" PRIu32 ", %" PRIu64 " data blocks%s",
-	    sb->trans_id, o->has_transaction || g->is_exact ? "" : " or higher", sb->time, sb->data_sm.nr_blocks,
-	    o->nr_data_blocks ? "" : " or more");
-	return r;
-}
-
 static const char *what_is_dead(const struct dump *d, const struct rest *rest)
 {
 	return d->pool.is_lost ? "the superblock is lost" : rest->has_top ? "the device details are dead" :
@@ -360,7 +389,7 @@ static int repair_from(struct dump *d, const struct thin_scavenge *s, const stru
 
 	if (!g || g->state == STATE_LOST) {
 		op_fail(d->result, OP_LOST, 0,
-			"%s: %s, and no older generation was found; single trees may be left: the view 'roots' lists them",
+			"%s: %s, and no older generation was found; single trees may be left, as the view 'roots' says",
 			d->args->image, what_is_dead(d, rest));
 		return 0;
 	}
@@ -373,6 +402,13 @@ static int repair_from(struct dump *d, const struct thin_scavenge *s, const stru
 	if (!r && d->pool.is_lost)
 		r = make_superblock(d, s, g);
 	return r ? r : 1;
+}
+
+int dump_judge_roots(struct dump *d)
+{
+	struct rest rest;
+
+	return look_at_rest(d, &rest);
 }
 
 bool dump_repair(struct dump *d)

@@ -297,8 +297,11 @@ int dump_roots(struct dump *d)
 	int r;
 
 	d->sink.report = dump_report_later;
-	if (!dump_open_pool(d) || !dump_scavenge(d, &s))
+	if (!dump_open_pool(d))
 		return 0;
+	r = dump_judge_roots(d);
+	if (r || !dump_scavenge(d, &s))
+		return r;
 	v.s = s;
 	v.quiet = d->pool.reader;
 	v.quiet.sink = &dump_silent;
