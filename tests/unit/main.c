@@ -18,7 +18,7 @@ static const struct unit_suite *const suites[] = {
 	&dm_bufio_suite, &dm_bufio_60000_suite,
 	&block_suite, &btree_suite, &space_map_suite, &problem_suite, &thin_suite, &emit_suite, &lvm_backup_suite,
 	&cli_progress_suite, &thin_delta_suite, &block_diff_suite, &svg_suite, &thin_survey_suite, &thin_rmap_suite,
-	&range_list_suite, &thin_sharing_suite, &thin_share_suite,
+	&range_list_suite, &thin_sharing_suite, &thin_share_suite, &thin_scavenge_suite,
 #endif
 };
 

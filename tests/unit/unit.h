@@ -32,6 +32,6 @@ extern const struct unit_suite dm_bufio_suite, dm_bufio_60000_suite;
 extern const struct unit_suite block_suite, btree_suite, space_map_suite, problem_suite, thin_suite, emit_suite;
 extern const struct unit_suite lvm_backup_suite, cli_progress_suite, thin_delta_suite, block_diff_suite;
 extern const struct unit_suite thin_survey_suite, svg_suite, range_set_suite, radix_sort_suite, range_list_suite;
-extern const struct unit_suite thin_rmap_suite, thin_sharing_suite, thin_share_suite;
+extern const struct unit_suite thin_rmap_suite, thin_sharing_suite, thin_share_suite, thin_scavenge_suite;
 
 #endif
