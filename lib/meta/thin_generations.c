@@ -377,7 +377,7 @@ static int collect_trees(struct thin_scavenge *s)
 	return 0;
 }
 
-/* The first of the trees with so many mappings, which stands for all of them; NULL: none has. */
+/* The first of the trees with so many mappings; NULL: none has. */
 static struct tree_entry *first_tree(const struct thin_scavenge *s, uint64_t mappings)
 {
 	struct tree_entry key = { .mappings = mappings < UINT32_MAX ? (uint32_t)mappings : 0 };
@@ -431,14 +431,17 @@ static bool next_details(void *context, uint64_t *block, uint64_t *nr)
 	return *nr;
 }
 
-/* Whose they are is told by the details of any generation that say as many mappings, if those are of one device. */
+/*
+ * Whose a tree is may be told by details of any generation that say as many mappings: if those are of one device, and no
+ * other tree has as many, as pieces of larger ones do.
+ */
 static int name_trees(struct thin_scavenge *s)
 {
 	int r = s->nr_trees ? scavenge_scan(s, next_details, match_details, 1) : 0;
 
 	for (size_t i = 1; i < s->nr_trees; i++)
 		if (s->trees[i].mappings == s->trees[i - 1].mappings)
-			s->trees[i].dev_id = s->trees[i - 1].dev_id;
+			s->trees[i].dev_id = s->trees[i - 1].dev_id = DEV_SEVERAL;
 	return r;
 }
 
