@@ -117,11 +117,21 @@ static int emit_devices(struct roots *v, const struct thin_generation *g)
 
 /* --- generations --- */
 
+/* By how well the details fit. */
+static const char *const doubts[NR_THIN_FITS] = {
+	[FIT_EXACT] = "doubtful: parts are younger than its details",
+	[FIT_DEVICES] = "doubtful: its details say other numbers of mappings",
+	[FIT_POOR] = "doubtful: its details say other devices",
+	[FIT_NONE] = "doubtful: no details fit",
+};
+
 static const char *state_text(const struct thin_generation *g, char *text, size_t size)
 {
 	if (g->state == STATE_HOLES)
 		snprintf(text, size, "%" PRIu32 " of %" PRIu32 " devices complete, %" PRIu64 " hole%s",
 			 g->complete_devices, g->devices, g->holes, g->holes == 1 ? "" : "s");
+	else if (g->state == STATE_DOUBTFUL)
+		snprintf(text, size, "%s", doubts[g->fit]);
 	else
 		snprintf(text, size, "%s", g->state == STATE_LOST ? "top level lost" : thin_state_name(g->state));
 	return text;
@@ -303,6 +313,7 @@ int dump_roots(struct dump *d)
 	if (r || !dump_scavenge(d, &s))
 		return r;
 	v.s = s;
+	d->result->unreadable = thin_scavenge_nr_unreadable(s);
 	v.quiet = d->pool.reader;
 	v.quiet.sink = &dump_silent;
 	r = find_current(&v);
