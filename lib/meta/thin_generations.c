@@ -208,6 +208,14 @@ static enum thin_state state_of(const struct thin_scavenge *s, const struct thin
 	return STATE_COMPLETE;
 }
 
+/* The highest time that is in the trees. */
+static uint32_t time_of(const struct summary *top, const struct summary *details)
+{
+	uint32_t a = top ? top->time : 0, b = details ? details->time : 0;
+
+	return a > b ? a : b;
+}
+
 /* The roots, the superblock and what that says are filled in. */
 static void judge(const struct thin_scavenge *s, struct thin_generation *g)
 {
@@ -219,7 +227,7 @@ static void judge(const struct thin_scavenge *s, struct thin_generation *g)
 		count_top(s, g, top);
 	if (!g->is_exact) {
 		g->transaction = details ? details->transaction : RECORD_UNKNOWN;
-		g->time = details && details->time > top->time ? details->time : top->time;
+		g->time = time_of(top, details);
 	}
 	g->state = state_of(s, g, top, details);
 }
@@ -232,7 +240,7 @@ static void add_named(struct thin_scavenge *s, enum thin_source source, uint64_t
 		.details = sb->device_details_root,
 		.superblock = block,
 		.source = source,
-		.is_exact = true,
+		.is_exact = sb->csum == sb->csum_expected,
 		.transaction = sb->trans_id,
 		.time = sb->time,
 		.data_block_size = sb->data_block_size,
@@ -247,10 +255,10 @@ static void add_all_named(struct thin_scavenge *s)
 {
 	const struct thin_superblock *live = &s->args.pool->live;
 
-	if (s->args.has_superblock)
+	if (!s->args.pool->is_lost)
 		add_named(s, SOURCE_CURRENT, 0, live);
 	for (uint64_t i = 1; i < s->nr; i++) {
-		bool is_held = s->args.has_superblock && i == live->held_root;
+		bool is_held = !s->args.pool->is_lost && i == live->held_root;
 		struct thin_superblock sb;
 
 		if (scavenge_superblock(s, i, &sb))

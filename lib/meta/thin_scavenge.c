@@ -456,7 +456,7 @@ static void name_top(struct thin_scavenge *s, uint64_t root)
 
 static void name_tops(struct thin_scavenge *s)
 {
-	if (s->args.has_superblock)
+	if (!s->args.pool->is_lost)
 		name_top(s, s->args.pool->live.data_mapping_root);
 	for (uint64_t i = 0; i < s->nr; i++) {
 		struct thin_superblock sb;
@@ -521,7 +521,7 @@ int thin_scavenge_create(const struct thin_scavenge_args *args, struct thin_scav
 	s->client = pool->reader.client;
 	/* Numbers of blocks are below 2^24, then: see settle_single_entries(). */
 	s->nr = pool->reader.nr_blocks < PD_MAX_METADATA_BLOCKS ? pool->reader.nr_blocks : PD_MAX_METADATA_BLOCKS;
-	s->nr_data_blocks = args->has_superblock ? pool->nr_data_blocks : THIN_UNKNOWN_SIZE;
+	s->nr_data_blocks = pool->nr_data_blocks;
 	pthread_mutex_init(&s->lock, NULL);
 	r = run(s);
 	if (r) {

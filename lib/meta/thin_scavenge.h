@@ -59,7 +59,7 @@ struct thin_generation {
 	enum thin_source source;
 	enum thin_fit fit;
 	enum thin_state state;
-	bool is_exact;        /* transaction and time are the superblock's; else they are at least these */
+	bool is_exact;        /* transaction and time are a good superblock's; else they are at least these */
 	bool has_beyond;      /* mappings lie beyond the data device */
 	uint64_t transaction; /* or RECORD_UNKNOWN */
 	uint32_t time;
@@ -88,8 +88,7 @@ struct thin_below {
 struct thin_scavenge;
 
 struct thin_scavenge_args {
-	const struct thin_pool *pool; /* reader: client and bounds; sb, if has_superblock */
-	bool has_superblock;
+	const struct thin_pool *pool; /* client, bounds, and what block 0 says unless it is lost */
 	/* Asked before memory is taken that grows with the device, by any thread. NULL: there is enough. */
 	bool (*take_memory)(void *context, uint64_t bytes);
 	void *context;

@@ -20,7 +20,7 @@ static bool take_memory(void *context, uint64_t bytes)
 bool dump_scavenge(struct dump *d, struct thin_scavenge **s)
 {
 	struct thin_scavenge_args args = {
-		.pool = &d->pool, .has_superblock = !d->pool.is_lost, .take_memory = take_memory, .context = d,
+		.pool = &d->pool, .take_memory = take_memory, .context = d,
 	};
 	uint64_t needed = 0;
 	int r;

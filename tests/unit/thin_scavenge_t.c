@@ -92,7 +92,7 @@ static bool (*take)(void *context, uint64_t bytes);
 
 static int scavenge(void)
 {
-	struct thin_scavenge_args args = { .pool = &pool, .has_superblock = has_superblock, .take_memory = take };
+	struct thin_scavenge_args args = { .pool = &pool, .take_memory = take };
 	uint64_t needed = 0;
 	int r;
 
