@@ -76,8 +76,8 @@ static uint64_t run(const char *image, const struct view *view, struct io_fault_
 	}
 	args.image = args.image2 = image;
 	args.program = "fault";
-	args.out_fd = args.message_fd = null_fd;
-	args.ranges = &(struct op_range){ 0, 20 };
+	args.out_fd = args.message_fd = args.svg_fd = null_fd;
+	args.ranges = &(struct op_range){ .end = 20 };
 	args.client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
 	args.client2 = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
 	if (!args.client || !args.client2)
