@@ -216,6 +216,23 @@ static uint32_t time_of(const struct summary *top, const struct summary *details
 	return a > b ? a : b;
 }
 
+/* Whether the kernel, which takes one free block after the other, has come to the device's end and begun again. */
+static bool has_begun_again(const struct thin_scavenge *s)
+{
+	return s->highest >= s->nr - s->nr / 64 - 1;
+}
+
+/* From the newest root back. Where nothing tells which that is, pools that grow are the likelier ones. */
+static uint64_t distance_of(const struct thin_scavenge *s, const struct thin_generation *g)
+{
+	const struct thin_pool *pool = s->args.pool;
+	uint64_t newest = pool->is_lost ? s->nr : pool->live.data_mapping_root;
+
+	if (pool->is_lost && has_begun_again(s))
+		return UINT64_MAX - g->mappings;
+	return newest >= g->root ? newest - g->root : newest + s->nr - g->root;
+}
+
 /* The roots, the superblock and what that says are filled in. */
 static void judge(const struct thin_scavenge *s, struct thin_generation *g)
 {
@@ -230,6 +247,7 @@ static void judge(const struct thin_scavenge *s, struct thin_generation *g)
 		g->time = time_of(top, details);
 	}
 	g->state = state_of(s, g, top, details);
+	g->distance = distance_of(s, g);
 }
 
 static void add_named(struct thin_scavenge *s, enum thin_source source, uint64_t block,
@@ -297,7 +315,7 @@ static void add_orphans(struct thin_scavenge *s)
 	}
 }
 
-/* The newest first, as far as the trees tell; of equal age the one of which least was overwritten. */
+/* The newest first, as far as the trees tell. */
 static int by_age(const void *a, const void *b)
 {
 	const struct thin_generation *x = a, *y = b;
@@ -305,10 +323,8 @@ static int by_age(const void *a, const void *b)
 
 	r = r ? r : compare(y->time, x->time);
 	r = r ? r : compare(y->transaction + 1, x->transaction + 1); /* unknown is 0 */
-	r = r ? r : compare(x->state, y->state);
-	r = r ? r : compare(y->mappings, x->mappings);
-	r = r ? r : compare(x->holes, y->holes);
-	return r ? r : compare(x->root, y->root);
+	r = r ? r : compare(x->distance, y->distance);
+	return r ? r : compare(x->superblock, y->superblock);
 }
 
 static int make_generations(struct thin_scavenge *s)

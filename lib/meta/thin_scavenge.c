@@ -104,11 +104,11 @@ static void publish(struct node *n, enum node_kind kind, unsigned level)
 	atomic_store_explicit(&n->level, (uint8_t)level, memory_order_release);
 }
 
-static void note_time(struct thin_scavenge *s, uint32_t time)
+static void keep_highest(_Atomic uint32_t *highest, uint32_t value)
 {
-	uint32_t old = atomic_load(&s->time);
+	uint32_t old = atomic_load(highest);
 
-	while (time > old && !atomic_compare_exchange_weak(&s->time, &old, time))
+	while (value > old && !atomic_compare_exchange_weak(highest, &old, value))
 		;
 }
 
@@ -128,7 +128,7 @@ static int scan_details(struct thin_scavenge *s, const struct pd_node *leaf, str
 		if (time > sum.time)
 			sum.time = time;
 	}
-	note_time(s, sum.time);
+	keep_highest(&s->time, sum.time);
 	r = add_summary(s, &sum, &n->count);
 	if (!r)
 		publish(n, NODE_DETAILS, 1);
@@ -195,11 +195,12 @@ static int scan_block(void *context, uint64_t block, const void *data, int error
 	if (kind == PD_UNKNOWN || kind == PD_ZEROES || pd_stored_number(data, kind) != block)
 		return 0;
 	s->nr_metadata++;
+	keep_highest(&s->highest, (uint32_t)block);
 	if (kind == PD_NODE)
 		return scan_node(s, block, data);
 	if (kind == PD_THIN_SUPERBLOCK) {
 		thin_superblock_decode(data, &sb);
-		note_time(s, sb.time);
+		keep_highest(&s->time, sb.time);
 		publish(&s->nodes[block], NODE_SUPERBLOCK, 1);
 	}
 	return 0;

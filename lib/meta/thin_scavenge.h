@@ -66,6 +66,7 @@ struct thin_generation {
 	uint32_t data_block_size; /* of the superblock; 0: unknown */
 	uint32_t devices, complete_devices;
 	uint64_t mappings; /* that can be reached */
+	uint64_t distance; /* orders those of equal time and transaction: more is older */
 	uint64_t holes;    /* nodes that were overwritten or cannot be read; a range of keys is lost with each */
 };
 
@@ -105,7 +106,10 @@ void thin_scavenge_destroy(struct thin_scavenge *s); /* NULL is allowed */
 uint64_t thin_scavenge_nr_metadata(const struct thin_scavenge *s);
 uint64_t thin_scavenge_nr_unreadable(const struct thin_scavenge *s);
 
-/* The current one first, then the newest first. */
+/*
+ * The current one first, then the newest first: by time and transaction; where these are equal, by place, as the kernel
+ * takes one free block after the other, and begins again at the device's end.
+ */
 size_t thin_scavenge_nr_generations(const struct thin_scavenge *s);
 const struct thin_generation *thin_scavenge_generation(const struct thin_scavenge *s, size_t i);
 

@@ -73,7 +73,8 @@ struct thin_scavenge {
 	uint32_t nr_summaries;
 	/* The scan. */
 	_Atomic uint64_t nr_metadata, nr_unreadable;
-	_Atomic uint32_t time; /* the highest in superblocks and details */
+	_Atomic uint32_t highest; /* block of metadata */
+	_Atomic uint32_t time;    /* the highest in superblocks and details */
 	uint64_t cursor;       /* of the blocks that are read again */
 	unsigned level;        /* that is being decided */
 	_Atomic uint64_t progress;
