@@ -179,8 +179,8 @@ bool dump_scavenge(struct dump *d, struct thin_scavenge **s);
 /* Has d->pool look through --root. */
 bool dump_use_root(struct dump *d);
 
-/* Reports what is wrong with the live pool's top level and device details. 0 or -errno. */
-int dump_judge_roots(struct dump *d);
+/* Reports what is wrong with the live pool's top level and device details; which of them are whole. 0 or -errno. */
+int dump_judge_roots(struct dump *d, bool *has_top, bool *has_details);
 
 /* Has d->pool look through the best generation there is, where its own superblock or roots are dead. */
 bool dump_repair(struct dump *d);

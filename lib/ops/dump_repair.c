@@ -404,11 +404,14 @@ static int repair_from(struct dump *d, const struct thin_scavenge *s, const stru
 	return r ? r : 1;
 }
 
-int dump_judge_roots(struct dump *d)
+int dump_judge_roots(struct dump *d, bool *has_top, bool *has_details)
 {
 	struct rest rest;
+	int r = look_at_rest(d, &rest);
 
-	return look_at_rest(d, &rest);
+	*has_top = rest.has_top;
+	*has_details = rest.has_details;
+	return r;
 }
 
 bool dump_repair(struct dump *d)

@@ -240,25 +240,15 @@ static int emit_trees(const struct roots *v, size_t max)
 
 /* --- all --- */
 
-static int find_current(struct roots *v)
+/* Of two trees that know the current devices, one that is whole. */
+static void find_current(struct roots *v, bool has_top, bool has_details)
 {
 	const struct thin_superblock *sb = &v->d->pool.live;
-	const struct thin_generation *g = thin_scavenge_nr_generations(v->s) ? thin_scavenge_generation(v->s, 0) : NULL;
-	enum thin_root root = ROOT_NONE;
-	int r = 0;
+	bool use_details = !has_top && has_details;
 
-	if (!g || g->source != SOURCE_CURRENT)
-		return 0;
-	v->has_current = g->state != STATE_LOST;
-	v->current_root = g->root;
-	v->current_value_size = sizeof(le64);
-	if (v->has_current)
-		return 0;
-	r = thin_root_identify(&v->d->pool, sb->device_details_root, &root);
-	v->has_current = root == ROOT_DETAILS;
-	v->current_root = sb->device_details_root;
-	v->current_value_size = sizeof(struct thin_details_disk);
-	return r;
+	v->has_current = has_top || has_details;
+	v->current_root = use_details ? sb->device_details_root : sb->data_mapping_root;
+	v->current_value_size = use_details ? sizeof(struct thin_details_disk) : sizeof(le64);
 }
 
 static const char *more_text(const struct roots *v, char *text, size_t size)
@@ -304,21 +294,21 @@ int dump_roots(struct dump *d)
 {
 	struct thin_scavenge *s;
 	struct roots v = { .d = d };
+	bool has_top, has_details;
 	int r;
 
 	d->sink.report = dump_report_later;
 	if (!dump_open_pool(d))
 		return 0;
-	r = dump_judge_roots(d);
+	r = dump_judge_roots(d, &has_top, &has_details);
 	if (r || !dump_scavenge(d, &s))
 		return r;
 	v.s = s;
 	d->result->unreadable = thin_scavenge_nr_unreadable(s);
 	v.quiet = d->pool.reader;
 	v.quiet.sink = &dump_silent;
-	r = find_current(&v);
-	if (!r)
-		r = emit_all(&v);
+	find_current(&v, has_top, has_details);
+	r = emit_all(&v);
 	thin_scavenge_destroy(s);
 	return r;
 }
