@@ -456,8 +456,8 @@ static bool next_details(void *context, uint64_t *block, uint64_t *nr)
 }
 
 /*
- * Whose a tree is may be told by details of any generation that say as many mappings: if those are of one device, and no
- * other tree has as many, as pieces of larger ones do.
+ * Whose a tree is may be told by details of any generation that say as many mappings: if those are of one device, and
+ * no other tree has as many, as pieces of larger ones do.
  */
 static int name_trees(struct thin_scavenge *s)
 {

@@ -98,7 +98,8 @@ static inline bool node_has(const struct node *n, uint8_t flag)
 }
 
 struct summary *scavenge_summary(const struct thin_scavenge *s, uint32_t i);
-/* NULL: -errno for lack of memory, after asking for it. */
+
+/* Zeroed, after asking for it. NULL: refused, or there is none. */
 void *scavenge_alloc(struct thin_scavenge *s, uint64_t nr, uint64_t size);
 
 /* The copy of a superblock at @block. False: there is none. */

@@ -115,6 +115,7 @@ static int make_superblock(struct dump *d, const struct thin_scavenge *s, const 
 {
 	struct thin_superblock *sb = &d->pool.sb;
 	const struct thin_overrides *o = &d->pool.overrides;
+	bool is_exact = o->has_transaction || g->is_exact;
 	int r = 0;
 
 	if (!o->has_transaction && g->transaction != RECORD_UNKNOWN)
@@ -126,8 +127,8 @@ static int make_superblock(struct dump *d, const struct thin_scavenge *s, const 
 		r = count_data_blocks(d, &sb->data_sm.nr_blocks);
 	d->pool.live = *sb;
 	say(d, "--%s: instead of the superblock: transaction %" PRIu64 "%s, time %" PRIu32 ", %" PRIu64
-	    " data blocks%s", d->args->use_root ? "root" : "repair", sb->trans_id, o->has_transaction || g->is_exact ? "" : " or higher", sb->time, sb->data_sm.nr_blocks,
-	    o->nr_data_blocks ? "" : " or more");
+	    " data blocks%s", d->args->use_root ? "root" : "repair", sb->trans_id, is_exact ? "" : " or higher",
+	    sb->time, sb->data_sm.nr_blocks, o->nr_data_blocks ? "" : " or more");
 	return r;
 }
 
@@ -142,13 +143,14 @@ static int find_other_tree(struct dump *d, const struct thin_scavenge *s, enum t
 	for (size_t i = 0; i < thin_scavenge_nr_generations(s) && !found; i++) {
 		const struct thin_generation *g = thin_scavenge_generation(s, i);
 
-		if (g->fit != FIT_NONE && (root == ROOT_TOP ? g->root : g->details) == block)
+		if ((root == ROOT_TOP ? g->root : g->details) == block)
 			found = g;
 	}
-	if (found) {
+	if (found && found->fit != FIT_NONE) {
 		thin_pool_set_roots(&d->pool, found->root, found->details);
 		say(d, "--root: top level %" PRIu64 " with the device details at block %" PRIu64 ", which %s",
-		    found->root, found->details, found->fit == FIT_EXACT ? "fit exactly" : "say other numbers of mappings");
+		    found->root, found->details,
+		    found->fit == FIT_EXACT ? "fit exactly" : "say other numbers of mappings");
 	} else {
 		say(d, "--root: no %s fits block %" PRIu64, root == ROOT_TOP ? "device details tree" : "top level",
 		    block);
