@@ -110,7 +110,10 @@ static uint32_t any_data_block_size(const struct thin_scavenge *s)
 	return 0;
 }
 
-/* The next transaction after the last device was made is what LVM expects, if it did nothing else since. */
+/*
+ * The next transaction after the last device was made is what LVM expects, if it did nothing else since. Without details,
+ * a snapshot may have been taken after the last mapping was made: its time was one more.
+ */
 static int make_superblock(struct dump *d, const struct thin_scavenge *s, const struct thin_generation *g)
 {
 	struct thin_superblock *sb = &d->pool.sb;
@@ -122,7 +125,7 @@ static int make_superblock(struct dump *d, const struct thin_scavenge *s, const 
 		sb->trans_id = g->transaction + !g->is_exact;
 	if (!o->data_block_size)
 		sb->data_block_size = any_data_block_size(s);
-	sb->time = g->time;
+	sb->time = g->time + (d->pool.has_no_details && !g->is_exact);
 	if (!o->nr_data_blocks)
 		r = count_data_blocks(d, &sb->data_sm.nr_blocks);
 	d->pool.live = *sb;
@@ -158,14 +161,14 @@ static int find_other_tree(struct dump *d, const struct thin_scavenge *s, enum t
 	return found && d->pool.is_lost ? make_superblock(d, s, found) : 0;
 }
 
-/* Made up details need a time that is not below that of any mapping. */
+/* Details that are made up need a time above that of every mapping: see make_superblock(). */
 static void find_time(struct dump *d, const struct thin_scavenge *s)
 {
 	struct thin_below below = { 0 };
 
 	thin_scavenge_below(s, d->pool.single_root, &below);
 	if (d->pool.is_lost)
-		d->pool.sb.time = below.time;
+		d->pool.sb.time = below.time + 1;
 }
 
 /* What the block itself does not tell. */
