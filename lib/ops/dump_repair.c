@@ -111,8 +111,8 @@ static uint32_t any_data_block_size(const struct thin_scavenge *s)
 }
 
 /*
- * The next transaction after the last device was made is what LVM expects, if it did nothing else since. Without details,
- * a snapshot may have been taken after the last mapping was made: its time was one more.
+ * The next transaction after the last device was made is what LVM expects, if it did nothing else since. Without
+ * details, a snapshot may have been taken after the last mapping was made: its time was one more.
  */
 static int make_superblock(struct dump *d, const struct thin_scavenge *s, const struct thin_generation *g)
 {
@@ -162,25 +162,28 @@ static int find_other_tree(struct dump *d, const struct thin_scavenge *s, enum t
 }
 
 /* Details that are made up need a time above that of every mapping: see make_superblock(). */
-static void find_time(struct dump *d, const struct thin_scavenge *s)
+static int make_superblock_of_device(struct dump *d, const struct thin_scavenge *s)
 {
+	struct thin_superblock *sb = &d->pool.sb;
 	struct thin_below below = { 0 };
 
 	thin_scavenge_below(s, d->pool.single_root, &below);
-	if (d->pool.is_lost)
-		d->pool.sb.time = below.time + 1;
+	sb->time = below.time + 1;
+	if (!d->pool.overrides.data_block_size)
+		sb->data_block_size = any_data_block_size(s);
+	return d->pool.overrides.nr_data_blocks ? 0 : count_data_blocks(d, &sb->data_sm.nr_blocks);
 }
 
 /* What the block itself does not tell. */
 static bool complete_root(struct dump *d, enum thin_root root)
 {
 	struct thin_scavenge *s;
-	int r = 0;
+	int r;
 
 	if (!dump_scavenge(d, &s))
 		return false;
 	if (d->pool.is_single)
-		find_time(d, s);
+		r = make_superblock_of_device(d, s);
 	else
 		r = find_other_tree(d, s, root);
 	thin_scavenge_destroy(s);
