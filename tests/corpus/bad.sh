@@ -107,6 +107,7 @@ done <"$corpus/expect.txt"
 
 # Only the metadata snapshot has the leaf, so the summary finds nothing wrong with the pool.
 if "$corpus/get" bad-held-leaf bad-held-leaf.img; then
+	"$corpus/get" thin-msnap thin-msnap.img
 	bufio-dump bad --json bad-held-leaf.img | jq -r --arg row cost "$to_lines" >costs
 	is "$(cut -d' ' -f1,5 costs)" "21 metadata-snapshot" "bad-held-leaf: costs the metadata snapshot alone"
 	check_owners bad-held-leaf thin-msnap
