@@ -76,6 +76,9 @@ struct bufio_buffer;
  *	BUFIO_READ_AHEAD     such as 4MiB            see bufio_set_read_ahead()
  * In each case the limit is not below the floor of bufio_get_memory_floor().
  *
+ * Two clients of one device must not have I/O under way at the same time, as requests come back to whoever waits first:
+ * open the device once more for each (dm-bufio: need not).
+ *
  * Owner:  the caller destroys the client, then closes the device; the device stays the caller's.
  * Errors: EINVAL  a size outside the bounds above, or a variable that bufio_check_environment() explains
  *         ENOMEM

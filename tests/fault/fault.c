@@ -48,7 +48,7 @@ static const struct view {
 	{ "bad as JSON", { .view = DUMP_BAD, .format = DUMP_JSON }, 55 },
 	{ "ls", { .view = DUMP_LS, .columns = ALL_COLUMNS }, 0 },
 	{ "delta", { .view = DUMP_DELTA, .verbose = true, .left = DEVICE(1), .right = DEVICE(2) }, 17 },
-	{ "map", { .view = DUMP_MAP, .format = DUMP_JSON }, 1024 }, /* free ones too */
+	{ "map", { .view = DUMP_MAP }, 0 },
 	{ "roots", { .view = DUMP_ROOTS }, 0 },
 	{ "size", { .view = DUMP_SIZE }, 0 },
 	{ "diff", { .view = DUMP_DIFF }, 0 },
@@ -66,10 +66,12 @@ static void die(const char *what)
 static uint64_t run(const char *image, const struct view *view, struct io_fault_plan *plan, struct op_result *result)
 {
 	struct op_dump_args args = view->args;
-	struct bufio_device *file, *dev;
+	struct bufio_device *file, *dev, *other;
 	uint64_t nr_blocks;
 	int r = bufio_device_open(image, 0, "auto", NULL, &file);
 
+	if (!r)
+		r = bufio_device_open(image, 0, "auto", NULL, &other);
 	if (r || io_fault_open(file, plan, &dev)) {
 		errno = -r;
 		die(image);
@@ -79,7 +81,7 @@ static uint64_t run(const char *image, const struct view *view, struct io_fault_
 	args.out_fd = args.message_fd = args.svg_fd = null_fd;
 	args.ranges = &(struct op_range){ .end = 20 };
 	args.client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
-	args.client2 = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
+	args.client2 = bufio_client_create(other, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
 	if (!args.client || !args.client2)
 		die("client");
 	nr_blocks = bufio_get_device_size(args.client);
@@ -88,6 +90,7 @@ static uint64_t run(const char *image, const struct view *view, struct io_fault_
 	if (bufio_client_destroy(args.client) || bufio_client_destroy(args.client2))
 		die("a hold was not given up");
 	bufio_device_close(dev);
+	bufio_device_close(other);
 	return nr_blocks;
 }
 
