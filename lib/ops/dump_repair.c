@@ -27,11 +27,8 @@ bool dump_scavenge(struct dump *d, struct thin_scavenge **s)
 
 	dump_expect(d, bufio_get_device_size(d->args->client));
 	r = thin_scavenge_create(&args, s, &needed);
-	/* Half of what there is may be taken, and then half of the rest, and so on. */
 	if (r == -ENOMEM && needed)
-		op_fail(d->result, OP_INTERNAL, r,
-			"%s: the search for older generations needs more memory: try --memory-limit=%" PRIu64 "MiB",
-			d->args->image, (needed / (1 << 20) + 4) * 4);
+		dump_refuse_memory(d, "to look for older generations", needed);
 	else if (r)
 		dump_fail_errno(d, r);
 	return !r;
