@@ -46,13 +46,6 @@ skip() {
 	echo "ok $tap_nr - # SKIP $1"
 }
 
-# not_yet STATUS MESSAGES: a view that is still to be written is no failure.
-not_yet() {
-	case $1 in 4 | 8) ;; *) return 1 ;; esac
-	grep -q 'Function not implemented' "$2" || return 1
-	skip "$(head -n 1 "$2")"
-}
-
 finish() {
 	echo "1..$tap_nr"
 }

@@ -7,15 +7,7 @@
 
 #include "base/radix_sort.h"
 
-static void ignore(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	(void)p;
-}
-
 /* For walks after the first. */
-static struct problem_sink silent = { ignore };
-
 /* --- opening --- */
 
 uint64_t thin_rmap_bitmap_bytes(const struct thin_pool *pool)
@@ -278,7 +270,7 @@ static int walk(struct thin_rmap *r)
 	if (r->steps.is_wanted)
 		keep_counted(r);
 	r->was_walked = true;
-	r->pool.reader.sink = r->held.reader.sink = &silent;
+	r->pool.reader.sink = r->held.reader.sink = &problem_silent;
 	sort_runs(r);
 	merge_steps(r);
 	return e;

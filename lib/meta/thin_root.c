@@ -5,14 +5,6 @@
 #include "meta/thin.h"
 #include "meta/thin_disk.h"
 
-static void ignore(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	(void)p;
-}
-
-static struct problem_sink silent = { ignore };
-
 /* 1: a sound node in *@node, held by *@b; 0: there is none; -errno. */
 static int read_node(const struct thin_pool *pool, uint64_t block, struct pd_node *node, struct bufio_buffer **b)
 {
@@ -22,7 +14,7 @@ static int read_node(const struct thin_pool *pool, uint64_t block, struct pd_nod
 	struct problem p;
 	int r;
 
-	quiet.sink = &silent;
+	quiet.sink = &problem_silent;
 	quiet.progress = NULL;
 	r = pd_read(&quiet, &ctx, block, PD_NODE, &data, b);
 	if (r > 0 && !pd_node_decode(data, block, 0, node, &p)) {
@@ -121,7 +113,7 @@ static int read_copy(const struct thin_pool *pool, uint64_t block)
 {
 	struct thin_pool quiet = *pool;
 
-	quiet.reader.sink = &silent;
+	quiet.reader.sink = &problem_silent;
 	return thin_pool_use_snapshot(&quiet, block);
 }
 
@@ -145,7 +137,7 @@ static int have_same_devices(const struct thin_pool *pool, bool *same)
 	int r = 0;
 
 	*same = true;
-	quiet.reader.sink = &silent;
+	quiet.reader.sink = &problem_silent;
 	thin_devices_open(&devices, &quiet);
 	while (*same && (r = thin_devices_next(&devices, &device)) > 0)
 		*same = device.has_details && device.has_root;

@@ -137,15 +137,8 @@ static int count_window(struct walk *w)
 	return walk_devices(w);
 }
 
-static void ignore(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	(void)p;
-}
-
 int thin_share_count(const struct thin_pool *pool, struct thin_share *s)
 {
-	struct problem_sink silent = { ignore };
 	struct walk w = {
 		.pool = *pool,
 		.share = s,
@@ -153,7 +146,7 @@ int thin_share_count(const struct thin_pool *pool, struct thin_share *s)
 	};
 	int r;
 
-	w.pool.reader.sink = &silent;
+	w.pool.reader.sink = &problem_silent;
 	w.pool.reader.observer = NULL;
 	r = count_window(&w);
 	while (!r && w.next < w.nr_known) {

@@ -216,15 +216,8 @@ static int learn_device(struct thin_sharing *s, const struct thin_device *device
 	return r;
 }
 
-static void ignore(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	(void)p;
-}
-
 int thin_sharing_create(struct thin_pool *pool, struct thin_sharing **sharing)
 {
-	static struct problem_sink silent = { ignore };
 	struct thin_sharing *s = calloc(1, sizeof(*s));
 	int r;
 
@@ -232,7 +225,7 @@ int thin_sharing_create(struct thin_pool *pool, struct thin_sharing **sharing)
 		return -ENOMEM;
 	s->pool = pool;
 	s->quiet = *pool;
-	s->quiet.reader.sink = &silent;
+	s->quiet.reader.sink = &problem_silent;
 	s->retell = MAX_RETOLD;
 	s->leaves = calloc(pool->reader.nr_blocks, sizeof(*s->leaves));
 	r = s->leaves ? for_each_device(s, NULL, learn_device) : -ENOMEM;

@@ -220,24 +220,17 @@ int thin_walk_mappings(struct thin_pool *pool, const struct thin_device *device,
 	return 0;
 }
 
-static void ignore(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	(void)p;
-}
-
 /*
  * Details for a device that lost its own. Blocks written before the last snapshot must count as shared, and a mapping
  * is taken as shared when its time is below the device's snap_time: the pool's time is the highest there can be.
  */
 static int invent_details(const struct thin_pool *pool, struct thin_device *device, struct pd_memo *memo)
 {
-	struct problem_sink silent = { ignore };
 	struct thin_pool quiet = *pool;
 	struct thin_count count = { 0 };
 	int r = 0;
 
-	quiet.reader.sink = &silent;
+	quiet.reader.sink = &problem_silent;
 	if (device->has_root)
 		r = thin_walk_mappings(&quiet, device, memo, NULL, &count);
 	device->mapped_blocks = count.mappings;

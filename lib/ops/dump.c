@@ -23,14 +23,6 @@ uint64_t dump_nr_problems(const struct op_result *r)
 	return n;
 }
 
-static void ignore(struct problem_sink *sink, const struct problem *p)
-{
-	(void)sink;
-	(void)p;
-}
-
-struct problem_sink dump_silent = { ignore };
-
 void dump_count_problem(struct dump *d, const struct problem *p)
 {
 	d->result->problems[problem_severity(p)]++;

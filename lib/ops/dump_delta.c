@@ -32,22 +32,6 @@ struct comparison {
 
 /* --- the sides --- */
 
-/* @block is a copy of the superblock, or the root of a top-level mapping tree. */
-static int use_root(struct thin_pool *pool, uint64_t block)
-{
-	struct bufio_buffer *b;
-	const void *data = bufio_read(pool->reader.client, block, &b);
-
-	if (!data)
-		return -errno;
-	if (pd_block_kind(data) == PD_THIN_SUPERBLOCK)
-		thin_superblock_decode(data, &pool->sb);
-	else
-		pool->sb.data_mapping_root = block;
-	bufio_release(b);
-	return 0;
-}
-
 /* The pool as the side's generation knows it. */
 static bool open_generation(struct dump *d, const struct op_side *side, struct thin_pool *pool)
 {
@@ -65,10 +49,13 @@ static bool open_generation(struct dump *d, const struct op_side *side, struct t
 			d->args->image, side->root, pool->reader.nr_blocks);
 		return false;
 	}
-	r = side->has_dev ? use_root(pool, side->root) : 0;
-	if (r)
+	r = side->has_dev ? thin_pool_use_root(pool, side->root, side->dev_id, NULL) : 1;
+	if (r < 0)
 		dump_fail_errno(d, r);
-	return !r;
+	else if (!r)
+		op_fail(d->result, OP_USAGE, 0, "%s: block %" PRIu64 " is no root: the view 'roots' lists them",
+			d->args->image, side->root);
+	return r > 0;
 }
 
 /* There are details of the device, but no root: once more, with reports of why. */

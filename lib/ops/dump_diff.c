@@ -263,7 +263,7 @@ static int diff_mappings(struct diff *x)
 	struct thin_pairs p;
 	int r;
 
-	quiet[THIN_LEFT].reader.sink = quiet[THIN_RIGHT].reader.sink = &dump_silent;
+	quiet[THIN_LEFT].reader.sink = quiet[THIN_RIGHT].reader.sink = &problem_silent;
 	thin_pairs_open(&p, &quiet[THIN_LEFT], &quiet[THIN_RIGHT]);
 	while ((r = thin_pairs_next(&p, devices)) > 0) {
 		r = diff_virtual_blocks(x, devices[THIN_LEFT], devices[THIN_RIGHT]);

@@ -49,9 +49,6 @@ int dump_keep_unreadable(struct dump *d, uint64_t block, int error);
 /* Gives the kept problems to the emitter. */
 int dump_emit_kept(struct dump *d);
 
-/* A sink for a second look at what was reported already. */
-extern struct problem_sink dump_silent;
-
 uint64_t dump_nr_problems(const struct op_result *r);
 
 /* The view will read about @blocks in all; and has read some, other than by d->pool. */

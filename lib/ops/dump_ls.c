@@ -287,7 +287,7 @@ static int list(struct ls *ls)
 		r = walk_devices(ls, measure);
 	if (r || d->result->outcome != OP_DONE)
 		return r;
-	d->pool.reader.sink = &dump_silent;
+	d->pool.reader.sink = &problem_silent;
 	ls->memo.retell = 0;
 	return d->args->format == DUMP_JSON ? show_document(ls) : show_table(ls);
 }

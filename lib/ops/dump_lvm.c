@@ -78,7 +78,7 @@ struct walk {
 static void walk_open(struct walk *w, const struct dump *d)
 {
 	w->pool = d->pool;
-	w->pool.reader.sink = &dump_silent;
+	w->pool.reader.sink = &problem_silent;
 	w->pool.reader.observer = NULL;
 	w->pool.reader.progress = NULL; /* what it reads is read again */
 	thin_devices_open(&w->devices, &w->pool);

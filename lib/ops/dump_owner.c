@@ -183,7 +183,7 @@ static uint64_t descend(struct path *path, const struct thin_pool *pool, uint64_
 	struct pd_lookup l;
 	unsigned i = 0;
 
-	quiet.sink = &dump_silent;
+	quiet.sink = &problem_silent;
 	quiet.observer = NULL;
 	pd_lookup(&quiet, &ctx, root, value_size, key, &l);
 	while (i < l.nr && l.hops[i].block != last && path->nr + 1 < MAX_PATH)
@@ -426,7 +426,7 @@ static int show_all(struct owners *o)
 		o->window.end = end;
 		r = run_window(o, &memo);
 		o->window.begin = o->window.end;
-		d->pool.reader.sink = &dump_silent; /* the next walk finds the same damage */
+		d->pool.reader.sink = &problem_silent; /* the next walk finds the same damage */
 	}
 	free(memo.entries);
 	return r ? r : dump_emit_kept(d);

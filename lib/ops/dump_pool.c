@@ -103,7 +103,7 @@ bool dump_find_device(struct dump *d, struct thin_pool *pool, uint64_t dev_id, s
 	bool found;
 	int r;
 
-	quiet.reader.sink = &dump_silent;
+	quiet.reader.sink = &problem_silent;
 	r = find_device(&quiet, dev_id, device, &found, &holes);
 	if (!r && !found && holes) {
 		r = find_device(pool, dev_id, device, &found, &holes); /* once more, with reports */
@@ -165,7 +165,7 @@ int dump_devices_in(const struct thin_pool *pool, uint64_t begin, uint64_t end,
 	int r;
 
 	*found = 0;
-	quiet.reader.sink = &dump_silent;
+	quiet.reader.sink = &problem_silent;
 	quiet.reader.observer = NULL;
 	thin_devices_open(&devices, &quiet);
 	while ((r = thin_devices_next(&devices, &device)) > 0 && device.id < end) {

@@ -89,7 +89,7 @@ static int count_data_blocks(struct dump *d, uint64_t *nr)
 	int r;
 
 	*nr = 0;
-	quiet.reader.sink = &dump_silent;
+	quiet.reader.sink = &problem_silent;
 	if (dump_take_memory(d, quiet.reader.nr_blocks * sizeof(*memo.entries)))
 		memo.entries = calloc(quiet.reader.nr_blocks, sizeof(*memo.entries));
 	if (memo.entries)
@@ -345,7 +345,7 @@ static int do_details_fit(const struct thin_pool *pool, const struct thin_scaven
 	int r = 0;
 
 	*fit = details != PROBLEM_NO_BLOCK;
-	quiet.reader.sink = &dump_silent;
+	quiet.reader.sink = &problem_silent;
 	thin_pool_set_roots(&quiet, top, details);
 	thin_devices_open(&devices, &quiet);
 	while (*fit && (r = thin_devices_next(&devices, &device)) > 0) {

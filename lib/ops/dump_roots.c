@@ -306,7 +306,7 @@ int dump_roots(struct dump *d)
 	v.s = s;
 	d->result->unreadable = thin_scavenge_nr_unreadable(s);
 	v.quiet = d->pool.reader;
-	v.quiet.sink = &dump_silent;
+	v.quiet.sink = &problem_silent;
 	find_current(&v, has_top, has_details);
 	r = emit_all(&v);
 	thin_scavenge_destroy(s);

@@ -17,7 +17,7 @@ static int count_devices(struct dump *d, uint64_t *nr)
 	int r;
 
 	*nr = 0;
-	quiet.reader.sink = &dump_silent;
+	quiet.reader.sink = &problem_silent;
 	thin_devices_open(&devices, &quiet);
 	while ((r = thin_devices_next(&devices, &device)) > 0)
 		++*nr;

@@ -208,7 +208,7 @@ static int emit(struct dump *d, struct look *look)
 	fill_sizes(d, &s);
 	fill_more(d, look->nr_devices, more, sizeof(more));
 	dump_fill_lvm(d, &lvm, &s);
-	d->pool.reader.sink = &dump_silent;
+	d->pool.reader.sink = &problem_silent;
 	look->memo.retell = 0;
 	r = v->begin(v, RECORD_SUMMARY, &s);
 	if (!r)

@@ -72,4 +72,7 @@ struct problem_sink {
 	void (*report)(struct problem_sink *sink, const struct problem *p);
 };
 
+/* For a second look at what was reported already. */
+extern struct problem_sink problem_silent;
+
 #endif

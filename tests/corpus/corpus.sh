@@ -65,7 +65,6 @@ check_bytes() { # NAME FLAT-XML
 # All mappings by data block, and no more.
 check_data_owners() { # NAME FLAT-XML NR-DATA-BLOCKS
 	bufio-dump owner --data "$1.img" "0..$3" >owners 2>messages
-	not_yet $? messages && return
 	awk '/^data / {
 		split($2, data, /\.\./); split($4, device, /[()]/); split($5, virtual, /\.\./)
 		for (i = 0; i < data[2] - data[1]; i++)
@@ -123,7 +122,6 @@ run_view() { # NAME WORDS... with IMAGE for the image
 	done
 	timeout 20 bufio-dump "$@" >out 2>messages
 	status=$?
-	not_yet $status messages && return
 	case $status in
 	0 | 1 | 2 | 3 | 4 | 9 | 10 | 11) ok 1 "$name: $view ends by itself" ;;
 	*) ok 0 "$name: $view ends by itself, but with status $status" ;;

@@ -157,24 +157,11 @@ static void say(bool good, unsigned nr, const struct view *view, const char *wha
 	       strerror(error), how);
 }
 
-static bool is_still_to_be_written(const char *image, const struct view *view)
-{
-	struct io_fault_plan none = { 0 };
-	struct op_result result;
-
-	run(image, view, &none, &result);
-	return result.error == -ENOSYS;
-}
-
 static bool test_view(const char *image, const struct view *view, int error, unsigned *nr)
 {
 	uint64_t once, sticky, blocks;
 	bool all;
 
-	if (is_still_to_be_written(image, view)) {
-		printf("ok %u - # SKIP %s is still to be written\n", ++*nr, view->name);
-		return true;
-	}
 	once = fail_each_read(image, view, error, false);
 	sticky = fail_each_read(image, view, error, true);
 	blocks = fail_each_block(image, view, error);
