@@ -135,7 +135,9 @@ static const struct field unowned_fields[] = {
 	N(record_unowned, begin, NULL),
 	N(record_unowned, end, NULL),
 	T(record_unowned, kind),
+	F(record_unowned, count, "count", NULL, FIELD_OPTIONAL),
 	HIDDEN_TEXT(record_unowned, range),
+	HIDDEN_TEXT(record_unowned, state),
 };
 
 static const struct field bad_fields[] = {
@@ -631,7 +633,7 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_UNOWNED] = {
 		.name = "unowned", .plural = "unowned", FIELDS(unowned_fields),
-		.begin = "{range}: {kind}; nothing leads here\n",
+		.begin = "{range}: {kind}; nothing leads here, {state}\n",
 	},
 	[RECORD_BAD] = {
 		.name = "bad", .plural = "blocks", FIELDS(bad_fields),

@@ -222,8 +222,9 @@ struct record_owner {
 };
 
 struct record_unowned {
-	uint64_t begin, end, last;
-	const char *kind, *range;
+	uint64_t begin, end;
+	uint64_t count; /* that the metadata space map has; RECORD_UNKNOWN: it is damaged there */
+	const char *kind, *range, *state;
 };
 
 struct record_bad {

@@ -7,7 +7,6 @@
 
 #include "base/radix_sort.h"
 
-/* For walks after the first. */
 /* --- opening --- */
 
 uint64_t thin_rmap_bitmap_bytes(const struct thin_pool *pool)

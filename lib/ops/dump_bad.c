@@ -23,6 +23,7 @@ struct bad {
 	struct dump *d;
 	struct found *table;
 	size_t nr, max;
+	size_t nr_known; /* of them, sorted: what the walks found */
 	uint64_t not_shown;
 	bool is_snapshot;      /* whose trees are walked */
 	struct thin_pool held; /* the metadata snapshot, if that is beside the pool */
@@ -90,6 +91,48 @@ static int compare(const void *x, const void *y)
 	if (a->p.dev_id != b->p.dev_id)
 		return a->p.dev_id < b->p.dev_id ? -1 : 1;
 	return a->p.begin < b->p.begin ? -1 : a->p.begin > b->p.begin;
+}
+
+static bool is_known(const struct bad *b, uint64_t block)
+{
+	size_t low = 0, high = b->nr_known;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (b->table[middle].p.block < block)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < b->nr_known && b->table[low].p.block == block;
+}
+
+/* Of the whole device: the walks did not come to all of it. */
+static int note_unreadable(void *context, uint64_t block, const void *data, int error)
+{
+	static const struct pd_context unused = { .where = WHERE_UNUSED, .dev_id = PROBLEM_NO_DEVICE };
+	struct bad *b = context;
+
+	dump_advance(b->d, 1);
+	if (!data && !is_known(b, block))
+		pd_report(&b->d->pool.reader, &unused, PROBLEM_BLOCK_UNREADABLE, block, (struct problem){ .error = -error });
+	return 0;
+}
+
+static int scan_rest(struct bad *b)
+{
+	struct bufio_client *c = b->d->args->client;
+	struct bufio_scan scan = {
+		.block = note_unreadable, .context = b, .nr_blocks = bufio_get_device_size(c), .in_order = true,
+	};
+
+	if (b->d->args->only_device)
+		return 0;
+	qsort(b->table, b->nr, sizeof(*b->table), compare);
+	b->nr_known = b->nr;
+	dump_expect(b->d, scan.nr_blocks);
+	return bufio_scan(c, &scan);
 }
 
 /* --- showing --- */
@@ -219,6 +262,8 @@ int dump_bad(struct dump *d)
 	d->view = &b;
 	d->sink.report = report;
 	r = dump_open_pool(d) ? find_all(&b) : 0;
+	if (!r && d->result->outcome == OP_DONE)
+		r = scan_rest(&b);
 	if (!r && d->result->outcome == OP_DONE)
 		r = show_all(&b);
 	free(b.table);

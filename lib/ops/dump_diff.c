@@ -34,6 +34,7 @@ struct diff {
 	struct image images[2];
 	const char *section;   /* the last heading */
 	uint64_t dev_id;       /* whose virtual blocks are compared */
+	uint64_t same[2];      /* roots of the last trees that did not differ; 0: none */
 	uint64_t block;        /* of the metadata, that is compared */
 	uint64_t shown_devices, shown_ranges, shown_blocks, shown_fields; /* lines, those left out included */
 	struct record_diff_totals totals;
@@ -237,12 +238,16 @@ static int show_range(struct thin_delta *delta, const struct thin_delta_range *r
 static int diff_virtual_blocks(struct diff *x, const struct thin_device *left, const struct thin_device *right)
 {
 	static const struct thin_delta_range all = { .kind = DELTA_UNKNOWN, .end = UINT64_MAX };
+	uint64_t ranges = x->totals.ranges;
+	int r;
 
 	if (!left || !right)
 		return 0;
 	x->dev_id = left->id;
 	if (!left->has_root || !right->has_root)
 		return show_range(&x->delta, &all);
+	if (left->root == x->same[THIN_LEFT] && right->root == x->same[THIN_RIGHT])
+		return 0; /* devices that share a whole tree: a hostile pool has many */
 	x->delta = (struct thin_delta){
 		.left = { &x->images[THIN_LEFT].pool, left->id, left->root },
 		.right = { &x->images[THIN_RIGHT].pool, right->id, right->root },
@@ -251,7 +256,12 @@ static int diff_virtual_blocks(struct diff *x, const struct thin_device *left, c
 		.skip_same = true,
 		.range = show_range,
 	};
-	return thin_delta(&x->delta);
+	r = thin_delta(&x->delta);
+	if (!r && x->totals.ranges == ranges) {
+		x->same[THIN_LEFT] = left->root;
+		x->same[THIN_RIGHT] = right->root;
+	}
+	return r;
 }
 
 /* The trees of devices were reported on by diff_devices(). */

@@ -11,6 +11,7 @@
 
 #include "meta/thin_disk.h"
 #include "ops/dump_int.h"
+#include "pdata/space_map.h"
 
 /* So often a wanted block below a shared subtree may be visited again for another device. A hostile pool has more. */
 #define MAX_REVISITS 4000000
@@ -36,6 +37,8 @@ struct owners {
 	uint64_t dropped;            /* of one block alone, that there was no room for */
 	bool is_snapshot;            /* whose trees are walked */
 	struct thin_pool held;       /* the metadata snapshot, if that is beside the pool */
+	struct pd_reader quiet;      /* of the counts below */
+	struct pd_sm_lookup counts;
 };
 
 /* --- finding --- */
@@ -129,6 +132,11 @@ static void entered(struct pd_observer *observer, const struct pd_context *ctx, 
 		pd_cursor_flaw(c, n);
 }
 
+static bool is_other_generation(const struct op_dump_args *a)
+{
+	return a->use_snapshot || a->use_root;
+}
+
 static void add_superblock(struct owners *o, enum problem_where where, uint64_t block, bool is_good)
 {
 	struct pd_context ctx = { .where = where, .dev_id = PROBLEM_NO_DEVICE };
@@ -143,7 +151,7 @@ static int find_held(struct owners *o, uint64_t only, struct pd_memo *memo)
 	int r;
 
 	o->held = o->d->pool;
-	if (!o->held.live.held_root || o->d->args->use_snapshot || o->d->args->use_root)
+	if (!o->held.live.held_root || is_other_generation(o->d->args))
 		return 0;
 	o->is_snapshot = true;
 	r = thin_pool_use_snapshot(&o->held, 0);
@@ -161,6 +169,8 @@ static int find_all(struct owners *o, struct pd_memo *memo)
 
 	o->is_snapshot = d->args->use_snapshot;
 	add_superblock(o, WHERE_SUPERBLOCK, 0, live->csum == live->csum_expected);
+	if (d->args->use_snapshot)
+		add_superblock(o, WHERE_HELD, d->pool.sb.blocknr, true);
 	r = thin_verify_devices(&d->pool, only, memo);
 	if (!r && !d->args->only_device)
 		r = thin_verify_space_maps(&d->pool);
@@ -311,6 +321,17 @@ static int get_kind(struct dump *d, uint64_t block, const char **name)
 	return 0;
 }
 
+/* RECORD_UNKNOWN where the space map is damaged, or ends. */
+static int get_count(struct owners *o, uint64_t block, uint64_t *count)
+{
+	uint64_t end;
+	int r = pd_sm_lookup(&o->counts, block, block + 1, count, &end);
+
+	if (!r)
+		*count = RECORD_UNKNOWN;
+	return r < 0 ? r : 0;
+}
+
 static int show_unowned(struct dump *d, struct record_unowned *run)
 {
 	struct meta_visitor *v = &d->emitter->visitor;
@@ -324,22 +345,29 @@ static int show_unowned(struct dump *d, struct record_unowned *run)
 	else
 		snprintf(text, sizeof(text), "blocks %" PRIu64 "..%" PRIu64, run->begin, run->end - 1);
 	run->range = text;
+	run->state = !run->count			? "free" :
+		     run->count == RECORD_UNKNOWN	? "count unknown" :
+		     is_other_generation(d->args)	? "counted for another generation, leaked, or below damage" :
+							  "but counted: leaked, or below damage";
 	r = v->record(v, RECORD_UNOWNED, run);
 	run->kind = NULL;
 	return r;
 }
 
-/* Neighbours of the same kind go into one line. */
-static int add_unowned(struct dump *d, struct record_unowned *run, uint64_t block)
+/* Neighbours of the same kind and count go into one line. */
+static int add_unowned(struct owners *o, struct record_unowned *run, uint64_t block)
 {
 	const char *kind;
-	int r = get_kind(d, block, &kind);
+	uint64_t count;
+	int r = get_kind(o->d, block, &kind);
 
+	if (!r)
+		r = get_count(o, block, &count);
 	if (r)
 		return r;
-	if (run->kind != kind || run->end != block) {
-		r = show_unowned(d, run);
-		*run = (struct record_unowned){ .begin = block, .kind = kind };
+	if (run->kind != kind || run->count != count || run->end != block) {
+		r = show_unowned(o->d, run);
+		*run = (struct record_unowned){ .begin = block, .kind = kind, .count = count };
 	}
 	run->end = block + 1;
 	return r;
@@ -356,7 +384,7 @@ static int show_range(struct owners *o, struct range range, size_t *at)
 		while (*at < o->nr && o->table[*at].block == block)
 			++*at;
 		if (*at == first) {
-			r = add_unowned(o->d, &run, block);
+			r = add_unowned(o, &run, block);
 			continue;
 		}
 		r = show_unowned(o->d, &run);
@@ -421,6 +449,9 @@ static int show_all(struct owners *o)
 	int r = 0;
 
 	dump_make_memo(d, &memo);
+	o->quiet = d->pool.reader;
+	o->quiet.sink = &problem_silent;
+	pd_sm_lookup_open(&o->counts, &o->quiet, &d->pool.live.metadata_sm, true, end);
 	d->pool.reader.observer = &o->observer;
 	while (!r && o->window.begin < end) {
 		o->window.end = end;
@@ -428,6 +459,7 @@ static int show_all(struct owners *o)
 		o->window.begin = o->window.end;
 		d->pool.reader.sink = &problem_silent; /* the next walk finds the same damage */
 	}
+	pd_sm_lookup_close(&o->counts);
 	free(memo.entries);
 	return r ? r : dump_emit_kept(d);
 }

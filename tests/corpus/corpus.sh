@@ -201,7 +201,7 @@ done <"$corpus/expect.txt"
 bufio-dump --format=xml --flat thin-frag.img >want.xml
 bufio-dump --format=xml --flat --memory-limit=1MiB --stats thin-frag.img >got.xml 2>messages
 same want.xml got.xml "thin-frag: the same bytes with --memory-limit=1MiB"
-peak=$(sed -n "s/.*peak memory \([0-9]*\) of 1048576 bytes/\1/p" messages)
+peak=$(sed -n "s/.*peak memory \([0-9]*\) of [0-9]* bytes/\1/p" messages)
 ok "$((${peak:-0} > 0 && ${peak:-0} <= 1048576))" \
 	"thin-frag: and the cache stayed within it"
 
