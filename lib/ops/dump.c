@@ -130,6 +130,19 @@ void dump_make_memo(struct dump *d, struct pd_memo *memo)
 		memo->nr = nr;
 }
 
+/* Nodes above leaves, some hundredth of all, are what a walk comes back to. */
+#define STREAM_BYTES (UINT64_C(16) << 20)
+#define STREAM_SHARE 64
+
+void dump_stream(struct dump *d)
+{
+	struct bufio_client *c = d->args->client;
+	uint64_t enough = STREAM_BYTES + d->pool.reader.nr_blocks * PD_BLOCK_SIZE / STREAM_SHARE;
+
+	if (enough < bufio_get_memory_limit(c))
+		bufio_set_memory_limit(c, enough); /* cannot fail: a lower limit than before */
+}
+
 void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes)
 {
 	uint64_t mib = ((bufio_get_memory_limit(d->args->client) + 4 * bytes) >> 20) + 1;

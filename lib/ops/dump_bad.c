@@ -69,6 +69,7 @@ static int find_all(struct bad *b)
 	b->is_snapshot = d->args->use_snapshot;
 	dump_make_memo(d, &memo);
 	memo.retell = MAX_FOUND;
+	dump_stream(d);
 	r = thin_verify_devices(&d->pool, only, &memo);
 	if (!r && !d->args->only_device)
 		r = thin_verify_space_maps(&d->pool);

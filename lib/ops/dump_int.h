@@ -73,6 +73,12 @@ void dump_make_memo(struct dump *d, struct pd_memo *memo);
 /* Counts a problem for the exit status. */
 void dump_count_problem(struct dump *d, const struct problem *p);
 
+/*
+ * The view has all its tables, and reads most blocks once from now on: a larger cache would find nothing more, and its
+ * fresh memory costs time.
+ */
+void dump_stream(struct dump *d);
+
 /* Ends the run after dump_take_memory() of @bytes failed: the result says which limit would do for @what. */
 void dump_refuse_memory(struct dump *d, const char *what, uint64_t bytes);
 

@@ -110,6 +110,7 @@ int dump_mappings(struct dump *d)
 	dump_make_memo(d, &memo);
 	memo.retell = 0; /* what it counts is reported elsewhere */
 	r = learn_sharing(d, &walk);
+	dump_stream(d);
 	if (!r)
 		r = thin_walk(&d->pool, &walk, d->args->bytes ? &extents.visitor : extents.below);
 	thin_sharing_destroy(walk.sharing);

@@ -231,6 +231,7 @@ int dump_summary(struct dump *d)
 	dump_make_memo(d, &look.memo);
 	if (d->args->count_shared && !d->args->skip_mappings)
 		r = dump_count_shares(d, &look.share);
+	dump_stream(d);
 	if (!r && d->result->outcome == OP_DONE)
 		r = walk_devices(d, &look, false);
 	if (!r && d->result->outcome == OP_DONE && !d->args->skip_mappings)
