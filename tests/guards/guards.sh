@@ -69,7 +69,7 @@ else
 	skip "symbols: instrumented code calls its run-time library"
 fi
 
-passes "options, statuses, problems, calls and README are in step" "$guards/docs" "$srcdir" "$builddir"
+passes "options, views, schemas, statuses, problems, calls and README are in step" "$guards/docs" "$srcdir" "$builddir"
 copy
 sed 's/skip-mappings/skip-nothing/g; s/Fl -skip/Fl -slip/' "$srcdir/man/bufio-dump.8" >copy/man/bufio-dump.8
 fails "an option is missing from the manual" "does not know --skip-mappings" "$guards/docs" copy "$builddir"
@@ -79,6 +79,17 @@ fails "an option is missing from a completion" "fish completion does not know --
 copy
 sed 's/--json/--jsox/' "$srcdir/completions/bash/bufio-dump" >copy/completions/bash/bufio-dump
 fails "a completion knows an option that is none" "knows --jsox, which is none" "$guards/docs" copy "$builddir"
+copy
+sed 's/^	{ "map", "", DUMP_MAP, .*/&\n	{ "atlas", "", DUMP_ATLAS, 0, 0, parse_nothing },/' "$srcdir/cmd/bufio-dump.c" \
+	>copy/cmd/bufio-dump.c
+fails "a view without a synopsis" "no synopsis of the view atlas" "$guards/docs" copy "$builddir"
+for shell in bash zsh fish; do
+	fails "a view is missing from the $shell completion" "the $shell completion does not know the view atlas" \
+		"$guards/docs" copy "$builddir"
+done
+copy
+sed 's,bufio.map/1,bufio.map/2,' "$srcdir/lib/ops/dump.c" >copy/lib/ops/dump.c
+fails "a schema without a manual entry" "does not explain the schema bufio.map/2" "$guards/docs" copy "$builddir"
 copy
 echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "wait")' >>copy/lib/pdata/problem.def
 fails "a problem without a manual entry" "problem brand-new" "$guards/docs" copy "$builddir"
