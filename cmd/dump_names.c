@@ -97,6 +97,7 @@ static void add_region(struct argp_state *state, struct dump_names_input *in, co
 
 	if (!ranges)
 		argp_failure(state, CLI_INTERNAL, 0, "out of memory");
+	ranges[nr] = (struct op_range){ 0 };
 	if (units_parse_range(arg, &ranges[nr].begin, &ranges[nr].end))
 		argp_error(state, "--region: '%s' is no range BEGIN..END with BEGIN below END", arg);
 	in->args->ranges = in->ranges = ranges;

@@ -11,9 +11,6 @@
 /* Messages of one run, for people. */
 #define MAX_TOLD 1000
 
-/* So many damaged nodes are visited again for the devices that share them to be told. A hostile pool has more. */
-#define MAX_RETOLD 10000
-
 uint64_t dump_nr_problems(const struct op_result *r)
 {
 	uint64_t n = 0;

@@ -71,7 +71,7 @@ static int find_all(struct bad *b)
 	memo.retell = MAX_FOUND;
 	dump_stream(d);
 	r = thin_verify_devices(&d->pool, only, &memo);
-	if (!r && !d->args->only_device)
+	if (!r && !d->args->only_device && !d->args->use_snapshot) /* else they change meanwhile */
 		r = thin_verify_space_maps(&d->pool);
 	if (!r)
 		r = find_held(b, only, &memo);
