@@ -212,7 +212,9 @@ static void find_path(const struct thin_pool *pool, const struct owner *w, struc
 		descend(path, pool, sb->device_details_root, sizeof(struct thin_details_disk), w->begin, w->block);
 		break;
 	case WHERE_MAPPINGS:
-		root = descend(path, pool, sb->data_mapping_root, sizeof(le64), w->dev_id, w->block);
+		root = pool->single_root;
+		if (!pool->is_single)
+			root = descend(path, pool, sb->data_mapping_root, sizeof(le64), w->dev_id, w->block);
 		descend(path, pool, root, sizeof(le64), w->begin, w->block);
 		break;
 	case WHERE_TOP:

@@ -36,19 +36,34 @@ static void judge(const struct dump *d, const struct pd_context *ctx, const stru
 					    .begin = h->key, .end = h->key + 1 });
 }
 
+/* The root of the device's tree, which --root may have named itself. 1, 0 when there is none, -errno. */
+static int find_device(struct dump *d, struct path *path, uint64_t *root)
+{
+	struct pd_context ctx = { .where = WHERE_TOP, .dev_id = PROBLEM_NO_DEVICE };
+	int r;
+
+	*root = d->pool.single_root;
+	if (d->pool.is_single)
+		return 1;
+	r = pd_lookup(&d->pool.reader, &ctx, d->pool.sb.data_mapping_root, sizeof(le64), d->args->dev_id, &path->top);
+	if (r <= 0 || !has_key(&path->top, d->args->dev_id))
+		return r < 0 ? r : 0;
+	*root = le_load(last_hop(&path->top)->value, 8);
+	return 1;
+}
+
 static int find(struct dump *d, struct path *path)
 {
-	struct pd_context top = { .where = WHERE_TOP, .dev_id = PROBLEM_NO_DEVICE };
 	struct pd_context mappings = { .where = WHERE_MAPPINGS, .dev_id = d->args->dev_id };
+	uint64_t root;
 	int r;
 
 	*path = (struct path){ 0 };
-	r = pd_lookup(&d->pool.reader, &top, d->pool.sb.data_mapping_root, sizeof(le64), d->args->dev_id, &path->top);
-	if (r <= 0 || !has_key(&path->top, d->args->dev_id))
-		return r < 0 ? r : 0;
+	r = find_device(d, path, &root);
+	if (r <= 0)
+		return r;
 	path->in_top = true;
-	r = pd_lookup(&d->pool.reader, &mappings, le_load(last_hop(&path->top)->value, 8), sizeof(le64),
-		      d->args->virtual_block, &path->mappings);
+	r = pd_lookup(&d->pool.reader, &mappings, root, sizeof(le64), d->args->virtual_block, &path->mappings);
 	path->in_mappings = r > 0 && has_key(&path->mappings, d->args->virtual_block);
 	if (path->in_mappings)
 		judge(d, &mappings, last_hop(&path->mappings));
@@ -153,7 +168,7 @@ int dump_path(struct dump *d)
 		return r;
 	fill_result(d, &path, &record, text);
 	r = v->begin(v, RECORD_PATH, &record);
-	if (!r)
+	if (!r && !d->pool.is_single)
 		r = emit_superblock(d);
 	if (!r)
 		r = emit_hops(d, &path.top, WHERE_TOP);
