@@ -70,11 +70,14 @@ static void open_pass(struct pass *p, struct thin_sharing *s, const struct thin_
 	c->context = p;
 }
 
+static bool is_beyond(const struct pass *p, uint64_t block)
+{
+	return block >= p->s->pool->reader.nr_blocks;
+}
+
 static struct leaf *leaf_at(const struct pass *p, uint64_t block)
 {
-	static struct leaf none;
-
-	return block < p->s->pool->reader.nr_blocks ? &p->s->leaves[block] : &none;
+	return &p->s->leaves[block];
 }
 
 static int for_each_device(struct thin_sharing *s, struct meta_visitor *v,
@@ -152,10 +155,11 @@ static void note_place(struct leaf *l, const struct pd_cursor *c)
 
 static void note_leaf(struct pass *p, const struct pd_cursor *c, uint64_t block)
 {
-	struct leaf *l = leaf_at(p, block);
+	struct leaf *l;
 
-	if (!block || block >= p->s->pool->reader.nr_blocks)
+	if (!block || is_beyond(p, block))
 		return;
+	l = leaf_at(p, block);
 	if (l->is_node) {
 		l->is_odd = 1;
 		p->last = NOBODY;
@@ -180,15 +184,16 @@ static bool fits(const struct pd_cursor *c, const struct leaf *l)
 static bool skip_known(struct pd_cursor *c, uint64_t block, bool ahead)
 {
 	struct pass *p = c->context;
-	struct leaf *l = leaf_at(p, block);
 	bool is_leaf = c->leaf_depth && c->depth + 1 == c->leaf_depth;
+	struct leaf *l;
 
-	if (ahead)
+	if (ahead || is_beyond(p, block))
 		return is_leaf;
 	if (is_leaf) {
 		note_leaf(p, c, block);
 		return true;
 	}
+	l = leaf_at(p, block);
 	if (!l->is_shared || !fits(c, l)) {
 		l->is_shared |= l->is_node;
 		return false;
@@ -301,9 +306,14 @@ static void note_alive(struct pass *p, const struct pd_cursor *c, struct leaf *l
 /* What no other device has is for the third walk; a node that was visited has defined everything below it. */
 static bool skip_defined(struct pd_cursor *c, uint64_t block, bool ahead)
 {
-	struct leaf *l = leaf_at(c->context, block);
-	bool is_private = l->is_leaf && !l->is_shared && !l->is_odd, skip = is_private || (l->is_done && !l->is_odd);
+	struct leaf *l;
+	bool is_private, skip;
 
+	if (is_beyond(c->context, block))
+		return false; /* the cursor tells */
+	l = leaf_at(c->context, block);
+	is_private = l->is_leaf && !l->is_shared && !l->is_odd;
+	skip = is_private || (l->is_done && !l->is_odd);
 	if (ahead)
 		return skip;
 	if (is_private || l->is_alive)
@@ -401,9 +411,13 @@ static bool skip_dead(struct pd_cursor *c, struct leaf *l, struct thin_sharing *
 static bool skip_shared(struct pd_cursor *c, uint64_t block, bool ahead)
 {
 	struct pass *p = c->context;
-	struct leaf *l = leaf_at(p, block);
-	uint32_t run = run_of(p, l);
+	struct leaf *l;
+	uint32_t run;
 
+	if (is_beyond(p, block))
+		return false;
+	l = leaf_at(p, block);
+	run = run_of(p, l);
 	if (ahead)
 		return run;
 	if (!run || (l->is_node && !fits(c, l)))
