@@ -6,6 +6,7 @@
 #include <argp.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "bufio/bufio.h"
 #include "ops/op.h"
@@ -63,6 +64,9 @@ extern const struct argp cli_device_argp; /* its input is a struct cli_device */
 
 /* Opens @path and a cache of it. On failure the reason was printed; CLI_OK otherwise. */
 enum cli_status cli_device_open(struct cli_device *d, const char *program, const char *path, unsigned held_buffers);
+
+/* The limit that a client will have, where there is no device to open yet. */
+enum cli_status cli_default_memory_limit(struct cli_device *d, const char *program, uint64_t *bytes);
 
 /* Prints the statistics if they were asked for, and closes both. */
 void cli_device_close(struct cli_device *d, const char *program);
@@ -132,5 +136,11 @@ extern const struct argp cli_output_argp; /* its input is a struct cli_output */
 enum cli_status cli_output_open(struct cli_output *o, const char *program, const char *input);
 enum cli_status cli_output_commit(struct cli_output *o, const char *program);
 void cli_output_abort(struct cli_output *o);
+
+/* Whether a file may be made at @path, which is not there: not under /dev, nor through a link. If not the reason was printed. */
+enum cli_status cli_may_be_made(const char *program, const char *path);
+
+/* Whether an open file is the one at @path, or what a loop device there shows. */
+bool cli_is_same_file(const struct stat *st, const char *path);
 
 #endif

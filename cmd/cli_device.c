@@ -117,6 +117,27 @@ enum cli_status cli_device_open(struct cli_device *d, const char *program, const
 	return status;
 }
 
+enum cli_status cli_default_memory_limit(struct cli_device *d, const char *program, uint64_t *bytes)
+{
+	struct cli_device memory = { .block_size = d->block_size, .memory_limit = d->memory_limit };
+	struct bufio_reason reason;
+	enum cli_status status;
+
+	if (bufio_check_environment(&reason)) {
+		cli_error(program, "%s", reason.text);
+		return CLI_USAGE;
+	}
+	if (bufio_device_open_memory(d->block_size, &memory.device)) {
+		cli_error(program, "out of memory");
+		return CLI_INTERNAL;
+	}
+	status = open_client(&memory, program, "memory", 1);
+	if (!status)
+		*bytes = bufio_get_memory_limit(memory.client);
+	cli_device_close(&memory, program);
+	return status;
+}
+
 void cli_advise_snapshot(const char *program, const char *path)
 {
 	char pool[128];

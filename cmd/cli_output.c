@@ -46,6 +46,8 @@ static const enum cli_status statuses[] = {
 	[OP_NOT_METADATA] = CLI_NOT_METADATA,
 	[OP_INPUT] = CLI_IO,
 	[OP_OUTPUT] = CLI_IO,
+	[OP_REFUSED] = CLI_REFUSED,
+	[OP_PARTLY] = CLI_PARTLY,
 	[OP_INTERNAL] = CLI_INTERNAL,
 };
 
@@ -174,8 +176,7 @@ static enum cli_status open_old(struct cli_output *o, const char *program, const
 	return open_beside(o, program, st->st_mode & 07777);
 }
 
-/* A file that a loop device shows is the input too. */
-static bool is_input(const struct stat *st, const char *input)
+bool cli_is_same_file(const struct stat *st, const char *input)
 {
 	char path[64], file[4096] = "";
 	struct stat in;
@@ -207,15 +208,22 @@ static bool is_under_dev(const char *path)
 	return is;
 }
 
-static enum cli_status open_new(struct cli_output *o, const char *program)
+enum cli_status cli_may_be_made(const char *program, const char *path)
 {
 	struct stat link;
 
-	if (is_under_dev(o->path))
-		return refuse(program, o->path, "does not exist; no file is made under /dev");
-	if (!lstat(o->path, &link))
-		return refuse(program, o->path, "is a link to what does not exist");
-	return open_beside(o, program, new_file_mode());
+	if (is_under_dev(path))
+		return refuse(program, path, "does not exist; no file is made under /dev");
+	if (!lstat(path, &link))
+		return refuse(program, path, "is a link to what does not exist");
+	return CLI_OK;
+}
+
+static enum cli_status open_new(struct cli_output *o, const char *program)
+{
+	enum cli_status status = cli_may_be_made(program, o->path);
+
+	return status ? status : open_beside(o, program, new_file_mode());
 }
 
 static enum cli_status open_path(struct cli_output *o, const char *program, const char *input)
@@ -232,7 +240,7 @@ static enum cli_status open_path(struct cli_output *o, const char *program, cons
 	}
 	if (S_ISBLK(st.st_mode))
 		return refuse(program, o->path, "is a block device, and the output is text");
-	if (is_input(&st, input) || (o->input2 && is_input(&st, o->input2)))
+	if (cli_is_same_file(&st, input) || (o->input2 && cli_is_same_file(&st, o->input2)))
 		return refuse(program, o->path, "is the input");
 	return S_ISREG(st.st_mode) ? open_old(o, program, &st) : open_in_place(o, program);
 }

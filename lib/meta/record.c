@@ -580,6 +580,20 @@ static const char *const map_arrays[] = { "problems", "roles", "runs", NULL };
 
 #define FIELDS(table) .fields = table, .nr_fields = sizeof(table) / sizeof(*(table))
 
+static const struct field restore_fields[] = {
+	T(record_restore, input),
+	T(record_restore, target),
+	T(record_restore, replaced),
+	N(record_restore, devices, NULL),
+	N(record_restore, mappings, NULL),
+	F(record_restore, used_blocks, "metadata_used_blocks", NULL, FIELD_DEC),
+	F(record_restore, total_blocks, "metadata_total_blocks", NULL, FIELD_DEC),
+	F(record_restore, used_data_blocks, "data_used_blocks", NULL, FIELD_DEC),
+	F(record_restore, total_data_blocks, "data_total_blocks", NULL, FIELD_DEC),
+	N(record_restore, passes, NULL),
+	HIDDEN_TEXT(record_restore, replaced_text),
+};
+
 const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_SUPERBLOCK] = {
 		.name = "superblock", .xml = "superblock", FIELDS(superblock_fields),
@@ -838,4 +852,13 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.begin = "  {text:-37} {blocks:7} {bytes:10}\n", /* behind the symbol */
 	},
 	[RECORD_MAP_RUN] = { .name = "run", .plural = "runs", FIELDS(map_run_fields) },
+	[RECORD_RESTORE] = {
+		.name = "restore", FIELDS(restore_fields),
+		.begin = "{target}: thin-pool metadata restored from {input}\n"
+			 "devices   {devices:10}\n"
+			 "mappings  {mappings:10}\n"
+			 "metadata  {metadata_used_blocks:10}  of {metadata_total_blocks} blocks of 4 KiB used\n"
+			 "data      {data_used_blocks:10}  of {data_total_blocks} blocks used\n"
+			 "{replaced_text}",
+	},
 };

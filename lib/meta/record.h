@@ -79,6 +79,7 @@ enum record_kind {
 	RECORD_MAP, /* contains roles, runs and problems */
 	RECORD_MAP_ROLE,
 	RECORD_MAP_RUN,
+	RECORD_RESTORE,
 	NR_RECORD_KINDS
 };
 
@@ -481,6 +482,16 @@ struct record_map_run {
 	uint64_t block, length;
 	const char *role, *level; /* of nodes of trees: "internal", "leaf"; else NULL */
 	uint32_t shared, bad;
+};
+
+struct record_restore {
+	const char *input, *target;
+	const char *replaced; /* what was there before, or NULL */
+	uint64_t devices, mappings;
+	uint64_t used_blocks, total_blocks;           /* of metadata */
+	uint64_t used_data_blocks, total_data_blocks;
+	uint64_t passes; /* over the leaves, to count data blocks */
+	const char *replaced_text; /* for people */
 };
 
 #endif

@@ -144,22 +144,48 @@ static int add_to_run(struct thin_run *run, uint64_t origin, uint64_t data, uint
 	return r;
 }
 
+/* How many entries from @i on go on from each other: the next key, the next data block, the same time. */
+static unsigned length_of_run(const struct pd_node *leaf, unsigned i)
+{
+	uint64_t key = pd_key(leaf, i), value = pd_value64(leaf, i);
+	uint64_t room = THIN_MAX_DATA_BLOCKS - (value >> THIN_TIME_BITS); /* behind that, blocks would begin anew from 0 */
+	unsigned end = i;
+
+	while (++end < leaf->nr && pd_key(leaf, end) == ++key && pd_value64(leaf, end) == (value += 1 << THIN_TIME_BITS))
+		;
+	return end - i < room ? end - i : (unsigned)room;
+}
+
 int thin_run_add_leaf(struct thin_run *run, const struct pd_node *leaf)
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < leaf->nr && !r; i++) {
+	for (unsigned i = 0, length; i < leaf->nr && !r; i += length) {
 		uint64_t v = pd_value64(leaf, i);
 
+		length = length_of_run(leaf, i);
 		r = add_to_run(run, pd_key(leaf, i), v >> THIN_TIME_BITS, (uint32_t)(v & THIN_TIME_MASK));
+		run->m.length += length - 1;
 	}
 	return r;
+}
+
+/* In a loop without branches, as nearly all leaves are good. */
+static bool is_leaf_beyond(const struct pd_node *leaf, uint64_t nr_data_blocks)
+{
+	bool is = false;
+
+	for (unsigned i = 0; i < leaf->nr; i++)
+		is |= pd_value64(leaf, i) >> THIN_TIME_BITS >= nr_data_blocks;
+	return is;
 }
 
 void thin_judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const struct pd_node *leaf)
 {
 	struct problem p = { .expected = pool->nr_data_blocks };
 
+	if (!is_leaf_beyond(leaf, pool->nr_data_blocks))
+		return;
 	for (unsigned i = 0; i < leaf->nr; i++) {
 		uint64_t data = pd_value64(leaf, i) >> THIN_TIME_BITS;
 
@@ -171,8 +197,6 @@ void thin_judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const st
 		}
 		p.end = pd_key(leaf, i) + 1;
 	}
-	if (!p.count)
-		return;
 	pd_report(&pool->reader, &c->ctx, PROBLEM_DATA_BEYOND, leaf->block, p);
 	pd_cursor_flaw(c, leaf);
 }

@@ -4,18 +4,10 @@
 #include <string.h>
 
 #include "meta/thin_disk.h"
+#include "meta/thin_size.h"
 #include "ops/dump_int.h"
 
 #define BLOCK_SECTORS (PD_BLOCK_SIZE / 512)
-
-/*
- * Mappings in leaves that are half full, a block for each device, and the superblock. All else is small beside these;
- * thin_metadata_size cuts off in the same place.
- */
-static uint64_t blocks_needed(uint64_t data_blocks, uint64_t thins)
-{
-	return 1 + 2 * data_blocks / pd_max_entries(sizeof(le64)) + thins;
-}
 
 /* --- a size in a unit --- */
 
@@ -133,7 +125,7 @@ static int plan(struct dump *d)
 	if (!check_plan(d))
 		return 0;
 	s.data_blocks = s.data_bytes / s.data_block_bytes;
-	s.blocks = blocks_needed(s.data_blocks, s.max_thins);
+	s.blocks = thin_blocks_when_full(s.data_blocks, s.max_thins);
 	s.sectors = s.blocks * BLOCK_SECTORS;
 	s.bytes = s.blocks * PD_BLOCK_SIZE;
 	s.note = too_much(s.blocks);
@@ -146,31 +138,6 @@ static int plan(struct dump *d)
 }
 
 /* --- a pool that is there --- */
-
-static uint64_t div_up(uint64_t a, uint64_t b)
-{
-	return a / b + (a % b != 0);
-}
-
-/*
- * Nodes of a tree of full ones, of which @own of its @all entries are in leaves that no other tree has. A tree without
- * leaves of its own has a shared root too; one without entries is an empty leaf.
- */
-static uint64_t tree_nodes(uint64_t own, uint64_t all, uint32_t value_size)
-{
-	unsigned children = pd_max_entries(sizeof(le64));
-	uint64_t nodes, level = div_up(all, pd_max_entries(value_size)), total;
-
-	if (!all)
-		return 1;
-	total = nodes = div_up(own, pd_max_entries(value_size));
-	while (level > 1 && nodes) {
-		level = div_up(level, children);
-		nodes = div_up(nodes, children);
-		total += nodes;
-	}
-	return total;
-}
 
 /* Adds up devices, mappings and the nodes of the mapping trees. */
 static int add_devices(struct dump *d, struct pd_memo *memo, struct record_size_pool *s)
@@ -188,7 +155,7 @@ static int add_devices(struct dump *d, struct pd_memo *memo, struct record_size_
 			break;
 		s->devices++;
 		s->mappings += count.visited;
-		s->packed_mappings += tree_nodes(count.visited, count.mappings, sizeof(le64));
+		s->packed_mappings += thin_tree_nodes(count.visited, count.mappings, sizeof(le64));
 	}
 	thin_devices_close(&devices);
 	return r;
@@ -213,15 +180,15 @@ static int count_entries(struct dump *d, enum problem_where where, uint64_t root
 static int add_space_maps(struct dump *d, struct record_size_pool *s)
 {
 	const struct thin_superblock *live = &d->pool.live;
-	uint64_t data_maps = div_up(s->data_blocks, PD_BITMAP_ENTRIES), large;
+	uint64_t data_maps = thin_bitmaps(s->data_blocks), large;
 	int r = count_entries(d, WHERE_DATA_COUNTS, live->data_sm.ref_count_root, &large);
 
 	if (r)
 		return r;
-	s->packed_data_sm = data_maps + tree_nodes(data_maps, data_maps, sizeof(struct pd_index_entry_disk)) +
-			    tree_nodes(large, large, sizeof(le32));
+	s->packed_data_sm = data_maps + thin_tree_nodes(data_maps, data_maps, sizeof(struct pd_index_entry_disk)) +
+			    thin_tree_nodes(large, large, sizeof(le32));
 	r = count_entries(d, WHERE_META_COUNTS, live->metadata_sm.ref_count_root, &large);
-	s->packed_metadata_sm = 1 + div_up(s->total, PD_BITMAP_ENTRIES) + tree_nodes(large, large, sizeof(le32));
+	s->packed_metadata_sm = 1 + thin_bitmaps(s->total) + thin_tree_nodes(large, large, sizeof(le32));
 	return r;
 }
 
@@ -244,12 +211,12 @@ static int add_up(struct dump *d, struct pd_memo *memo, struct record_size_pool 
 	if (!r)
 		r = add_space_maps(d, s);
 	s->packed_superblock = 1;
-	s->packed_details = tree_nodes(s->devices, s->devices, sizeof(struct thin_details_disk));
-	s->packed_top = tree_nodes(s->devices, s->devices, sizeof(le64));
+	s->packed_details = thin_tree_nodes(s->devices, s->devices, sizeof(struct thin_details_disk));
+	s->packed_top = thin_tree_nodes(s->devices, s->devices, sizeof(le64));
 	s->packed = s->packed_superblock + s->packed_details + s->packed_top + s->packed_mappings + s->packed_data_sm +
 		    s->packed_metadata_sm;
 	s->max_thins = d->args->max_thins ? d->args->max_thins : s->devices;
-	s->full = blocks_needed(s->data_blocks, s->max_thins);
+	s->full = thin_blocks_when_full(s->data_blocks, s->max_thins);
 	return r;
 }
 

@@ -15,6 +15,8 @@ enum op_outcome {
 	OP_NOT_METADATA, /* no metadata of a known kind */
 	OP_INPUT,        /* the input cannot be read */
 	OP_OUTPUT,       /* the output cannot be written */
+	OP_REFUSED,      /* what is there would be lost */
+	OP_PARTLY,       /* the target was begun, and is not finished */
 	OP_INTERNAL,     /* out of memory, or a fault of ours */
 };
 
@@ -37,6 +39,7 @@ struct op_result {
 	uint64_t problems[NR_SEVERITIES];
 	bool lvm_refuses;    /* LVM would not activate the pool, or the kernel would not do it for LVM */
 	uint64_t unreadable; /* blocks that were asked for by number and could not be read */
+	uint64_t blocks;     /* of metadata that was written */
 	bool differs;        /* what was compared is not the same */
 	char reason[OP_REASON_MAX]; /* unless OP_DONE: one line, what and what to do next */
 };

@@ -3,37 +3,58 @@
 
 #include <blkid/blkid.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "meta/thin.h"
+#include "meta/thin_build.h"
 
 /* How far block 0's neighbours are looked at when it says nothing: enough to tell lost metadata from anything else. */
 #define SAMPLE_BLOCKS 4096
 
-/* "ext4 file system", "LVM2_member" ...; false if libblkid does not know either. */
-static bool name_signature(const char *path, char *name, size_t size)
+/* What libblkid finds. Several that contradict each other are one of type "ambiguous". */
+struct signature {
+	char type[64]; /* "ext4", "LVM2_member", "gpt" */
+	char name[128]; /* "ext4 file system" */
+};
+
+static void take_signature(blkid_probe probe, struct signature *s)
 {
 	const char *type = NULL, *usage = NULL, *table = NULL;
+
+	blkid_probe_lookup_value(probe, "TYPE", &type, NULL);
+	blkid_probe_lookup_value(probe, "USAGE", &usage, NULL);
+	blkid_probe_lookup_value(probe, "PTTYPE", &table, NULL);
+	snprintf(s->type, sizeof(s->type), "%s", type ? type : table ? table : "unknown");
+	if (type && usage && !strcmp(usage, "filesystem"))
+		snprintf(s->name, sizeof(s->name), "%s file system", type);
+	else if (type)
+		snprintf(s->name, sizeof(s->name), "%s signature", type);
+	else
+		snprintf(s->name, sizeof(s->name), "%s partition table", s->type);
+}
+
+/* False if there is none that libblkid knows. */
+static bool find_signature(const char *path, struct signature *s)
+{
 	blkid_probe probe = blkid_new_probe_from_filename(path);
+	int r;
 
 	if (!probe)
 		return false;
 	blkid_probe_enable_superblocks(probe, 1);
 	blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_BADCSUM);
 	blkid_probe_enable_partitions(probe, 1);
-	if (!blkid_do_safeprobe(probe)) {
-		blkid_probe_lookup_value(probe, "TYPE", &type, NULL);
-		blkid_probe_lookup_value(probe, "USAGE", &usage, NULL);
-		blkid_probe_lookup_value(probe, "PTTYPE", &table, NULL);
-	}
-	if (type && usage && !strcmp(usage, "filesystem"))
-		snprintf(name, size, "%s file system", type);
-	else if (type)
-		snprintf(name, size, "%s signature", type);
-	else if (table)
-		snprintf(name, size, "%s partition table", table);
+	r = blkid_do_safeprobe(probe);
+	if (!r)
+		take_signature(probe, s);
+	else if (r == -2)
+		*s = (struct signature){ "ambiguous", "mixture of several signatures" };
 	blkid_free_probe(probe);
-	return type || table;
+	return !r || r == -2;
 }
 
 static int count_if_metadata(void *context, uint64_t block, const void *data, int error)
@@ -75,21 +96,29 @@ bool target_has_metadata(struct bufio_client *client)
 	return bufio_scan(client, &scan) > 0;
 }
 
+static bool is_xml(const char *start)
+{
+	return !strncmp(start, "<superblock", 11) || !strncmp(start, "<?xml", 5);
+}
+
 static void explain(struct bufio_client *client, const char *path, const char *start, bool is_zero, char *reason,
 		    size_t size)
 {
 	uint64_t sampled, found = count_metadata_blocks(client, &sampled);
-	char name[128];
+	struct signature signature;
 
-	if (found)
+	if (thin_build_is_unfinished(start))
+		snprintf(reason, size, "%s: thin-pool metadata that was not finished: the run that wrote it was interrupted, "
+			 "or failed; nothing of it can be used, write it again", path);
+	else if (found)
 		snprintf(reason, size,
 			 "%s: the superblock is lost (block 0 %s), but %" PRIu64 " of the first %" PRIu64
 			 " blocks are device-mapper metadata; do not activate it: the kernel %s; repair it",
 			 path, is_zero ? "is all zeroes" : "is not one", found, sampled,
 			 is_zero ? "would format an empty pool over it" : "refuses it");
-	else if (name_signature(path, name, sizeof(name)))
-		snprintf(reason, size, "%s: no device-mapper metadata, but a %s; is this the right device?", path, name);
-	else if (!strncmp(start, "<superblock", 11) || !strncmp(start, "<?xml", 5))
+	else if (find_signature(path, &signature))
+		snprintf(reason, size, "%s: no device-mapper metadata, but a %s; is this the right device?", path, signature.name);
+	else if (is_xml(start))
 		snprintf(reason, size, "%s: is XML text, not binary metadata; restore it to a device first", path);
 	else
 		snprintf(reason, size, "%s: no device-mapper metadata: block 0 %s; is this the right device?", path,
@@ -101,7 +130,7 @@ const struct meta_format *target_probe(struct bufio_client *client, const char *
 {
 	const struct meta_format *format;
 	struct bufio_buffer *b;
-	char start[16] = "";
+	char start[PD_BLOCK_SIZE];
 	const void *data;
 	bool is_zero;
 
@@ -120,9 +149,60 @@ const struct meta_format *target_probe(struct bufio_client *client, const char *
 	}
 	format = meta_probe(data);
 	is_zero = pd_block_kind(data) == PD_ZEROES;
-	memcpy(start, data, sizeof(start) - 1);
+	memcpy(start, data, sizeof(start));
 	bufio_release(b);
 	if (!format)
 		explain(client, path, start, is_zero, reason, size);
 	return format;
+}
+
+static void describe_block(const void *block, struct target_contents *c)
+{
+	const struct meta_format *format = meta_probe(block);
+	struct thin_superblock sb;
+
+	if (thin_build_is_unfinished(block)) {
+		snprintf(c->what, sizeof(c->what), "thin-pool metadata that was not finished");
+	} else if (format && format->superblock == PD_THIN_SUPERBLOCK) {
+		thin_superblock_decode(block, &sb);
+		snprintf(c->what, sizeof(c->what), "%s, transaction %" PRIu64, format->name, sb.trans_id);
+	} else if (format) {
+		snprintf(c->what, sizeof(c->what), "%s", format->name);
+		snprintf(c->foreign, sizeof(c->foreign), "%.*s", (int)strcspn(format->name, " "), format->name);
+	} else if (is_xml(block)) {
+		snprintf(c->what, sizeof(c->what), "XML text");
+		snprintf(c->foreign, sizeof(c->foreign), "xml");
+	}
+}
+
+void target_look(struct bufio_client *client, const char *path, struct target_contents *c)
+{
+	struct signature signature;
+	struct bufio_buffer *b;
+	const void *data = bufio_get_device_size(client) ? bufio_read(client, 0, &b) : NULL;
+
+	*c = (struct target_contents){ 0 };
+	if (data) {
+		describe_block(data, c);
+		bufio_release(b);
+	}
+	if (c->what[0] || !find_signature(path, &signature))
+		return;
+	snprintf(c->what, sizeof(c->what), "%s", signature.name);
+	snprintf(c->foreign, sizeof(c->foreign), "%s", signature.type);
+}
+
+int target_make_file(const char *path, uint64_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), e = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size))
+		e = errno;
+	if (close(fd) && !e)
+		e = errno;
+	if (e)
+		unlink(path);
+	return -e;
 }

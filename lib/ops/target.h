@@ -16,6 +16,18 @@
 const struct meta_format *target_probe(struct bufio_client *client, const char *path, char *reason, size_t size,
 				       int *error);
 
+/* What would be lost if the device were written to. */
+struct target_contents {
+	char what[160];   /* "thin-pool metadata, transaction 7"; empty: zeroes, or nothing that is known */
+	char foreign[64]; /* type of what is not ours to replace: "ext4", "gpt", "dm-cache", "xml"; else empty */
+};
+
+/* Block 0, and what libblkid finds. What cannot be read counts as nothing. */
+void target_look(struct bufio_client *client, const char *path, struct target_contents *c);
+
+/* Makes a file of @size bytes that is not there yet, all a hole. Returns 0 or -errno. */
+int target_make_file(const char *path, uint64_t size);
+
 /* Whether there are blocks of metadata, without a superblock maybe. */
 bool target_has_metadata(struct bufio_client *client);
 

@@ -91,6 +91,13 @@ copy
 sed 's,bufio.map/1,bufio.map/2,' "$srcdir/lib/ops/dump.c" >copy/lib/ops/dump.c
 fails "a schema without a manual entry" "does not explain the schema bufio.map/2" "$guards/docs" copy "$builddir"
 copy
+sed 's,bufio.restore/1,bufio.restore/2,' "$srcdir/lib/ops/restore.c" >copy/lib/ops/restore.c
+fails "a schema of another tool without a manual entry" "bufio-restore.8 does not explain the schema bufio.restore/2" \
+	"$guards/docs" copy "$builddir"
+copy
+sed 's/^TOOLS = .*/& bufio-new/' "$srcdir/cmd/Makemodule.am" >copy/cmd/Makemodule.am
+fails "a tool without a page" "bufio-new has no page" "$guards/docs" copy "$builddir"
+copy
 echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "wait")' >>copy/lib/pdata/problem.def
 fails "a problem without a manual entry" "problem brand-new" "$guards/docs" copy "$builddir"
 copy

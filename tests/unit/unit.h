@@ -33,5 +33,6 @@ extern const struct unit_suite block_suite, btree_suite, space_map_suite, proble
 extern const struct unit_suite lvm_backup_suite, cli_progress_suite, thin_delta_suite, block_diff_suite;
 extern const struct unit_suite thin_survey_suite, svg_suite, range_set_suite, radix_sort_suite, range_list_suite;
 extern const struct unit_suite thin_rmap_suite, thin_sharing_suite, thin_share_suite, thin_scavenge_suite;
+extern const struct unit_suite ref_counts_suite, string_set_suite, btree_build_suite, xml_read_suite, thin_build_suite;
 
 #endif

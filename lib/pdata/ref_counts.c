@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "pdata/ref_counts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define AHEAD 16 /* counts that are on their way from memory */
+
+/* Patterns as they are on disk, where the high bit of a count comes first: 0, 2, 1, 3 are the counts 0, 1, 2, 3. */
+static const uint8_t one_more[4] = { 2, 3, 1, 3 }, one_less[4] = { 0, 2, 0, 1 }, count_of[4] = { 0, 2, 1, 3 };
+
+#define ABOVE_BYTES (PD_BITMAP_ENTRIES * sizeof(uint32_t))
+#define BITMAP_BYTES (sizeof(struct pd_bitmap_disk) + sizeof(uint32_t *))
+
+static uint64_t bitmaps_of(uint64_t nr_blocks)
+{
+	return nr_blocks / PD_BITMAP_ENTRIES + (nr_blocks % PD_BITMAP_ENTRIES != 0);
+}
+
+uint64_t pd_counts_least(void)
+{
+	return BITMAP_BYTES + ABOVE_BYTES;
+}
+
+uint64_t pd_counts_enough(uint64_t nr_blocks)
+{
+	return ABOVE_BYTES + bitmaps_of(nr_blocks) * BITMAP_BYTES;
+}
+
+/* At @begin, as large as can be. */
+static void set_window(struct pd_counts *c, uint64_t begin)
+{
+	uint64_t room = c->nr_bitmaps * PD_BITMAP_ENTRIES;
+
+	c->begin = begin;
+	c->end = room < c->nr_blocks - begin ? begin + room : c->nr_blocks;
+}
+
+int pd_counts_create(struct pd_counts *c, uint64_t nr_blocks, uint64_t memory)
+{
+	uint64_t all = bitmaps_of(nr_blocks), fit;
+
+	*c = (struct pd_counts){ .nr_blocks = nr_blocks, .memory = memory };
+	if (memory < pd_counts_least())
+		return -ENOMEM;
+	fit = (memory - ABOVE_BYTES) / BITMAP_BYTES;
+	c->nr_bitmaps = all < fit ? all : fit;
+	if (!c->nr_bitmaps)
+		return 0;
+	c->used = c->nr_bitmaps * BITMAP_BYTES;
+	c->above = calloc(c->nr_bitmaps, sizeof(*c->above));
+	c->bitmaps = mmap(NULL, c->nr_bitmaps * sizeof(*c->bitmaps), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (c->bitmaps == MAP_FAILED)
+		c->bitmaps = NULL;
+	if (!c->above || !c->bitmaps) {
+		pd_counts_destroy(c);
+		return -ENOMEM;
+	}
+	madvise(c->bitmaps, c->nr_bitmaps * sizeof(*c->bitmaps), MADV_HUGEPAGE); /* they are hit at random */
+	set_window(c, 0);
+	return 0;
+}
+
+static void free_above(struct pd_counts *c, uint64_t bitmap)
+{
+	if (!c->above[bitmap])
+		return;
+	free(c->above[bitmap]);
+	c->above[bitmap] = NULL;
+	c->used -= ABOVE_BYTES;
+}
+
+void pd_counts_destroy(struct pd_counts *c)
+{
+	for (uint64_t i = 0; c->above && i < c->nr_bitmaps; i++)
+		free_above(c, i);
+	free(c->above);
+	if (c->bitmaps)
+		munmap(c->bitmaps, c->nr_bitmaps * sizeof(*c->bitmaps));
+	*c = (struct pd_counts){ 0 };
+}
+
+/* Makes room for a bitmap's large counts. The last bitmaps of the window give way; the first always has room. */
+static void make_room(struct pd_counts *c)
+{
+	while (c->used + ABOVE_BYTES > c->memory && c->end - c->begin > PD_BITMAP_ENTRIES) {
+		uint64_t last = (c->end - c->begin - 1) / PD_BITMAP_ENTRIES;
+
+		free_above(c, last);
+		madvise(&c->bitmaps[last], sizeof(*c->bitmaps), MADV_DONTNEED);
+		c->used -= sizeof(*c->bitmaps);
+		c->end = c->begin + last * PD_BITMAP_ENTRIES;
+	}
+}
+
+static int add_above(struct pd_counts *c, uint64_t bitmap, unsigned i)
+{
+	if (!c->above[bitmap]) {
+		make_room(c);
+		if (c->begin + bitmap * PD_BITMAP_ENTRIES >= c->end)
+			return 0; /* it gave way itself */
+		c->above[bitmap] = calloc(PD_BITMAP_ENTRIES, sizeof(uint32_t));
+		if (!c->above[bitmap])
+			return -ENOMEM;
+		c->used += ABOVE_BYTES;
+	}
+	c->above[bitmap][i]++;
+	return 0;
+}
+
+static int add(struct pd_counts *c, uint64_t block)
+{
+	uint64_t at = block - c->begin, bitmap = at / PD_BITMAP_ENTRIES;
+	unsigned i = (unsigned)(at % PD_BITMAP_ENTRIES), shift = i % 4 * 2, pattern;
+	uint8_t *byte;
+
+	if (block < c->begin || block >= c->end)
+		return 0;
+	byte = &c->bitmaps[bitmap].counts[i / 4];
+	pattern = *byte >> shift & 3;
+	*byte = (uint8_t)((*byte & ~(3u << shift)) | (unsigned)one_more[pattern] << shift);
+	return pattern == 3 ? add_above(c, bitmap, i) : 0;
+}
+
+static void fetch(const struct pd_counts *c, uint64_t block)
+{
+	uint64_t at = block - c->begin;
+
+	if (block >= c->begin && block < c->end)
+		__builtin_prefetch(&c->bitmaps[at / PD_BITMAP_ENTRIES].counts[at % PD_BITMAP_ENTRIES / 4], 1);
+}
+
+int pd_counts_add(struct pd_counts *c, const uint64_t *blocks, unsigned nr)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < nr && i < AHEAD; i++)
+		fetch(c, blocks[i]);
+	for (unsigned i = 0; i < nr && !r; i++) {
+		if (i + AHEAD < nr)
+			fetch(c, blocks[i + AHEAD]);
+		r = add(c, blocks[i]);
+	}
+	return r;
+}
+
+void pd_counts_sub(struct pd_counts *c, uint64_t block)
+{
+	uint64_t at = block - c->begin, bitmap = at / PD_BITMAP_ENTRIES;
+	unsigned i = (unsigned)(at % PD_BITMAP_ENTRIES), shift = i % 4 * 2, pattern;
+	uint8_t *byte;
+
+	if (block < c->begin || block >= c->end)
+		return;
+	if (c->above[bitmap] && c->above[bitmap][i]) {
+		c->above[bitmap][i]--;
+		return;
+	}
+	byte = &c->bitmaps[bitmap].counts[i / 4];
+	pattern = *byte >> shift & 3;
+	*byte = (uint8_t)((*byte & ~(3u << shift)) | (unsigned)one_less[pattern] << shift);
+}
+
+uint64_t pd_counts_get(const struct pd_counts *c, uint64_t block)
+{
+	uint64_t at = block - c->begin, bitmap = at / PD_BITMAP_ENTRIES;
+	unsigned i = (unsigned)(at % PD_BITMAP_ENTRIES);
+	uint64_t count = count_of[c->bitmaps[bitmap].counts[i / 4] >> i % 4 * 2 & 3];
+
+	return c->above[bitmap] ? count + c->above[bitmap][i] : count;
+}
+
+bool pd_counts_next(struct pd_counts *c)
+{
+	if (c->end == c->nr_blocks)
+		return false;
+	for (uint64_t i = 0; i < c->nr_bitmaps; i++)
+		free_above(c, i);
+	madvise(c->bitmaps, c->nr_bitmaps * sizeof(*c->bitmaps), MADV_DONTNEED);
+	c->used = c->nr_bitmaps * BITMAP_BYTES;
+	set_window(c, c->end);
+	return true;
+}
