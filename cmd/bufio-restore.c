@@ -69,6 +69,13 @@ static uint64_t parse_block_size(struct argp_state *state, const char *arg)
 	return bytes;
 }
 
+static const char *parse_name(struct argp_state *state, const char *option, const char *arg)
+{
+	if (!*arg)
+		argp_error(state, "--%s: the name is empty", option);
+	return arg;
+}
+
 /* LVM passes an empty word in front of everything else. */
 static void parse_word(struct argp_state *state, const char *arg)
 {
@@ -96,8 +103,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		state->child_inputs[0] = &door->progress;
 		state->child_inputs[1] = &door->device;
 		return 0;
-	case 'i': a->input = arg; return 0;
-	case 'o': a->target = arg; return 0;
+	case 'i': a->input = parse_name(state, "input", arg); return 0;
+	case 'o': a->target = parse_name(state, "output", arg); return 0;
 	case 'q': door->quiet = true; return 0;
 	case 'J': a->json = true; return 0;
 	case KEY_TRANSACTION_ID:
@@ -105,7 +112,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->overrides.transaction = parse_number(state, "transaction-id", arg);
 		return 0;
 	case KEY_DATA_BLOCK_SIZE: a->overrides.data_block_bytes = parse_block_size(state, arg); return 0;
-	case KEY_NR_DATA_BLOCKS: a->overrides.nr_data_blocks = parse_number(state, "nr-data-blocks", arg); return 0;
+	case KEY_NR_DATA_BLOCKS:
+		a->overrides.nr_data_blocks = parse_number(state, "nr-data-blocks", arg);
+		if (!a->overrides.nr_data_blocks)
+			argp_error(state, "--nr-data-blocks: a data device has at least one block");
+		return 0;
 	case KEY_COUNT_MAPPED: a->count_mapped = true; return 0;
 	case KEY_FORCE_SIGNATURE: a->signature = arg; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;

@@ -24,7 +24,7 @@ struct bufio_device;
 
 /* Flags of bufio_device_open(). Without any: read only, alone, direct I/O for block devices only. */
 #define BUFIO_OPEN_WRITE 0x1u    /* read and write */
-#define BUFIO_OPEN_SHARED 0x2u   /* take a block device that is in use (read only: refused together with WRITE) */
+#define BUFIO_OPEN_SHARED 0x2u   /* take one that is in use (read only: refused together with WRITE) */
 #define BUFIO_OPEN_DIRECT 0x4u   /* O_DIRECT, or fail */
 #define BUFIO_OPEN_BUFFERED 0x8u /* through the page cache, block devices too */
 
@@ -49,8 +49,9 @@ struct bufio_reason {
  * Open @path, a block device or a regular file.
  *
  * A block device is opened with O_EXCL, so that one that is mounted or held by another (an active pool) is refused,
- * for reading too, unless BUFIO_OPEN_SHARED. A file opened for writing is locked (an open-file-description lock)
- * against a second writer of this library. Nothing is created or truncated.
+ * for reading too, unless BUFIO_OPEN_SHARED. A file is locked the same way against others that use this library (an
+ * open-file-description lock): one writer, or any number of readers. A file that a loop device shows is not opened for
+ * writing. Nothing is created or truncated.
  *
  * @flags:  BUFIO_OPEN_*
  * @engine: the name of an I/O engine: "uring" (io_uring, Linux 5.6) or "threads"; or NULL or "auto", which is the

@@ -10,6 +10,7 @@
 #define IO_IO_H
 
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "io/bufio_device.h"
@@ -127,6 +128,11 @@ int io_fault_open(struct bufio_device *below, struct io_fault_plan *plan, struct
 
 /* Who uses the block device @rdev, for a person: "held by dm-3 (vg-pool)", "mounted on /mnt". Empty if not known. */
 void io_name_user(uint64_t rdev, char *text, size_t size);
+
+/*
+ * The loop device that shows @file, a regular file: "loop3". False: none does. @sys is "/sys" but in tests.
+ */
+bool io_name_loop(const char *sys, const struct stat *file, char *name, size_t size);
 
 /* The name of the device-mapper device that holds @rdev, as dmsetup(8) takes it. False: none does. */
 bool io_name_dm_holder(uint64_t rdev, char *name, size_t size);

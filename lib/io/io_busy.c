@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Who uses a block device: what sysfs calls its holders, else where it is mounted. */
+/* Who uses a block device: what sysfs calls its holders, else where it is mounted; and a file: a loop device. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +82,37 @@ void io_name_user(uint64_t rdev, char *text, size_t size)
 		snprintf(text, size, "held by %s (%s)", h.node, h.dm_name);
 	else
 		snprintf(text, size, "held by %s", h.node);
+}
+
+static bool is_backing_file(const char *sys, const char *loop, const struct stat *file)
+{
+	char path[512], backing[4096];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/block/%s/loop/backing_file", sys, loop);
+	read_line(path, backing, sizeof(backing));
+	return *backing && !stat(backing, &st) && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+}
+
+bool io_name_loop(const char *sys, const struct stat *file, char *name, size_t size)
+{
+	bool found = false;
+	char path[512];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/block", sys);
+	d = opendir(path);
+	if (!d)
+		return false;
+	while (!found && (e = readdir(d))) {
+		if (strncmp(e->d_name, "loop", 4) != 0 || !is_backing_file(sys, e->d_name, file))
+			continue;
+		snprintf(name, size, "%s", e->d_name);
+		found = true;
+	}
+	closedir(d);
+	return found;
 }
 
 bool io_name_dm_holder(uint64_t rdev, char *name, size_t size)

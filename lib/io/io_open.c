@@ -154,22 +154,40 @@ static int describe(int fd, const struct stat *st, const char *path, unsigned fl
 	return 0;
 }
 
+/* As O_EXCL for block devices: one writer, or any number of readers. Readers can do without where there are no locks. */
+static int lock_file(int fd, const char *path, bool is_writer, struct bufio_reason *reason)
+{
+	struct flock whole = { .l_type = is_writer ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET };
+
+	if (!fcntl(fd, F_OFD_SETLK, &whole))
+		return 0;
+	if (errno == EAGAIN || errno == EACCES)
+		return refuse(reason, -EBUSY, "%s: another program is %s it; wait until that has ended", path,
+			      is_writer ? "reading or writing" : "writing to");
+	return is_writer ? refuse(reason, -errno, "%s: cannot be locked: %s", path, strerror(errno)) : 0;
+}
+
+/* What is mounted from a loop device does not see what is written to its file, and writes over it. */
+static int claim_file(int fd, const char *path, unsigned flags, struct bufio_reason *reason)
+{
+	int r = flags & BUFIO_OPEN_SHARED ? 0 : lock_file(fd, path, flags & BUFIO_OPEN_WRITE, reason);
+	struct stat st;
+	char loop[64];
+
+	if (r || !(flags & BUFIO_OPEN_WRITE))
+		return r;
+	if (!fstat(fd, &st) && io_name_loop("/sys", &st, loop, sizeof(loop)))
+		return refuse(reason, -EBUSY, "%s: in use, shown by /dev/%s; detach that first (losetup -d), or name it "
+			      "instead of the file", path, loop);
+	return 0;
+}
+
 static int claim(int fd, const char *path, unsigned flags, const struct bufio_device_info *info,
 		 struct bufio_reason *reason)
 {
-	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	if (!(flags & BUFIO_OPEN_WRITE))
-		return 0;
-	if (info->read_only)
+	if (flags & BUFIO_OPEN_WRITE && info->read_only)
 		return refuse(reason, -EROFS, "%s: is a read-only device", path);
-	if (!info->block_device && fcntl(fd, F_OFD_SETLK, &whole)) {
-		if (errno == EAGAIN || errno == EACCES)
-			return refuse(reason, -EBUSY, "%s: another program is writing to it; wait until that has ended",
-				      path);
-		return refuse(reason, -errno, "%s: cannot be locked: %s", path, strerror(errno));
-	}
-	return 0;
+	return info->block_device ? 0 : claim_file(fd, path, flags, reason);
 }
 
 static bool is_auto(const char *name)

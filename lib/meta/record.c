@@ -591,7 +591,9 @@ static const struct field restore_fields[] = {
 	F(record_restore, used_data_blocks, "data_used_blocks", NULL, FIELD_DEC),
 	F(record_restore, total_data_blocks, "data_total_blocks", NULL, FIELD_DEC),
 	N(record_restore, passes, NULL),
+	F(record_restore, is_writable, "writable", NULL, FIELD_BOOL),
 	HIDDEN_TEXT(record_restore, replaced_text),
+	HIDDEN_TEXT(record_restore, reserve_text),
 };
 
 const struct record_type record_types[NR_RECORD_KINDS] = {
@@ -859,6 +861,6 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "mappings  {mappings:10}\n"
 			 "metadata  {metadata_used_blocks:10}  of {metadata_total_blocks} blocks of 4 KiB used\n"
 			 "data      {data_used_blocks:10}  of {data_total_blocks} blocks used\n"
-			 "{replaced_text}",
+			 "{replaced_text}{reserve_text}",
 	},
 };

@@ -491,7 +491,8 @@ struct record_restore {
 	uint64_t used_blocks, total_blocks;           /* of metadata */
 	uint64_t used_data_blocks, total_data_blocks;
 	uint64_t passes; /* over the leaves, to count data blocks */
-	const char *replaced_text; /* for people */
+	uint32_t is_writable; /* there are blocks beside those that the kernel keeps for itself */
+	const char *replaced_text, *reserve_text; /* for people */
 };
 
 #endif

@@ -370,7 +370,8 @@ static int write_rest(struct thin_build *b, struct thin_superblock *roots)
 	int r = drop_defs(b);
 
 	b->leaves_end = b->w.next;
-	qsort(b->devices, b->nr_devices, sizeof(*b->devices), compare_ids);
+	if (b->nr_devices)
+		qsort(b->devices, b->nr_devices, sizeof(*b->devices), compare_ids);
 	if (!r)
 		r = write_top(b, &roots->data_mapping_root);
 	if (!r)

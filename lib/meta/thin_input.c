@@ -14,8 +14,6 @@
 struct shape {
 	uint64_t mapped;      /* all mappings */
 	uint64_t first, last; /* virtual blocks, if there are mappings */
-	uint64_t leaves;      /* for those that are not by reference, at the least */
-	bool is_used;         /* of a def: there was a reference */
 };
 
 struct thin_input {
@@ -26,12 +24,10 @@ struct thin_input {
 	uint64_t nr_data_blocks; /* mappings are below */
 	uint32_t time;           /* of the pool */
 	struct shape open;       /* of the def or device */
-	uint64_t run;            /* of it: mappings since the last reference */
+	uint64_t begin;          /* of the last mapping or reference in it */
 	struct shape *defs;
 	uint64_t nr_defs, max_defs;
-	uint64_t last_device;    /* id + 1 */
-	uint8_t *ids;            /* a bit for each id that there was */
-	struct thin_input_totals totals;
+	uint8_t *ids; /* a bit for each id that there was */
 };
 
 static struct thin_input *input_of(struct meta_visitor *v)
@@ -83,7 +79,7 @@ static int judge_superblock(struct thin_input *in, const struct record_superbloc
 	if (thin_bitmaps(sb->nr_data_blocks) >= PD_MAX_METADATA_BLOCKS)
 		return refuse(in, "nr_data_blocks: the space map alone of %" PRIu64 " data blocks takes more than the "
 			      "largest metadata there can be", sb->nr_data_blocks);
-	if (!in->nr_data_blocks)
+	if (!in->nr_data_blocks && in->args.unknown_data_blocks == DATA_BLOCKS_MUST_BE_KNOWN)
 		return refuse(in, "nr_data_blocks: is 0, as in XML of a metadata snapshot: give --nr-data-blocks, or a file "
 			      "instead of a pipe");
 	return in->args.is_lenient ? 0 : judge_fields(in, sb);
@@ -95,10 +91,12 @@ static int judge_superblock(struct thin_input *in, const struct record_superbloc
  */
 static void choose_data_size(struct thin_input *in, struct record_superblock *sb)
 {
-	if (!sb->nr_data_blocks && in->args.has_data_blocks)
+	bool is_unknown = !sb->nr_data_blocks;
+
+	if (is_unknown && in->args.unknown_data_blocks == DATA_BLOCKS_ARE_GIVEN)
 		sb->nr_data_blocks = in->args.data_blocks;
 	in->nr_data_blocks = sb->nr_data_blocks;
-	if (!sb->nr_data_blocks && (!in->next || in->args.has_data_blocks))
+	if (is_unknown && in->args.unknown_data_blocks == DATA_BLOCKS_MAY_BE_ANY)
 		in->nr_data_blocks = THIN_MAX_DATA_BLOCKS;
 }
 
@@ -117,10 +115,7 @@ static int begin_superblock(struct thin_input *in, const struct record_superbloc
 	choose_data_size(in, &sb);
 	r = judge_superblock(in, &sb);
 	in->time = sb.time;
-	in->totals.nr_data_blocks = sb.nr_data_blocks;
-	if (r || !in->next)
-		return r;
-	return in->next->begin(in->next, RECORD_SUPERBLOCK, &sb);
+	return r ? r : in->next->begin(in->next, RECORD_SUPERBLOCK, &sb);
 }
 
 /* --- devices and defs --- */
@@ -150,32 +145,24 @@ static int input_begin(struct meta_visitor *v, enum record_kind kind, const void
 	if (kind == RECORD_DEVICE)
 		r = judge_device(in, record);
 	in->open = (struct shape){ 0 };
-	in->run = 0;
-	if (r || !in->next)
-		return r;
-	return in->next->begin(in->next, kind, record);
+	return r ? r : in->next->begin(in->next, kind, record);
 }
 
 /* --- mappings --- */
-
-static void end_run(struct thin_input *in)
-{
-	unsigned max = pd_max_entries(sizeof(le64));
-
-	in->open.leaves += in->run / max + (in->run % max != 0);
-	in->run = 0;
-}
 
 /* Appends what begins and ends there. */
 static int append(struct thin_input *in, const char *attribute, const struct shape *s)
 {
 	struct shape *open = &in->open;
 
+	if (open->mapped && s->first >= in->begin && s->first <= open->last)
+		return refuse(in, "%s: virtual block %" PRIu64 " is mapped twice", attribute, s->first);
 	if (open->mapped && s->first <= open->last)
-		return refuse(in, "%s: virtual block %" PRIu64 " comes after %" PRIu64 ": %s", attribute, s->first,
-			      open->last, s->first == open->last ? "it is mapped twice" : "they have to rise");
+		return refuse(in, "%s: virtual block %" PRIu64 " comes after %" PRIu64 ": they have to rise", attribute,
+			      s->first, open->last);
 	if (!open->mapped)
 		open->first = s->first;
+	in->begin = s->first;
 	open->last = s->last;
 	open->mapped += s->mapped;
 	return 0;
@@ -198,9 +185,9 @@ static int judge_mapping(struct thin_input *in, enum record_kind kind, const str
 
 	if (!m->length)
 		return refuse(in, "length: is 0");
-	if (s.last < s.first)
-		return refuse(in, "length: %" PRIu64 " virtual blocks from %" PRIu64 " on do not fit into 64 bits",
-			      m->length, s.first);
+	if (s.last < s.first || s.last == UINT64_MAX)
+		return refuse(in, "%s: %" PRIu64 " virtual blocks from %" PRIu64 " on reach past the last that there can be",
+			      is_range ? "length" : "origin_block", m->length, s.first);
 	if (data_last < m->data_begin || data_last >= in->nr_data_blocks)
 		return refuse_data(in, is_range ? "data_begin" : "data_block", m);
 	if (m->time > THIN_TIME_MASK)
@@ -208,23 +195,16 @@ static int judge_mapping(struct thin_input *in, enum record_kind kind, const str
 	if (m->time > in->time && !in->args.is_lenient)
 		return refuse(in, "time: %" PRIu32 " is later than the pool's, which is %" PRIu32 ": a new snapshot would not "
 			      "keep what this block holds; the time of <superblock> must not be below", m->time, in->time);
-	if (data_last >= in->totals.needed_data_blocks)
-		in->totals.needed_data_blocks = data_last + 1;
-	in->run += m->length;
 	return append(in, is_range ? "origin_begin" : "origin_block", &s);
 }
 
 static int judge_ref(struct thin_input *in, const struct record_def *ref)
 {
-	struct shape *def;
+	const struct shape *def;
 
 	if (!ref->name || ref->name > in->nr_defs)
-		return refuse(in, "name: there was no such def");
+		return refuse(in, "name: a def cannot refer to itself");
 	def = &in->defs[ref->name - 1];
-	if (!def->is_used)
-		in->totals.blocks += def->leaves;
-	def->is_used = true;
-	end_run(in);
 	return def->mapped ? append(in, "name", def) : 0;
 }
 
@@ -233,20 +213,10 @@ static int input_record(struct meta_visitor *v, enum record_kind kind, const voi
 	struct thin_input *in = input_of(v);
 	int r = kind == RECORD_REF ? judge_ref(in, record) : judge_mapping(in, kind, record);
 
-	if (r || !in->next)
-		return r;
-	return in->next->record(in->next, kind, record);
+	return r ? r : in->next->record(in->next, kind, record);
 }
 
 /* --- ends --- */
-
-/* Nodes of a device's own; a tree that is a single reference has none. */
-static uint64_t nodes_of(const struct shape *s)
-{
-	unsigned max = pd_max_entries(sizeof(le64));
-
-	return thin_tree_nodes(s->leaves * max, s->leaves * max > s->mapped ? s->leaves * max : s->mapped, sizeof(le64));
-}
 
 static int end_def(struct thin_input *in)
 {
@@ -268,28 +238,10 @@ static int end_def(struct thin_input *in)
 
 static int end_device(struct thin_input *in, const struct record_device *d)
 {
-	in->totals.blocks += nodes_of(&in->open);
-	in->totals.devices++;
-	in->totals.mappings += in->open.mapped;
 	if (d->mapped_blocks == in->open.mapped || in->args.count_mapped)
 		return 0;
-	return refuse(in, "mapped_blocks: says %" PRIu64 ", but there are %" PRIu64 " mappings in device %" PRIu64,
-		      d->mapped_blocks, in->open.mapped, d->dev_id);
-}
-
-/* Details, top level, both space maps, superblock. */
-static void add_rest(struct thin_input *in)
-{
-	const struct thin_input_totals *t = &in->totals;
-	uint64_t devices = t->devices;
-	uint64_t maps = thin_bitmaps(t->nr_data_blocks ? t->nr_data_blocks : t->needed_data_blocks);
-
-	in->totals.defs = in->nr_defs;
-	in->totals.blocks += thin_tree_nodes(devices, devices, sizeof(struct thin_details_disk)) +
-			     thin_tree_nodes(devices, devices, sizeof(le64)) + maps +
-			     thin_tree_nodes(maps, maps, sizeof(struct pd_index_entry_disk)) + 1;
-	/* Both trees of large counts, the index, and a bitmap for all of this. */
-	in->totals.blocks += 3 + thin_bitmaps(in->totals.blocks);
+	return refuse(in, "mapped_blocks: says %" PRIu64 ", but there are %" PRIu64 " mappings in device %" PRIu64
+		      "; --count-mapped-blocks counts anew", d->mapped_blocks, in->open.mapped, d->dev_id);
 }
 
 static int input_end(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -297,15 +249,9 @@ static int input_end(struct meta_visitor *v, enum record_kind kind, const void *
 	struct thin_input *in = input_of(v);
 	int r = 0;
 
-	if (kind == RECORD_SUPERBLOCK) {
-		add_rest(in);
-	} else {
-		end_run(in);
+	if (kind != RECORD_SUPERBLOCK)
 		r = kind == RECORD_DEF ? end_def(in) : end_device(in, record);
-	}
-	if (r || !in->next)
-		return r;
-	return in->next->end(in->next, kind, record);
+	return r ? r : in->next->end(in->next, kind, record);
 }
 
 int thin_input_create(const struct thin_input_args *args, struct meta_visitor *next, struct thin_input **input)
@@ -343,9 +289,4 @@ struct meta_visitor *thin_input_visitor(struct thin_input *in)
 const char *thin_input_reason(const struct thin_input *in)
 {
 	return in->reason;
-}
-
-void thin_input_get_totals(const struct thin_input *in, struct thin_input_totals *totals)
-{
-	*totals = in->totals;
 }

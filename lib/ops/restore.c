@@ -12,6 +12,7 @@
 #include "meta/thin_build.h"
 #include "meta/thin_disk.h"
 #include "meta/thin_input.h"
+#include "meta/thin_plan.h"
 #include "meta/thin_size.h"
 #include "ops/target.h"
 #include "text/emit.h"
@@ -22,6 +23,9 @@
 #define TEXT_SHARE 8
 #define STREAM_BYTES (UINT64_C(16) << 20)
 #define DIRTY_PERCENT 30
+
+/* Superblock; top level and details; of data a bitmap, its index, large counts; of metadata the same but a bitmap. */
+#define EMPTY_POOL_BLOCKS 8
 
 #define MIB(blocks) ((double)(blocks) * PD_BLOCK_SIZE / 1048576)
 
@@ -44,7 +48,7 @@ bool op_restore_target(const struct op_restore_args *args, struct op_restore_pla
 
 /* --- reading --- */
 
-static struct thin_input_args input_args(const struct op_restore_args *args, const struct op_restore_plan *plan)
+static struct thin_input_args input_args(const struct op_restore_args *args)
 {
 	return (struct thin_input_args){
 		.overrides = {
@@ -55,8 +59,6 @@ static struct thin_input_args input_args(const struct op_restore_args *args, con
 		},
 		.count_mapped = args->count_mapped,
 		.is_lenient = args->is_lenient,
-		.has_data_blocks = plan->is_known,
-		.data_blocks = plan->needed_data_blocks,
 		.memory = args->memory_limit / TEXT_SHARE / 2,
 	};
 }
@@ -83,11 +85,10 @@ static void fail_text(const struct op_restore_args *args, const struct text_xml_
 
 /* @advice goes behind the reason; @outcome is what it means for the target. */
 static void fail_input(const struct op_restore_args *args, int error, const struct text_xml_error *e,
-		       const struct thin_input *input, const char *advice, enum op_outcome outcome,
-		       struct op_result *result)
+		       const char *reason, const char *advice, enum op_outcome outcome, struct op_result *result)
 {
 	if (error == -EINVAL)
-		fail_text(args, e, thin_input_reason(input), advice, outcome, error, result);
+		fail_text(args, e, reason, advice, outcome, error, result);
 	else if (error == -E2BIG)
 		fail_text(args, e, "there are more defs or devices than the memory limit has room for: give a larger "
 			  "--memory-limit", advice, outcome, error, result);
@@ -95,13 +96,9 @@ static void fail_input(const struct op_restore_args *args, int error, const stru
 		op_fail(result, outcome, error, "%s: %s%s", args->input, strerror(-error), advice);
 }
 
-static bool fail_memory(struct op_result *result)
-{
-	op_fail(result, OP_INTERNAL, -ENOMEM, "out of memory");
-	return false;
-}
-
-static int read_text(const struct op_restore_args *args, struct thin_input *input, struct text_xml_error *e)
+/* Records go through a judge to @v. What is wrong is in *@e, or else in *@reason. */
+static int read_text(const struct op_restore_args *args, const struct thin_input_args *in, struct meta_visitor *v,
+		     struct text_xml_error *e, char reason[THIN_INPUT_REASON_MAX])
 {
 	struct text_xml_args xml = {
 		.fd = args->in_fd,
@@ -109,8 +106,17 @@ static int read_text(const struct op_restore_args *args, struct thin_input *inpu
 		.is_lenient = args->is_lenient,
 		.progress = args->progress ? &args->progress->blocks : NULL,
 	};
+	struct thin_input *input;
+	int r = thin_input_create(in, v, &input);
 
-	return text_xml_read(&xml, thin_input_visitor(input), e);
+	*e = (struct text_xml_error){ 0 };
+	*reason = '\0';
+	if (r)
+		return r;
+	r = text_xml_read(&xml, thin_input_visitor(input), e);
+	snprintf(reason, THIN_INPUT_REASON_MAX, "%s", thin_input_reason(input));
+	thin_input_destroy(input);
+	return r;
 }
 
 /* --- the plan --- */
@@ -130,13 +136,18 @@ static bool is_metadata(const struct op_restore_args *args, off_t start, struct 
 	return format;
 }
 
-static void use_totals(struct op_restore_plan *plan, const struct thin_input_totals *totals)
+static uint64_t with_bitmaps(uint64_t blocks)
+{
+	return blocks + thin_bitmaps(blocks + thin_bitmaps(blocks));
+}
+
+static void use_totals(struct op_restore_plan *plan, const struct thin_plan_totals *t)
 {
 	plan->is_known = true;
-	plan->blocks = totals->blocks;
-	plan->needed_data_blocks = totals->needed_data_blocks;
-	plan->advised_blocks = thin_blocks_advised(totals->blocks, totals->nr_data_blocks ? totals->nr_data_blocks :
-						   totals->needed_data_blocks, totals->devices);
+	plan->blocks = t->blocks;
+	plan->needed_data_blocks = t->needed_data_blocks;
+	plan->advised_blocks = thin_blocks_advised(with_bitmaps(t->blocks), t->nr_data_blocks ? t->nr_data_blocks :
+						   t->needed_data_blocks, t->devices);
 }
 
 uint64_t op_restore_new_size(const struct op_restore_plan *plan)
@@ -144,14 +155,29 @@ uint64_t op_restore_new_size(const struct op_restore_plan *plan)
 	return (plan->is_known ? plan->advised_blocks : PD_MAX_METADATA_BLOCKS) * PD_BLOCK_SIZE;
 }
 
+static int make_plan(const struct op_restore_args *args, struct thin_plan_totals *totals, struct text_xml_error *e,
+		     char reason[THIN_INPUT_REASON_MAX])
+{
+	struct thin_input_args in = input_args(args);
+	struct thin_plan *p;
+	int r = thin_plan_create(args->memory_limit / BUILD_SHARE, &p);
+
+	if (r)
+		return r;
+	in.unknown_data_blocks = DATA_BLOCKS_MAY_BE_ANY;
+	r = read_text(args, &in, thin_plan_visitor(p), e, reason);
+	thin_plan_get_totals(p, totals);
+	thin_plan_destroy(p);
+	return r;
+}
+
 /* A pipe is read once: then what is wrong with the text is found while it is written. */
 bool op_restore_plan(const struct op_restore_args *args, struct op_restore_plan *plan, struct op_result *result)
 {
 	off_t start = lseek(args->in_fd, 0, SEEK_CUR), end = start < 0 ? -1 : lseek(args->in_fd, 0, SEEK_END);
-	struct thin_input_args in = input_args(args, plan);
-	struct thin_input_totals totals;
-	struct text_xml_error error;
-	struct thin_input *input;
+	char reason[THIN_INPUT_REASON_MAX] = "";
+	struct text_xml_error error = { 0 };
+	struct thin_plan_totals totals;
 	int r;
 
 	if (end < 0)
@@ -159,36 +185,39 @@ bool op_restore_plan(const struct op_restore_args *args, struct op_restore_plan 
 	lseek(args->in_fd, start, SEEK_SET);
 	if (is_metadata(args, start, result))
 		return false;
-	if (thin_input_create(&in, NULL, &input))
-		return fail_memory(result);
 	if (args->progress)
 		args->progress->total = 2 * (uint64_t)(end - start) / 4096;
-	r = read_text(args, input, &error);
-	if (r)
-		fail_input(args, r, &error, input, "", r == -E2BIG || r == -ENOMEM ? OP_INTERNAL : OP_INPUT, result);
-	thin_input_get_totals(input, &totals);
-	thin_input_destroy(input);
+	r = make_plan(args, &totals, &error, reason);
 	lseek(args->in_fd, start, SEEK_SET);
-	if (!r)
+	if (r)
+		fail_input(args, r, &error, reason, "", r == -E2BIG || r == -ENOMEM ? OP_INTERNAL : OP_INPUT, result);
+	else
 		use_totals(plan, &totals);
 	return !r;
 }
 
 /* --- writing --- */
 
+static uint64_t at_most(uint64_t n, uint64_t most)
+{
+	return n < most ? n : most;
+}
+
 static bool has_room(const struct op_restore_args *args, const struct op_restore_plan *plan, struct op_result *result)
 {
 	uint64_t blocks = bufio_get_device_size(args->client);
+	uint64_t least = plan->is_known ? plan->blocks : EMPTY_POOL_BLOCKS, needed = with_bitmaps(least);
+	uint64_t advised = plan->is_known ? plan->advised_blocks : thin_blocks_advised(needed, 0, 0);
 
-	if (plan->is_known && plan->blocks > PD_MAX_METADATA_BLOCKS)
+	if (needed > PD_MAX_METADATA_BLOCKS)
 		op_fail(result, OP_REFUSED, 0,
 			"%s: takes %" PRIu64 " blocks of metadata, and the kernel uses no more than %" PRIu64, args->input,
-			plan->blocks, PD_MAX_METADATA_BLOCKS);
-	else if (plan->is_known && plan->blocks > blocks)
+			needed, PD_MAX_METADATA_BLOCKS);
+	else if (least + thin_bitmaps(at_most(blocks, PD_MAX_METADATA_BLOCKS)) > blocks)
 		op_fail(result, OP_REFUSED, 0,
 			"%s: is too small: it has %" PRIu64 " blocks of 4 KiB, and %" PRIu64 " (%.1f MiB) are needed; with "
-			"room to go on in, make it %" PRIu64 " (%.0f MiB)", args->target, blocks, plan->blocks,
-			MIB(plan->blocks), plan->advised_blocks, MIB(plan->advised_blocks));
+			"room to go on in, make it %" PRIu64 " (%.0f MiB)", args->target, blocks, needed, MIB(needed),
+			advised, MIB(advised));
 	else
 		return true;
 	return false;
@@ -207,19 +236,19 @@ static void fail_target(const struct op_restore_args *args, int error, struct op
 {
 	uint64_t blocks = bufio_get_device_size(args->client);
 	enum op_outcome outcome = args->is_new ? OP_OUTPUT : OP_PARTLY;
-	const char *left = what_is_left(args, false);
 
 	if (error == -ENOSPC)
 		op_fail(result, outcome, error,
-			"%s: is too small: its %" PRIu64 " blocks of 4 KiB are full, some more are needed%s", args->target,
-			blocks, left);
+			"%s: is too small: its %" PRIu64 " blocks of 4 KiB are full%s", args->target, blocks,
+			args->is_new ? "" : "; it is marked as not finished: take a larger one");
 	else
-		op_fail(result, outcome, error, "%s: cannot be written: %s%s", args->target, strerror(-error), left);
+		op_fail(result, outcome, error, "%s: cannot be written: %s%s", args->target, strerror(-error),
+			what_is_left(args, false));
 }
 
 /* Whose error it was: the text's, the tables', or the target's. */
 static void fail_write(const struct op_restore_args *args, int error, const struct text_xml_error *e,
-		       const struct thin_input *input, bool has_begun, struct op_result *result)
+		       const char *reason, bool has_begun, struct op_result *result)
 {
 	bool is_ours = error == -E2BIG || error == -ENOMEM, is_text = error == -EINVAL || e->reason[0];
 	bool is_left = has_begun && !args->is_new;
@@ -227,9 +256,23 @@ static void fail_write(const struct op_restore_args *args, int error, const stru
 	if (!is_text && !is_ours)
 		fail_target(args, error, result);
 	else
-		fail_input(args, error, e, input, is_left ? what_is_left(args, is_text) : "",
+		fail_input(args, error, e, reason, is_left ? what_is_left(args, is_text) : "",
 			   is_left ? OP_PARTLY : is_ours ? OP_INTERNAL : OP_INPUT, result);
 }
+
+/*
+ * The kernel keeps a tenth of the metadata for itself, 4096 blocks at most (drivers/md/dm-thin-metadata.c), and wants two
+ * blocks more for the first write (measured with Linux 6.1).
+ */
+static bool has_reserve(const struct thin_build_result *built)
+{
+	uint64_t reserve = at_most(built->nr_blocks / 10, 4096);
+
+	return built->used_blocks + reserve + 2 <= built->nr_blocks;
+}
+
+static const char no_reserve[] = "The kernel keeps a tenth of the metadata for itself, and so will activate this pool "
+				 "read only: make the\nmetadata larger first.\n";
 
 static int show(const struct op_restore_args *args, const struct op_restore_plan *plan,
 		const struct thin_build_result *built)
@@ -245,6 +288,7 @@ static int show(const struct op_restore_args *args, const struct op_restore_plan
 		.used_data_blocks = built->used_data_blocks,
 		.total_data_blocks = built->data_blocks,
 		.passes = built->passes,
+		.is_writable = has_reserve(built),
 	};
 	struct text_out *out = malloc(sizeof(*out));
 	struct text_emitter *e = NULL;
@@ -253,6 +297,7 @@ static int show(const struct op_restore_args *args, const struct op_restore_plan
 
 	snprintf(text, sizeof(text), "replaced  %s\n", plan->replaced);
 	record.replaced_text = plan->replaced[0] ? text : "";
+	record.reserve_text = record.is_writable ? "" : no_reserve;
 	if (!r) {
 		text_out_init(out, args->out_fd);
 		e = text_emit_create(&(struct text_emit_args){
@@ -288,17 +333,18 @@ static int set_memory(const struct op_restore_args *args, uint64_t *build)
 static bool write_pool(const struct op_restore_args *args, const struct op_restore_plan *plan, struct thin_build *build,
 		       struct op_result *result)
 {
-	struct thin_input_args in = input_args(args, plan);
+	struct thin_input_args in = input_args(args);
+	char reason[THIN_INPUT_REASON_MAX];
 	struct text_xml_error error;
-	struct thin_input *input;
 	int r;
 
-	if (thin_input_create(&in, thin_build_visitor(build), &input))
-		return fail_memory(result);
-	r = read_text(args, input, &error);
+	if (plan->is_known) {
+		in.unknown_data_blocks = DATA_BLOCKS_ARE_GIVEN;
+		in.data_blocks = plan->needed_data_blocks;
+	}
+	r = read_text(args, &in, thin_build_visitor(build), &error, reason);
 	if (r)
-		fail_write(args, r, &error, input, thin_build_has_begun(build), result);
-	thin_input_destroy(input);
+		fail_write(args, r, &error, reason, thin_build_has_begun(build), result);
 	return !r;
 }
 

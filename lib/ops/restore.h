@@ -39,7 +39,7 @@ struct op_restore_args {
 /* What is known before anything is written. */
 struct op_restore_plan {
 	bool is_known;   /* the input could be read twice */
-	uint64_t blocks; /* of metadata that it takes at the least */
+	uint64_t blocks; /* of metadata that it takes, but for the bitmaps of these */
 	uint64_t advised_blocks;
 	uint64_t needed_data_blocks;
 	char replaced[160]; /* what lies on the target, or empty */

@@ -86,6 +86,17 @@ static int stop_at_metadata(void *context, uint64_t block, const void *data, int
 	return found != 0;
 }
 
+static bool is_unfinished(struct bufio_client *client)
+{
+	struct bufio_buffer *b;
+	const void *data = bufio_read(client, 0, &b);
+	bool is = data && thin_build_is_unfinished(data);
+
+	if (data)
+		bufio_release(b);
+	return is;
+}
+
 bool target_has_metadata(struct bufio_client *client)
 {
 	uint64_t nr = bufio_get_device_size(client);
@@ -93,12 +104,23 @@ bool target_has_metadata(struct bufio_client *client)
 		.block = stop_at_metadata, .nr_blocks = nr < PD_MAX_METADATA_BLOCKS ? nr : PD_MAX_METADATA_BLOCKS,
 	};
 
-	return bufio_scan(client, &scan) > 0;
+	return !is_unfinished(client) && bufio_scan(client, &scan) > 0;
 }
 
-static bool is_xml(const char *start)
+/* Of a whole block; there may be a byte order mark and blanks in front. */
+static bool is_xml(const char *block)
 {
-	return !strncmp(start, "<superblock", 11) || !strncmp(start, "<?xml", 5);
+	static const char *const starts[] = { "<superblock", "<?xml", "<!--" };
+	const char *end = block + PD_BLOCK_SIZE - 16;
+
+	if (!memcmp(block, "\xEF\xBB\xBF", 3))
+		block += 3;
+	while (block < end && strchr(" \t\r\n", *block) && *block)
+		block++;
+	for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++)
+		if (!strncmp(block, starts[i], strlen(starts[i])))
+			return true;
+	return false;
 }
 
 static void explain(struct bufio_client *client, const char *path, const char *start, bool is_zero, char *reason,

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/le.h"
+
 #define AHEAD 16 /* counts that are on their way from memory */
 
 /* Patterns as they are on disk, where the high bit of a count comes first: 0, 2, 1, 3 are the counts 0, 1, 2, 3. */
@@ -171,6 +173,19 @@ uint64_t pd_counts_get(const struct pd_counts *c, uint64_t block)
 	uint64_t count = count_of[c->bitmaps[bitmap].counts[i / 4] >> i % 4 * 2 & 3];
 
 	return c->above[bitmap] ? count + c->above[bitmap][i] : count;
+}
+
+uint64_t pd_counts_nr_large(const struct pd_counts *c)
+{
+	uint64_t nr = 0;
+
+	for (uint64_t i = 0; c->begin + i * PD_BITMAP_ENTRIES < c->end; i++)
+		for (size_t at = 0; at < sizeof(c->bitmaps->counts); at += sizeof(uint64_t)) {
+			uint64_t v = le_load(c->bitmaps[i].counts + at, sizeof(v));
+
+			nr += (unsigned)__builtin_popcountll(v & v >> 1 & UINT64_C(0x5555555555555555));
+		}
+	return nr;
 }
 
 bool pd_counts_next(struct pd_counts *c)

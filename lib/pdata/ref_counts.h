@@ -52,6 +52,9 @@ static inline bool pd_counts_has_all(const struct pd_counts *c)
 /* @block is in the window. */
 uint64_t pd_counts_get(const struct pd_counts *c, uint64_t block);
 
+/* How many counts in the window are 3 or more. */
+uint64_t pd_counts_nr_large(const struct pd_counts *c);
+
 /* The next window, all counts 0; false: there is none. */
 bool pd_counts_next(struct pd_counts *c);
 

@@ -23,7 +23,7 @@
 #define NAME_BYTES 255         /* of a def */
 #define UUID_BYTES 64
 #define MAX_DEPTH 3
-#define SHOWN 40 /* characters of what is wrong */
+#define SHOWN 40 /* bytes of what is wrong */
 
 struct reader {
 	const struct text_xml_args *args;
@@ -54,7 +54,30 @@ struct reader {
 	uint64_t told;     /* of these, when it last said something */
 	uint64_t text_end; /* of these, behind the last text */
 	uint64_t unclear;  /* bytes since is_between */
+	bool has_ended;    /* the superblock */
+	char shown[SHOWN + 8];
 };
+
+/*
+ * A piece of the text for a message: not too long, letters whole, and without anything that would move a cursor.
+ */
+static const char *show(struct reader *r, const char *text, size_t len)
+{
+	size_t n = len <= SHOWN ? len : SHOWN;
+
+	while (n < len && n && ((unsigned char)text[n] & 0xC0) == 0x80)
+		n--;
+	snprintf(r->shown, sizeof(r->shown), "%.*s%s", (int)n, text, n < len ? "..." : "");
+	for (unsigned char *c = (unsigned char *)r->shown; *c; c++)
+		if (*c < 0x20 || *c == 0x7F || (*c == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0))
+			*c = '?';
+	for (unsigned char *c = (unsigned char *)r->shown; *c; c++)
+		if (*c == '?' && c[1] >= 0x80 && c[1] < 0xC0)
+			memmove(c + 1, c + 2, strlen((char *)c + 2) + 1);
+	return r->shown;
+}
+
+#define SHOW(r, text) show(r, text, strlen(text))
 
 /* --- giving up --- */
 
@@ -102,12 +125,12 @@ static void read_number(struct reader *r, const struct field *f, const char *tex
 	uint32_t v32;
 
 	if (!digits || text[digits]) {
-		REFUSE(r, "%s: '%.*s' is not a number", f->xml, SHOWN, text);
+		REFUSE(r, "%s: '%s' is not a number", f->xml, SHOW(r, text));
 		return;
 	}
 	for (size_t i = 0; i < digits; i++)
 		if (!checked_mul(v, 10, &v) || !checked_add(v, (uint64_t)(text[i] - '0'), &v) || v > most) {
-			REFUSE(r, "%s: %.*s does not fit into %d bits", f->xml, SHOWN, text, 8 * f->size);
+			REFUSE(r, "%s: %s does not fit into %d bits", f->xml, SHOW(r, text), 8 * f->size);
 			return;
 		}
 	v32 = (uint32_t)v;
@@ -121,17 +144,17 @@ static void read_name(struct reader *r, enum record_kind kind, const char *text,
 
 	def->name = string_set_find(&r->names, text);
 	if (kind == RECORD_REF && !def->name)
-		REFUSE(r, "name: there is no def '%.*s' before this", SHOWN, text);
+		REFUSE(r, "name: there is no def '%s' before this", SHOW(r, text));
 	if (kind == RECORD_REF)
 		return;
 	if (def->name) {
-		REFUSE(r, "name: there is a def '%.*s' already", SHOWN, text);
+		REFUSE(r, "name: there is a def '%s' already", SHOW(r, text));
 	} else if (strlen(text) > NAME_BYTES) {
 		REFUSE(r, "name: is longer than %d bytes", NAME_BYTES);
 	} else {
 		e = string_set_add(&r->names, text);
 		if (e)
-			fail(r, e, "there are too many defs, by name '%.*s'", SHOWN, text);
+			fail(r, e, "there are more defs than the memory limit has room for, by '%s'", SHOW(r, text));
 		def->name = r->names.nr;
 	}
 }
@@ -168,7 +191,7 @@ static void read_attributes(struct reader *r, enum record_kind kind, const char 
 		if (i < 0 && r->args->is_lenient)
 			continue;
 		if (i < 0) {
-			REFUSE(r, "%.*s: is no attribute of this element", SHOWN, attributes[0]);
+			REFUSE(r, "%s: is no attribute of this element", SHOW(r, attributes[0]));
 			return;
 		}
 		seen |= 1u << i;
@@ -292,7 +315,7 @@ static void XMLCALL on_end(void *context, const char *name)
 		return;
 	kind = r->open[--r->depth];
 	if (kind == RECORD_SUPERBLOCK)
-		hand_over(r, r->v->end(r->v, kind, &r->superblock));
+		r->has_ended = true; /* what follows may still be wrong */
 	else if (kind == RECORD_DEVICE)
 		hand_over(r, r->v->end(r->v, kind, &r->device));
 	else if (kind == RECORD_DEF)
@@ -311,7 +334,7 @@ static void XMLCALL on_text(void *context, const char *text, int len)
 		i++;
 	if (i < len) {
 		r->error->element[0] = '\0';
-		REFUSE(r, "text where only elements belong: '%.*s'", len - i < SHOWN ? len - i : SHOWN, text + i);
+		REFUSE(r, "text where only elements belong: '%s'", show(r, text + i, (size_t)(len - i)));
 	}
 	r->text_end = (uint64_t)XML_GetCurrentByteIndex(r->expat) + (uint64_t)XML_GetCurrentByteCount(r->expat);
 }
@@ -391,15 +414,31 @@ static uint64_t count_lines(const char *text, size_t len)
 	return nr;
 }
 
+/* What expat says, in words for someone who did not write the file. */
+static void refuse_xml(struct reader *r)
+{
+	enum XML_Error e = XML_GetErrorCode(r->expat);
+
+	r->error->element[0] = '\0';
+	if (e == XML_ERROR_NO_ELEMENTS && r->depth)
+		REFUSE(r, "ends inside of <%s>: it was cut off", record_types[innermost(r)].xml);
+	else if (e == XML_ERROR_NO_ELEMENTS)
+		REFUSE(r, "is empty: there is no <superblock>");
+	else if (e == XML_ERROR_UNCLOSED_TOKEN || e == XML_ERROR_UNCLOSED_CDATA_SECTION)
+		REFUSE(r, "ends in the middle of a tag or a comment: it was cut off");
+	else if (e == XML_ERROR_INVALID_TOKEN)
+		REFUSE(r, "is not well-formed XML: a character that does not belong here");
+	else
+		REFUSE(r, "is not well-formed XML: %s", XML_ErrorString(e));
+}
+
 static void feed(struct reader *r, size_t len, bool is_final)
 {
 	const char *text = r->buffer + r->at;
 
 	r->fed += len;
-	if (XML_Parse(r->expat, text, (int)len, is_final) != XML_STATUS_OK && !r->result) {
-		r->error->element[0] = '\0';
-		REFUSE(r, "is not well-formed XML: %s", XML_ErrorString(XML_GetErrorCode(r->expat)));
-	}
+	if (XML_Parse(r->expat, text, (int)len, is_final) != XML_STATUS_OK && !r->result)
+		refuse_xml(r);
 	r->at += len;
 	r->lines += count_lines(text, len);
 	r->is_between = len && text[len - 1] == '\n' && r->text_end == r->fed && !r->in_cdata;
@@ -510,6 +549,8 @@ static int read_all(struct reader *r)
 	}
 	if (!r->result)
 		feed(r, 0, true);
+	if (!r->result && r->has_ended)
+		hand_over(r, r->v->end(r->v, RECORD_SUPERBLOCK, &r->superblock));
 	return r->result;
 }
 

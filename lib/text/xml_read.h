@@ -24,7 +24,7 @@ struct text_xml_args {
 #define TEXT_XML_REASON_MAX 256
 #define TEXT_XML_ELEMENT_MAX 32
 
-/* Where it went wrong. Lines and columns count from 1, columns in bytes; line 0: in no particular place. */
+/* Where it went wrong. Lines and columns count from 1, columns in characters; line 0: in no particular place. */
 struct text_xml_error {
 	uint64_t line, column;
 	char element[TEXT_XML_ELEMENT_MAX]; /* or empty */
@@ -32,7 +32,7 @@ struct text_xml_error {
 };
 
 /*
- * Reads to the end. Names of defs become numbers in the order of the defs, from 1. Strings in records are valid during the
+ * Reads to the end; the end of the superblock is given to the visitor when nothing wrong came behind it. Names of defs become numbers in the order of the defs, from 1. Strings in records are valid during the
  * call only.
  *
  * Returns 0; -EINVAL: no XML, or not of a pool; -E2BIG: names take more than the memory; -errno of read(2); what the visitor

@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day.
+# Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
+# XML through the three targets of fuzz-xml: FUZZ_XML_COUNT cases each, or so many seconds ("600s"), two at a time.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
+xml_count=${FUZZ_XML_COUNT:-400}
 day=$(date +%Y%m%d)
 
 for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; do
@@ -11,5 +13,32 @@ for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; d
 		"$builddir/tests/fuzz/fuzz-dump" $seed "$count" "$name" >log 2>messages
 		is $? 0 "$name: $count damaged copies from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
 	done
+done
+
+for name in thin-snaps thin-needscheck thin-msnap; do
+	"$srcdir/tests/corpus/get" "$name" "$name" || exit 99
+	bufio-dump -q --format=xml "$name" >"$name.xml"
+	bufio-dump -q --format=xml --flat "$name" >"$name-flat.xml"
+done
+cp "$srcdir/tests/restore/good.xml" . || exit 99
+
+# Small files more often than large ones: most that is found is found in these.
+fuzz_xml() { # TARGET SEED
+	"$builddir/tests/fuzz/fuzz-xml" "$1" "$2" "$xml_count" good.xml good.xml good.xml thin-*.xml >"log.$1.$2" 2>"said.$1.$2"
+	echo $? >"status.$1.$2"
+}
+
+xml_done() { # TARGET SEED
+	cp "said.$1.$2" messages
+	is "$(cat "status.$1.$2")" 0 "XML, $1: $xml_count from seed $2: no crash, hang or leak" ||
+		tail -n 1 "log.$1.$2" | sed 's/^/# last: /'
+}
+
+for target in expat scanner both; do
+	fuzz_xml $target 1 &
+	fuzz_xml $target "${day}1" &
+	wait
+	xml_done $target 1
+	xml_done $target "${day}1"
 done
 finish

@@ -7,52 +7,11 @@
 # Environment: srcdir (top of the source), BUFIO_DUMP (the program), KERNEL_CASES (how many of the cases; default all),
 # SANITIZERS (what BUFIO_DUMP was built with, if anything).  Prints TAP.
 
-lab=${srcdir:-.}/tests/kernel
-dump=${BUFIO_DUMP:-./bufio-dump}
-PATH=$PATH:/usr/sbin:/sbin
-
-skip_all() { echo "1..0 # SKIP $*"; exit 0; }
-bail_out() { echo "Bail out! $*"; exit 1; }
-have() { command -v "$1" >/dev/null 2>&1; }
-
-have "${UML_KERNEL:-linux.uml}" || skip_all "user-mode-linux is not installed"
-[ -d "${UML_MODULES:-/usr/lib/uml/modules}" ] || skip_all "user-mode-linux is not installed"
-have dmsetup || skip_all "dmsetup is not installed"
-have jq || skip_all "jq is not installed"
+dump=$(realpath "${BUFIO_DUMP:-./bufio-dump}")
+. "${srcdir:-.}/tests/kernel/judge.sh"
 [ -x "$dump" ] || bail_out "no bufio-dump at $dump"
-dump=$(realpath "$dump")
-lab=$(cd "$lab" && pwd) || bail_out "no $lab"
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/bufio-kernel.XXXXXX") || bail_out "no directory to work in"
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
-cd "$dir" || bail_out "cannot work in $dir"
-
-# --- TAP ---
-
-number=0 failed=0
-
-notes() { sed 's/^/# /'; } # standard input, as diagnostics
-verdict() { # STATUS SENTENCE
-	number=$((number + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $number - $2"
-	else
-		echo "not ok $number - $2"
-		failed=1
-	fi
-}
-agree() { # KERNEL'S-FILE BUFIO-DUMP'S-FILE SENTENCE
-	diff "$1" "$2" >difference 2>&1
-	verdict $? "$3"
-	[ ! -s difference ] || { echo "< kernel, > bufio-dump"; head -n 30 difference; } | notes
-}
 
 # --- what the kernel says ---
-
-guest() { "$lab/umlrun" -t 120 "$@"; }
 
 # The devices that a list of operations leaves in the pool.
 devices_of() {
@@ -61,14 +20,6 @@ devices_of() {
 		$1 == "many" || $1 == "fan" { for (i = 0; i < $3; i++) there[$2 + i] = 1 }
 		$1 == "delete" { delete there[$2] }
 		END { for (i in there) print i }' | sort -n
-}
-
-# Status lines of the pool and the thins, the same from both scripts: "pool FIELDS", "thin ID SECTORS HIGHEST-SECTOR".
-statuses() { # WHEN: which of the pool's
-	awk -v pool="pool-status$1:" '
-		index($0, pool) == 1 { line = "pool" substr($0, length(pool) + 1) }
-		$1 == "thin-status" { sub(":", "", $2); thins = thins "thin " $2 " " $(NF - 1) " " $NF "\n" }
-		END { print line; printf "%s", thins }'
 }
 
 # A run that ended with a power cut or an aborted transaction has other mappings than it last said, and one with many
@@ -94,30 +45,14 @@ make_metadata() { # MIB ARGUMENT...: image, made, status, power_cut
 	[ "$data_block" -gt 0 ] && [ "$(wc -l <status)" -gt "$(wc -l <ids)" ]
 }
 
-kernel_pool() { # fields of the status line: see the kernel's thin-provisioning.rst
-	awk -v bytes=$((data_block * 512)) '$1 == "pool" {
-		split($6, meta, "/"); split($7, data, "/")
-		print "transaction " $5
-		print "metadata blocks " meta[2]
-		print "data blocks " data[2] " of " bytes
-		print "data blocks used " data[1]
-		print "metadata snapshot " ($8 == "-" ? 0 : $8)
-		print "needs_check " (/ needs_check / ? "yes" : "no")
-	}' status
-}
 kernel_devices() {
 	awk -v bs="$data_block" '
 		NR == FNR { if ($1 == "thin") mapped[$2] = $3 / bs; next }
 		{ print "device " $1 " mapped " (($1 in mapped) ? mapped[$1] : "?") }' status ids
 }
-kernel_mappings() {
-	awk -v bs="$data_block" '
-		NR == FNR { if ($1 == "thin") { n[$2] = $3 / bs; end[$2] = $4 == "-" ? 0 : ($4 + 1) / bs }; next }
-		{ print "device " $1 " lengths " n[$1] + 0 " end " end[$1] + 0 }' status ids
-	# With a metadata snapshot there are blocks in use that only it has; a power cut between the commit of an
-	# allocation and the mapping's own leaks a block.
-	[ $power_cut = yes ] ||
-		awk '$1 == "pool" && $8 == "-" { sub("/.*", "", $7); print "different data blocks " $7 }' status
+# A power cut between the commit of an allocation and the mapping's own leaks a block.
+sure_mappings() {
+	kernel_mappings | if [ $power_cut = yes ]; then grep -v '^different'; else cat; fi
 }
 
 # --- what bufio-dump says ---
@@ -137,17 +72,7 @@ dump_devices() { # what the details say and what was found, if that is not the s
 dump_mappings() {
 	jq -r 'if .type == "device" then "device \(.dev_id)"
 		elif .type == "mapping" then "mapping \(.dev_id) \(.origin) \(.data) \(.length)"
-		else empty end' mappings.json | awk -v count_data="$(grep -c '^different' kernel.mappings)" '
-		$1 == "device" { ids[nr++] = $2; next }
-		{
-			n[$2] += $5
-			if ($3 + $5 > end[$2]) end[$2] = $3 + $5
-			for (i = 0; i < $5; i++) if (!seen[$4 + i]++) data++
-		}
-		END {
-			for (i = 0; i < nr; i++) print "device " ids[i] " lengths " n[ids[i]] + 0 " end " end[ids[i]] + 0
-			if (count_data) print "different data blocks " data + 0
-		}'
+		else empty end' mappings.json | add_up "$(grep -c '^different' kernel.mappings)"
 }
 
 # No damage in what the kernel wrote, and needs_check is the one thing to be said of it.
@@ -180,7 +105,7 @@ run_case() { # NAME MIB ARGUMENT...
 	[ $made = 0 ] || tail -n 20 made again made.err 2>&1 | notes
 	kernel_pool >kernel.pool
 	kernel_devices >kernel.devices
-	kernel_mappings >kernel.mappings
+	sure_mappings >kernel.mappings
 	: >wrong
 	run_dump summary.json --json
 	run_dump mappings.json mappings --json
@@ -201,20 +126,9 @@ run_case() { # NAME MIB ARGUMENT...
 live_points=7 # five of live.sh, and two
 run_live() {
 	rm -rf ./*
-	first=$number
 	mkdir out && cp "$dump" out/bufio-dump && truncate -s 4M image
 	guest -d image -w "$dir/out" -- "$lab/live.sh" "$dir/out/bufio-dump" "$dir/out" >said 2>said.err
-	while IFS= read -r line; do
-		case $line in
-		"ok - "*) verdict 0 "${line#ok - }" ;;
-		"not ok - "*) verdict 1 "${line#not ok - }" ;;
-		"#"*) echo "$line" ;;
-		*) echo "# $line" ;;
-		esac
-	done <said
-	while [ $((number - first)) -lt $((live_points - 2)) ]; do
-		verdict 1 "live: the guest came to its end"
-	done
+	take $((live_points - 2)) live <said
 	notes <said.err
 	same_outside out/live.xml "live: the device's XML is the same inside and outside" --format=xml
 	same_outside out/held.xml "live: the metadata snapshot's XML is the same inside and outside" -m --format=xml
@@ -232,7 +146,7 @@ skip_live() { # WHY
 	done
 }
 
-cases() { grep -v '^[[:space:]]*\(#\|$\)' "$lab/cases.txt" | head -n "${KERNEL_CASES:-100000}"; }
+cases() { grep -v '^[[:space:]]*\(#\|$\)' "$lab/cases.txt" | limit; }
 
 nr_cases=$(cases | wc -l)
 echo "1..$((nr_cases * points + live_points))"

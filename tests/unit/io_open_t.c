@@ -247,12 +247,18 @@ static void second_writer(void)
 static void readers_beside_a_writer(void)
 {
 	int fd = make_file(SIZE);
-	struct bufio_device *writer = opened(BUFIO_OPEN_WRITE, NULL), *reader = opened(0, NULL);
+	struct bufio_device *writer = opened(BUFIO_OPEN_WRITE, NULL), *reader, *second;
 
-	bufio_device_close(reader);
+	refused(path, 0, NULL, -EBUSY);
+	bufio_device_close(opened(BUFIO_OPEN_SHARED, NULL));
 	refused(path, BUFIO_OPEN_WRITE, NULL, -EBUSY);
 	bufio_device_close(writer);
 	reader = opened(0, NULL);
+	second = opened(0, NULL);
+	bufio_device_close(reader);
+	refused(path, BUFIO_OPEN_WRITE, NULL, -EBUSY);
+	bufio_device_close(second);
+	reader = opened(BUFIO_OPEN_SHARED, NULL);
 	bufio_device_close(opened(BUFIO_OPEN_WRITE, NULL));
 	bufio_device_close(reader);
 	remove_file(fd);
@@ -355,6 +361,31 @@ static void unknown_user(void)
 	CU_ASSERT_EQUAL(one[1], 'y');
 }
 
+/* A place that looks like /sys, with loop devices that show a file that is gone, none, and ours. */
+static void loop_device(void)
+{
+	char sys[sizeof(path) + 8], command[16 * sizeof(path)], name[64] = "old";
+	int fd = make_file(SIZE);
+	struct stat st, other;
+
+	snprintf(sys, sizeof(sys), "%s.sys", path);
+	snprintf(command, sizeof(command),
+		 "mkdir -p %s/block/loop0/loop %s/block/loop1 %s/block/loop7/loop %s/block/sda && "
+		 "echo /nowhere >%s/block/loop0/loop/backing_file && echo %s >%s/block/loop7/loop/backing_file",
+		 sys, sys, sys, sys, sys, path, sys);
+	CU_ASSERT_EQUAL_FATAL(system(command), 0);
+	CU_ASSERT_EQUAL(fstat(fd, &st), 0);
+	CU_ASSERT_EQUAL(stat("/", &other), 0);
+	CU_ASSERT_FALSE(io_name_loop(sys, &other, name, sizeof(name)));
+	CU_ASSERT_FALSE(io_name_loop("/nowhere", &st, name, sizeof(name)));
+	CU_ASSERT_STRING_EQUAL(name, "old");
+	CU_ASSERT_TRUE(io_name_loop(sys, &st, name, sizeof(name)));
+	CU_ASSERT_STRING_EQUAL(name, "loop7");
+	snprintf(command, sizeof(command), "rm -rf %s", sys);
+	CU_ASSERT_EQUAL(system(command), 0);
+	remove_file(fd);
+}
+
 static const struct unit_case cases[] = {
 	{ "a missing file is refused, and not created", missing_file },
 	{ "a directory is refused as one", directory },
@@ -368,13 +399,14 @@ static const struct unit_case cases[] = {
 	{ "a file is as large as it is, whole blocks or not", sizes },
 	{ "a file is read only unless opened for writing, and never truncated", read_only },
 	{ "a second writer is refused while the first has the file", second_writer },
-	{ "readers and a writer do not keep each other out", readers_beside_a_writer },
+	{ "one writer or many readers have a file, but for readers that take what is in use", readers_beside_a_writer },
 	{ "a success leaves the reason alone", reason_on_success },
 	{ "a reason fits, however long the path", long_path },
 	{ "a file goes through the page cache unless asked otherwise", buffered },
 	{ "direct I/O on a file demands alignment, and buffers have it", direct },
 	{ "what was written is in the file after the close", survives_the_close },
 	{ "a device that nobody uses has no user's name", unknown_user },
+	{ "a file that a loop device shows is known by it", loop_device },
 	{ NULL, NULL },
 };
 

@@ -7,6 +7,8 @@
 #include "meta/thin.h"
 #include "meta/thin_build.h"
 #include "meta/thin_input.h"
+#include "meta/thin_plan.h"
+#include "meta/thin_size.h"
 #include "unit.h"
 
 #define NR_BLOCKS 4096
@@ -427,13 +429,13 @@ static void impossible(void)
 	begin_device(1, 2);
 	range(1, 5, 1);
 	range(1, 6, 1);
-	refuses(-EINVAL, "origin_block: virtual block 1 comes after 1: it is mapped twice");
+	refuses(-EINVAL, "origin_block: virtual block 1 is mapped twice");
 	start_simply(64);
 	begin_pool(100);
 	begin_device(1, 2);
 	range(1, 5, 1);
 	end_device();
-	refuses(-EINVAL, "mapped_blocks: says 2, but there are 1 mappings in device 1");
+	refuses(-EINVAL, "mapped_blocks: says 2, but there are 1 mappings in device 1; --count-mapped-blocks counts anew");
 	start_simply(64);
 	begin_pool(0);
 	refuses(-EINVAL, "nr_data_blocks: is 0, as in XML of a metadata snapshot: give --nr-data-blocks, or a file instead of "
@@ -456,6 +458,118 @@ static void overrides(void)
 	CU_ASSERT_EQUAL(pool.sb.data_block_size, 256);
 	CU_ASSERT_EQUAL(pool.sb.data_sm.nr_blocks, 222);
 	finish();
+}
+
+/* --- the plan --- */
+
+static uint64_t random_state;
+
+static uint64_t below(uint64_t n)
+{
+	random_state = random_state * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (random_state >> 33) % n;
+}
+
+/* Sizes that matter: few, a leaf more or less, many. */
+static uint64_t some_length(void)
+{
+	static const uint64_t lengths[] = { 1, 83, 84, 85, 251, 252, 253, 500, 3000 };
+
+	return below(3) ? lengths[below(9)] : 1 + below(200);
+}
+
+#define SOME_DATA 20000
+
+static uint64_t put_some(struct meta_visitor *v, uint64_t at)
+{
+	struct record_mapping m = { .origin_begin = at, .length = some_length() };
+
+	m.data_begin = below(SOME_DATA - m.length);
+	keep(v->record(v, RECORD_RANGE, &m));
+	return at + m.length + below(3);
+}
+
+/* Devices of refs and mappings in turn; every def has its own place, so that keys rise. */
+static void put_pool(struct meta_visitor *v, uint64_t seed, uint64_t nr_defs, uint64_t nr_devices)
+{
+	struct record_superblock sb = { .uuid = "", .version = 2, .data_block_size = 128, .nr_data_blocks = SOME_DATA };
+	uint64_t place = UINT64_C(1) << 32;
+
+	random_state = seed;
+	keep(v->begin(v, RECORD_SUPERBLOCK, &sb));
+	for (uint64_t i = 1; i <= nr_defs; i++) {
+		struct record_def def = { i };
+		uint64_t at = 2 * i * place;
+
+		keep(v->begin(v, RECORD_DEF, &def));
+		for (uint64_t n = below(seed % 4 ? 6 : 80); n; n--)
+			at = put_some(v, at);
+		keep(v->end(v, RECORD_DEF, &def));
+	}
+	for (uint64_t id = 0; id < nr_devices; id++) {
+		struct record_device d = { .dev_id = id };
+
+		keep(v->begin(v, RECORD_DEVICE, &d));
+		for (uint64_t i = 0; i <= nr_defs; i++) {
+			uint64_t at = (2 * i + 1) * place;
+
+			if (i && below(3))
+				keep(v->record(v, RECORD_REF, &(struct record_def){ i }));
+			for (uint64_t n = below(2) * below(4); n; n--)
+				at = put_some(v, at);
+		}
+		keep(v->end(v, RECORD_DEVICE, &d));
+	}
+	keep(v->end(v, RECORD_SUPERBLOCK, &sb));
+}
+
+static uint64_t planned(uint64_t seed, uint64_t nr_defs, uint64_t nr_devices, uint64_t memory)
+{
+	struct thin_plan_totals totals;
+	struct thin_plan *plan;
+
+	t.error = 0;
+	CU_ASSERT_EQUAL_FATAL(thin_plan_create(memory, &plan), 0);
+	put_pool(thin_plan_visitor(plan), seed, nr_defs, nr_devices);
+	thin_plan_get_totals(plan, &totals);
+	thin_plan_destroy(plan);
+	CU_ASSERT_EQUAL(t.error, 0);
+	return totals.blocks + thin_bitmaps(totals.blocks + 1);
+}
+
+/* In metadata of just that many blocks. */
+static uint64_t built(uint64_t seed, uint64_t nr_defs, uint64_t nr_devices, uint64_t nr_blocks)
+{
+	struct thin_build_args args = { .memory = MEMORY };
+
+	image_open(nr_blocks, nr_blocks, 8);
+	memset(&t, 0, sizeof(t));
+	args.client = image.reader.client;
+	CU_ASSERT_EQUAL_FATAL(thin_build_create(&args, &t.build), 0);
+	put_pool(thin_build_visitor(t.build), seed, nr_defs, nr_devices);
+	CU_ASSERT_EQUAL(t.error, 0);
+	thin_build_get_result(t.build, &t.result);
+	finish();
+	return t.result.used_blocks;
+}
+
+static void plan_is_exact(void)
+{
+	for (uint64_t seed = 1; seed <= 60; seed++) {
+		uint64_t nr = planned(seed, 0, 1 + seed % 9, MEMORY);
+
+		CU_ASSERT_EQUAL(built(seed, 0, 1 + seed % 9, nr), nr);
+	}
+}
+
+static void plan_is_enough(void)
+{
+	for (uint64_t seed = 1; seed <= 150; seed++) {
+		uint64_t defs = 1 + seed % 12, devices = 1 + seed % 7;
+
+		built(seed, defs, devices, planned(seed, defs, devices, MEMORY));
+		built(seed, defs, devices, planned(seed, defs, devices, 1 << 15));
+	}
 }
 
 static void little_memory(void)
@@ -484,6 +598,8 @@ static const struct unit_case cases[] = {
 	{ "I/O number n fails, for every n: nothing that failed looks like a pool", every_fault },
 	{ "what cannot be in a pool is refused with a sentence", impossible },
 	{ "overrides take the place of what the text says", overrides },
+	{ "the plan of a pool in which nothing is shared is exact", plan_is_exact },
+	{ "metadata as large as planned is large enough, whatever is shared", plan_is_enough },
 	{ "too little memory is refused before anything is written", little_memory },
 	{ NULL, NULL },
 };

@@ -2,7 +2,9 @@
 /* Every text is read twice, by expat alone and with the scanner: records and complaints are the same. */
 #include <errno.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -188,9 +190,12 @@ static void places(void)
 	refused(HEAD DEVICE ONE "</device>\n<def name=\"a\"/>\n<def name=\"a\"/>" TAIL, 6, 1, "def",
 		"name: there is a def 'a' already");
 	refused(HEAD DEVICE ONE "\n\n<ref name=\"q\"/>" TAIL, 6, 1, "ref", "name: there is no def 'q' before this");
-	refused(HEAD DEVICE ONE, 4, 1, "", "is not well-formed XML: no element found");
-	refused("", 1, 1, "", "is not well-formed XML: no element found");
-	refused(HEAD "<!DOCTYPE x>" TAIL, 2, 3, "", "is not well-formed XML: not well-formed (invalid token)");
+	refused(HEAD DEVICE ONE, 4, 1, "", "ends inside of <device>: it was cut off");
+	refused("", 1, 1, "", "is empty: there is no <superblock>");
+	refused(HEAD DEVICE "<single", 3, 1, "", "ends in the middle of a tag or a comment: it was cut off");
+	refused(HEAD "</superblock>\n<superblock/>", 3, 1, "",
+		"is not well-formed XML: junk after document element");
+	refused(HEAD "<!DOCTYPE x>" TAIL, 2, 3, "", "is not well-formed XML: a character that does not belong here");
 	refused("<!DOCTYPE x [<!ENTITY e \"eeee\">]>\n" HEAD TAIL, 1, 13, "", "has a document type, which a pool's XML has not");
 	refused(HEAD DEVICE "<range_mapping origin_begin=\"1\" data_begin=\"1\" time=\"0\"/>" TAIL, 3, 1, "range_mapping",
 		"length: is missing");
@@ -202,13 +207,33 @@ static void places(void)
 		"single_mapping", "colour: is no attribute of this element");
 }
 
+/* What is shown of a text is short, has whole letters, and nothing that moves a cursor. */
+static void shown(void)
+{
+	char text[600];
+
+	setlocale(LC_CTYPE, "C.UTF-8");
+	refused(HEAD DEVICE "<ref name=\"a&#10;b&#155;31m&#9;\"/>" TAIL, 3, 1, "ref",
+		"name: there is no def 'a?b?31m?' before this");
+	for (unsigned n = 30; n < 50; n++) {
+		snprintf(text, sizeof(text), HEAD DEVICE "<ref name=\"%.*s\xC3\xA4\xE2\x82\xAC%s\"/>" TAIL, (int)n,
+			 "0123456789012345678901234567890123456789012345678901234567890123456789", "tail");
+		CU_ASSERT_EQUAL(read_bytes(text, strlen(text), 0), -EINVAL);
+		CU_ASSERT_TRUE(strlen(error.reason) < 80);
+		CU_ASSERT_EQUAL(mbstowcs(NULL, error.reason, 0) == (size_t)-1, 0);
+		CU_ASSERT_EQUAL(strstr(error.reason, "...") != NULL, n > 31);
+	}
+	setlocale(LC_CTYPE, "C");
+}
+
 static void visitor_ends_it(void)
 {
 	static const char text[] = HEAD DEVICE ONE RANGE TAIL;
 
+	/* The end of the superblock is known when the text has come to its end, and not before. */
 	for (unsigned left = 1; left <= 6; left++) {
 		CU_ASSERT_EQUAL(read_bytes(text, strlen(text), left), -EXDEV);
-		CU_ASSERT_EQUAL(error.line, left);
+		CU_ASSERT_EQUAL(error.line, left < 6 ? left : 7);
 		CU_ASSERT_STRING_EQUAL(error.reason, "");
 	}
 	CU_ASSERT_EQUAL(read_bytes(text, strlen(text), 7), 0);
@@ -288,6 +313,7 @@ static const struct unit_case cases[] = {
 	{ "comments, blanks, quotes, order and entities make no difference", same_in_any_form },
 	{ "the scanner takes no line that is something else to expat", not_taken },
 	{ "what is wrong is said with line, column, element and attribute", places },
+	{ "what is shown of a text is short, and moves no cursor", shown },
 	{ "a visitor that has enough ends it, and the place is known", visitor_ends_it },
 	{ "text that is longer than the buffer is read as if it were not", longer_than_the_buffer },
 	{ "what has no end is given up after a megabyte", endless_token },
