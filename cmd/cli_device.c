@@ -17,7 +17,7 @@ static const struct argp_option options[] = {
 	{ "memory-limit", KEY_MEMORY_LIMIT, "SIZE", 0,
 	  "Most memory for cached blocks (default: a sixteenth of what there is, 8MiB to 256MiB)", 0 },
 	{ "io-engine", KEY_IO_ENGINE, "NAME", 0, "How to do I/O: auto, uring, threads", 0 },
-	{ "direct", KEY_DIRECT, "WHEN", 0, "Bypass the page cache: auto (block devices only), on, off", 0 },
+	{ "direct", KEY_DIRECT, "WHEN", 0, "Bypass the page cache: auto (block devices, and files from 64MiB on), on, off", 0 },
 	{ "stats", KEY_STATS, NULL, 0, "Print what the cache did, to the standard error", 0 },
 	{ 0 },
 };
@@ -97,6 +97,26 @@ static enum cli_status open_client(struct cli_device *d, const char *program, co
 	return CLI_OK;
 }
 
+/* From so many bytes on, to copy through the page cache costs more than it is likely to save. */
+#define LARGE_FILE ((off_t)64 << 20)
+
+static bool is_large_file(const struct cli_device *d, const char *path)
+{
+	struct stat st;
+
+	return !(d->flags & (BUFIO_OPEN_DIRECT | BUFIO_OPEN_BUFFERED)) && d->block_size % 4096 == 0 && !stat(path, &st) &&
+	       S_ISREG(st.st_mode) && st.st_size >= LARGE_FILE;
+}
+
+/* Not every file system can go direct. */
+static int open_device(struct cli_device *d, const char *path, struct bufio_reason *reason)
+{
+	int r = is_large_file(d, path) ?
+		bufio_device_open(path, d->flags | BUFIO_OPEN_DIRECT, d->engine, reason, &d->device) : -EINVAL;
+
+	return r == -EINVAL ? bufio_device_open(path, d->flags, d->engine, reason, &d->device) : r;
+}
+
 enum cli_status cli_device_open(struct cli_device *d, const char *program, const char *path, unsigned held_buffers)
 {
 	struct bufio_reason reason;
@@ -104,7 +124,7 @@ enum cli_status cli_device_open(struct cli_device *d, const char *program, const
 	int r = bufio_check_environment(&reason);
 
 	if (!r)
-		r = bufio_device_open(path, d->flags, d->engine, &reason, &d->device);
+		r = open_device(d, path, &reason);
 	if (r) {
 		cli_error(program, "%s", reason.text);
 		return r == -EBUSY || r == -EROFS ? CLI_REFUSED : r == -EINVAL ? CLI_USAGE : CLI_IO;

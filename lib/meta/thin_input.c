@@ -16,6 +16,9 @@ struct shape {
 	uint64_t first, last; /* virtual blocks, if there are mappings */
 };
 
+#define ID_PAGE 4096
+#define ID_PAGES (THIN_MAX_DEVICES / 8 / ID_PAGE)
+
 struct thin_input {
 	struct meta_visitor visitor; /* first: calls find the rest by it */
 	struct meta_visitor *next;
@@ -27,7 +30,7 @@ struct thin_input {
 	uint64_t begin;          /* of the last mapping or reference in it */
 	struct shape *defs;
 	uint64_t nr_defs, max_defs;
-	uint8_t *ids; /* a bit for each id that there was */
+	uint8_t *ids[ID_PAGES]; /* a bit for each id that there was; pages that are needed */
 };
 
 static struct thin_input *input_of(struct meta_visitor *v)
@@ -120,19 +123,32 @@ static int begin_superblock(struct thin_input *in, const struct record_superbloc
 
 /* --- devices and defs --- */
 
-static bool has_id(const struct thin_input *in, uint64_t id)
+/* 1: the id is new, and noted; 0: it was there; -ENOMEM. */
+static int note_id(struct thin_input *in, uint64_t id)
 {
-	return in->ids[id / 8] >> id % 8 & 1;
+	uint8_t **page = &in->ids[id / 8 / ID_PAGE], *byte, bit = (uint8_t)(1u << id % 8);
+
+	if (!*page)
+		*page = calloc(1, ID_PAGE);
+	if (!*page)
+		return -ENOMEM;
+	byte = *page + id / 8 % ID_PAGE;
+	if (*byte & bit)
+		return 0;
+	*byte |= bit;
+	return 1;
 }
 
 static int judge_device(struct thin_input *in, const struct record_device *d)
 {
+	int r;
+
 	if (d->dev_id >= THIN_MAX_DEVICES)
 		return refuse(in, "dev_id: %" PRIu64 " is not below %" PRIu64, d->dev_id, THIN_MAX_DEVICES);
-	if (has_id(in, d->dev_id))
+	r = note_id(in, d->dev_id);
+	if (!r)
 		return refuse(in, "dev_id: there was a device %" PRIu64 " before", d->dev_id);
-	in->ids[d->dev_id / 8] |= (uint8_t)(1u << d->dev_id % 8);
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 static int input_begin(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -263,11 +279,6 @@ int thin_input_create(const struct thin_input_args *args, struct meta_visitor *n
 	in->visitor = (struct meta_visitor){ input_begin, input_record, input_end, NULL };
 	in->next = next;
 	in->args = *args;
-	in->ids = calloc(THIN_MAX_DEVICES / 8, 1);
-	if (!in->ids) {
-		thin_input_destroy(in);
-		return -ENOMEM;
-	}
 	*input = in;
 	return 0;
 }
@@ -276,7 +287,8 @@ void thin_input_destroy(struct thin_input *in)
 {
 	if (!in)
 		return;
-	free(in->ids);
+	for (size_t i = 0; i < ID_PAGES; i++)
+		free(in->ids[i]);
 	free(in->defs);
 	free(in);
 }

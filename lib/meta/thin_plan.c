@@ -12,7 +12,7 @@
 
 /* What the builder does at a seam may take so many nodes at each level: what was before, what comes, and both cut anew. */
 #define NODES_A_SEAM 3
-#define COUNTED_AT_ONCE 256
+#define COUNTED_AT_ONCE 256 /* so that counts are on their way from memory when they are needed */
 
 /* A tree, as far as its size depends on it. */
 struct shape {
@@ -34,9 +34,11 @@ struct thin_plan {
 	struct shape *defs;
 	uint64_t nr_defs, max_defs;
 	struct pd_counts data;
-	bool has_counts;
-	uint64_t written; /* mappings in leaves */
-	uint64_t copied;  /* mappings that are in leaves of defs too */
+	bool has_counts, is_again; /* there are counts; nothing else is added up any more */
+	uint64_t large;            /* counts of 3 and more so far */
+	uint64_t uncounted[COUNTED_AT_ONCE];
+	unsigned nr_uncounted;
+	uint64_t copied; /* mappings that are in leaves of defs too */
 	struct thin_plan_totals totals;
 };
 
@@ -59,43 +61,49 @@ static uint64_t least_entries(void)
 
 /* --- the beginning --- */
 
-/* Half of the memory: the rest is for the table of defs. */
-static int begin_superblock(struct thin_plan *p, const struct record_superblock *sb)
+/* Most of the memory: the rest is for the table of defs. */
+static int create_counts(struct thin_plan *p, uint64_t nr_data_blocks)
 {
-	int r;
+	uint64_t rest = p->memory / 8;
+	int r = nr_data_blocks ? pd_counts_create(&p->data, nr_data_blocks, p->memory - rest) : 0;
 
-	p->totals.nr_data_blocks = sb->nr_data_blocks;
-	if (!sb->nr_data_blocks)
-		return 0;
-	r = pd_counts_create(&p->data, sb->nr_data_blocks, p->memory / 2);
-	p->has_counts = !r;
-	p->memory -= r ? 0 : p->memory / 2;
-	return 0;
+	p->has_counts = !r && nr_data_blocks;
+	p->memory = p->has_counts ? rest : p->memory;
+	return r;
 }
 
 static int plan_begin(struct meta_visitor *v, enum record_kind kind, const void *record)
 {
 	struct thin_plan *p = plan_of(v);
+	const struct record_superblock *sb = record;
 
+	if (p->is_again)
+		return 0;
 	p->open = (struct shape){ 0 };
-	return kind == RECORD_SUPERBLOCK ? begin_superblock(p, record) : 0;
+	if (kind != RECORD_SUPERBLOCK)
+		return 0;
+	p->totals.nr_data_blocks = sb->nr_data_blocks;
+	return create_counts(p, sb->nr_data_blocks);
 }
 
 /* --- mappings --- */
 
+static int count_rest(struct thin_plan *p)
+{
+	int r = pd_counts_add(&p->data, p->uncounted, p->nr_uncounted);
+
+	p->nr_uncounted = 0;
+	return r;
+}
+
 static int count_data(struct thin_plan *p, const struct record_mapping *m)
 {
-	uint64_t blocks[COUNTED_AT_ONCE], i = 0;
 	int r = 0;
 
-	while (p->has_counts && i < m->length && !r) {
-		unsigned nr = 0;
-
-		while (nr < COUNTED_AT_ONCE && i < m->length)
-			blocks[nr++] = m->data_begin + i++;
-		r = pd_counts_add(&p->data, blocks, nr);
-		if (!pd_counts_has_all(&p->data))
-			p->has_counts = false;
+	for (uint64_t i = 0; i < m->length && p->has_counts && !r; i++) {
+		p->uncounted[p->nr_uncounted++] = m->data_begin + i;
+		if (p->nr_uncounted == COUNTED_AT_ONCE)
+			r = count_rest(p);
 	}
 	return r;
 }
@@ -104,10 +112,11 @@ static int add_mapping(struct thin_plan *p, const struct record_mapping *m)
 {
 	uint64_t end = m->data_begin + m->length;
 
+	if (p->is_again)
+		return count_data(p, m);
 	p->open.mapped += m->length;
 	p->open.run += m->length;
 	p->open.has_mappings = true;
-	p->written += m->length;
 	if (end > p->totals.needed_data_blocks)
 		p->totals.needed_data_blocks = end;
 	return count_data(p, m);
@@ -150,9 +159,12 @@ static void add_ref(struct thin_plan *p, const struct record_def *ref)
 
 static int plan_record(struct meta_visitor *v, enum record_kind kind, const void *record)
 {
+	struct thin_plan *p = plan_of(v);
+
 	if (kind != RECORD_REF)
-		return add_mapping(plan_of(v), record);
-	add_ref(plan_of(v), record);
+		return add_mapping(p, record);
+	if (!p->is_again)
+		add_ref(p, record);
 	return 0;
 }
 
@@ -223,11 +235,10 @@ static uint64_t tree_of(uint64_t entries, uint32_t value_size)
 	return thin_tree_nodes(entries, entries, value_size);
 }
 
-/* Data blocks with a count of 3 or more. */
+/* Data blocks with a count of 3 or more; the copies might all have that. */
 static uint64_t large_data_counts(const struct thin_plan *p)
 {
-	uint64_t large = p->has_counts ? pd_counts_nr_large(&p->data) + p->copied : (p->written + p->copied) / 3;
-	uint64_t most = p->totals.needed_data_blocks;
+	uint64_t large = p->large + p->copied, most = p->totals.needed_data_blocks;
 
 	return large < most ? large : most;
 }
@@ -243,14 +254,25 @@ static uint64_t large_metadata_counts(const struct thin_plan *p)
 	return large;
 }
 
-static void end_superblock(struct thin_plan *p)
+static int end_superblock(struct thin_plan *p)
 {
-	struct thin_plan_totals *t = &p->totals;
-	uint64_t maps = thin_bitmaps(t->nr_data_blocks ? t->nr_data_blocks : t->needed_data_blocks);
+	int r = count_rest(p);
 
-	t->blocks += 1 + tree_of(t->devices, sizeof(struct thin_details_disk)) + tree_of(t->devices, sizeof(le64));
-	t->blocks += maps + tree_of(maps, sizeof(struct pd_index_entry_disk)) + tree_of(large_data_counts(p), sizeof(le32));
-	t->blocks += 1 + tree_of(large_metadata_counts(p), sizeof(le32));
+	if (p->has_counts)
+		p->large += pd_counts_nr_large(&p->data);
+	return r;
+}
+
+int thin_plan_again(struct thin_plan *p)
+{
+	int r;
+
+	if (p->has_counts)
+		return p->is_again = pd_counts_next(&p->data);
+	/* It was not known how many data blocks there are. */
+	r = p->is_again ? 0 : create_counts(p, p->totals.needed_data_blocks);
+	p->is_again = true;
+	return r ? r : p->has_counts;
 }
 
 static int plan_end(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -258,11 +280,14 @@ static int plan_end(struct meta_visitor *v, enum record_kind kind, const void *r
 	struct thin_plan *p = plan_of(v);
 
 	(void)record;
-	switch (kind) {
-	case RECORD_DEF: return end_def(p);
-	case RECORD_DEVICE: end_device(p); return 0;
-	default: end_superblock(p); return 0;
-	}
+	if (kind == RECORD_SUPERBLOCK)
+		return end_superblock(p);
+	if (p->is_again)
+		return 0;
+	if (kind == RECORD_DEF)
+		return end_def(p);
+	end_device(p);
+	return 0;
 }
 
 int thin_plan_create(uint64_t memory, struct thin_plan **plan)
@@ -293,5 +318,11 @@ struct meta_visitor *thin_plan_visitor(struct thin_plan *p)
 
 void thin_plan_get_totals(const struct thin_plan *p, struct thin_plan_totals *totals)
 {
-	*totals = p->totals;
+	struct thin_plan_totals t = p->totals;
+	uint64_t maps = thin_bitmaps(t.nr_data_blocks ? t.nr_data_blocks : t.needed_data_blocks);
+
+	t.blocks += 1 + tree_of(t.devices, sizeof(struct thin_details_disk)) + tree_of(t.devices, sizeof(le64));
+	t.blocks += maps + tree_of(maps, sizeof(struct pd_index_entry_disk)) + tree_of(large_data_counts(p), sizeof(le32));
+	t.blocks += 1 + tree_of(large_metadata_counts(p), sizeof(le32));
+	*totals = t;
 }

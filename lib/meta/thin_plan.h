@@ -14,8 +14,7 @@ struct thin_plan_totals {
 	uint64_t needed_data_blocks; /* one more than the highest that is mapped */
 	/*
 	 * Metadata blocks, but for the bitmaps of the metadata itself, which depend on how large it is. Exact where
-	 * nothing is shared; else some more than it will be, as it is not known how shared parts will meet. Where counts
-	 * of data blocks do not fit into the memory, as many as can be are taken to be large.
+	 * nothing is shared; else some more than it will be, as it is not known how shared parts will meet.
 	 */
 	uint64_t blocks;
 };
@@ -29,7 +28,13 @@ void thin_plan_destroy(struct thin_plan *p); /* NULL is allowed */
 /* Its calls return 0, -ENOMEM, or -E2BIG: tables take more than the memory. */
 struct meta_visitor *thin_plan_visitor(struct thin_plan *p);
 
-/* After the end of the superblock. */
+/*
+ * After the end of the superblock: whether all records are wanted once more, as not all counts of data blocks had room in
+ * the memory. Returns 1, 0, -ENOMEM.
+ */
+int thin_plan_again(struct thin_plan *p);
+
+/* When they are not wanted any more. */
 void thin_plan_get_totals(const struct thin_plan *p, struct thin_plan_totals *totals);
 
 #endif

@@ -21,6 +21,7 @@
 /* Of the memory limit: what the tables may take. Blocks are written once, and more of them would find nothing. */
 #define BUILD_SHARE 2
 #define TEXT_SHARE 8
+#define PLAN_SHARE 2 /* before there is anything to be cached */
 #define STREAM_BYTES (UINT64_C(16) << 20)
 #define DIRTY_PERCENT 30
 
@@ -155,17 +156,23 @@ uint64_t op_restore_new_size(const struct op_restore_plan *plan)
 	return (plan->is_known ? plan->advised_blocks : PD_MAX_METADATA_BLOCKS) * PD_BLOCK_SIZE;
 }
 
-static int make_plan(const struct op_restore_args *args, struct thin_plan_totals *totals, struct text_xml_error *e,
-		     char reason[THIN_INPUT_REASON_MAX])
+/* More than once if there is not memory enough for all counts. */
+static int make_plan(const struct op_restore_args *args, off_t start, struct thin_plan_totals *totals,
+		     struct text_xml_error *e, char reason[THIN_INPUT_REASON_MAX])
 {
 	struct thin_input_args in = input_args(args);
 	struct thin_plan *p;
-	int r = thin_plan_create(args->memory_limit / BUILD_SHARE, &p);
+	int r = thin_plan_create(args->memory_limit / PLAN_SHARE, &p);
 
 	if (r)
 		return r;
 	in.unknown_data_blocks = DATA_BLOCKS_MAY_BE_ANY;
-	r = read_text(args, &in, thin_plan_visitor(p), e, reason);
+	do {
+		lseek(args->in_fd, start, SEEK_SET);
+		r = read_text(args, &in, thin_plan_visitor(p), e, reason);
+		if (!r)
+			r = thin_plan_again(p);
+	} while (r > 0);
 	thin_plan_get_totals(p, totals);
 	thin_plan_destroy(p);
 	return r;
@@ -187,7 +194,7 @@ bool op_restore_plan(const struct op_restore_args *args, struct op_restore_plan 
 		return false;
 	if (args->progress)
 		args->progress->total = 2 * (uint64_t)(end - start) / 4096;
-	r = make_plan(args, &totals, &error, reason);
+	r = make_plan(args, start, &totals, &error, reason);
 	lseek(args->in_fd, start, SEEK_SET);
 	if (r)
 		fail_input(args, r, &error, reason, "", r == -E2BIG || r == -ENOMEM ? OP_INTERNAL : OP_INPUT, result);

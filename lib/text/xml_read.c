@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <expat.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -561,6 +562,7 @@ int text_xml_read(const struct text_xml_args *args, struct meta_visitor *v, stru
 
 	*error = (struct text_xml_error){ 0 };
 	string_set_init(&r.names, args->memory);
+	posix_fadvise(args->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a wish */
 	r.buffer = malloc(BUFFER_BYTES + TEXT_XML_SCAN_SLACK);
 	if (!e)
 		e = r.buffer ? read_all(&r) : -ENOMEM;

@@ -530,7 +530,9 @@ static uint64_t planned(uint64_t seed, uint64_t nr_defs, uint64_t nr_devices, ui
 
 	t.error = 0;
 	CU_ASSERT_EQUAL_FATAL(thin_plan_create(memory, &plan), 0);
-	put_pool(thin_plan_visitor(plan), seed, nr_defs, nr_devices);
+	do
+		put_pool(thin_plan_visitor(plan), seed, nr_defs, nr_devices);
+	while (thin_plan_again(plan) > 0);
 	thin_plan_get_totals(plan, &totals);
 	thin_plan_destroy(plan);
 	CU_ASSERT_EQUAL(t.error, 0);
@@ -558,6 +560,7 @@ static void plan_is_exact(void)
 	for (uint64_t seed = 1; seed <= 60; seed++) {
 		uint64_t nr = planned(seed, 0, 1 + seed % 9, MEMORY);
 
+		CU_ASSERT_EQUAL(planned(seed, 0, 1 + seed % 9, 90000), nr); /* one bitmap after the other */
 		CU_ASSERT_EQUAL(built(seed, 0, 1 + seed % 9, nr), nr);
 	}
 }
@@ -568,7 +571,7 @@ static void plan_is_enough(void)
 		uint64_t defs = 1 + seed % 12, devices = 1 + seed % 7;
 
 		built(seed, defs, devices, planned(seed, defs, devices, MEMORY));
-		built(seed, defs, devices, planned(seed, defs, devices, 1 << 15));
+		built(seed, defs, devices, planned(seed, defs, devices, 90000));
 	}
 }
 
