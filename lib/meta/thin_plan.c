@@ -96,12 +96,23 @@ static int count_rest(struct thin_plan *p)
 	return r;
 }
 
+/* More than there can be, whatever the counts are: who asks for that much need not wait for them. */
+static bool is_too_much(const struct thin_plan *p)
+{
+	return p->totals.blocks + p->open.own + p->open.run / pd_max_entries(sizeof(le64)) > PD_MAX_METADATA_BLOCKS;
+}
+
 static int count_data(struct thin_plan *p, const struct record_mapping *m)
 {
+	uint64_t block = m->data_begin, end = m->data_begin + m->length;
 	int r = 0;
 
-	for (uint64_t i = 0; i < m->length && p->has_counts && !r; i++) {
-		p->uncounted[p->nr_uncounted++] = m->data_begin + i;
+	if (!p->has_counts || is_too_much(p))
+		return 0;
+	if (block < p->data.begin)
+		block = p->data.begin;
+	for (; block < end && block < p->data.end && !r; block++) {
+		p->uncounted[p->nr_uncounted++] = block;
 		if (p->nr_uncounted == COUNTED_AT_ONCE)
 			r = count_rest(p);
 	}
@@ -267,8 +278,10 @@ int thin_plan_again(struct thin_plan *p)
 {
 	int r;
 
-	if (p->has_counts)
-		return p->is_again = pd_counts_next(&p->data);
+	if (p->has_counts) {
+		p->is_again = true;
+		return !is_too_much(p) && p->data.end < p->totals.needed_data_blocks && pd_counts_next(&p->data);
+	}
 	/* It was not known how many data blocks there are. */
 	r = p->is_again ? 0 : create_counts(p, p->totals.needed_data_blocks);
 	p->is_again = true;
