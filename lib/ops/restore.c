@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/units.h"
 #include "meta/thin_build.h"
 #include "meta/thin_disk.h"
 #include "meta/thin_input.h"
@@ -156,8 +155,15 @@ uint64_t op_restore_new_size(const struct op_restore_plan *plan)
 	return (plan->is_known ? plan->advised_blocks : PD_MAX_METADATA_BLOCKS) * PD_BLOCK_SIZE;
 }
 
+/* So many passes more are to come over an input of so many bytes. */
+static void expect_passes(const struct op_restore_args *args, unsigned passes, off_t bytes)
+{
+	if (args->progress)
+		args->progress->total += passes * (uint64_t)bytes / 4096;
+}
+
 /* More than once if there is not memory enough for all counts. */
-static int make_plan(const struct op_restore_args *args, off_t start, struct thin_plan_totals *totals,
+static int make_plan(const struct op_restore_args *args, off_t start, off_t bytes, struct thin_plan_totals *totals,
 		     struct text_xml_error *e, char reason[THIN_INPUT_REASON_MAX])
 {
 	struct thin_input_args in = input_args(args);
@@ -172,6 +178,8 @@ static int make_plan(const struct op_restore_args *args, off_t start, struct thi
 		r = read_text(args, &in, thin_plan_visitor(p), e, reason);
 		if (!r)
 			r = thin_plan_again(p);
+		if (r > 0)
+			expect_passes(args, 1, bytes);
 	} while (r > 0);
 	thin_plan_get_totals(p, totals);
 	thin_plan_destroy(p);
@@ -192,9 +200,8 @@ bool op_restore_plan(const struct op_restore_args *args, struct op_restore_plan 
 	lseek(args->in_fd, start, SEEK_SET);
 	if (is_metadata(args, start, result))
 		return false;
-	if (args->progress)
-		args->progress->total = 2 * (uint64_t)(end - start) / 4096;
-	r = make_plan(args, start, &totals, &error, reason);
+	expect_passes(args, 2, end - start);
+	r = make_plan(args, start, end - start, &totals, &error, reason);
 	lseek(args->in_fd, start, SEEK_SET);
 	if (r)
 		fail_input(args, r, &error, reason, "", r == -E2BIG || r == -ENOMEM ? OP_INTERNAL : OP_INPUT, result);
