@@ -351,15 +351,6 @@ static void parse_columns(struct argp_state *state, struct door *door)
 		o->path = o->letter;
 }
 
-static uint64_t parse_number(struct argp_state *state, const char *option, const char *arg)
-{
-	uint64_t value = 0;
-
-	if (units_parse_number(arg, &value))
-		argp_error(state, "--%s: '%s' is not a number", option, arg);
-	return value;
-}
-
 static uint64_t parse_size(struct argp_state *state, const char *option, const char *arg, unsigned unit)
 {
 	uint64_t value = 0;
@@ -387,17 +378,17 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_DEV_ID:
 		a->only_device = true;
-		a->dev_id = parse_number(state, "dev-id", arg);
+		a->dev_id = cli_parse_number(state, "dev-id", arg);
 		return 0;
 	case 'm':
 		a->use_snapshot = true;
 		if (arg && *arg == '=') /* "-m=5", as newer versions of thin_dump have it */
 			arg++;
-		a->snapshot = arg ? parse_number(state, "metadata-snap", arg) : 0;
+		a->snapshot = arg ? cli_parse_number(state, "metadata-snap", arg) : 0;
 		return 0;
 	case KEY_ROOT:
 		a->use_root = true;
-		a->root = parse_number(state, "root", arg);
+		a->root = cli_parse_number(state, "root", arg);
 		return 0;
 	case KEY_FLAT: a->flat = true; return 0;
 	case KEY_SKIP_MAPPINGS: a->skip_mappings = true; return 0;
@@ -420,12 +411,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_DATA_BLOCK_SIZE:
 		a->overrides.data_block_bytes = parse_size(state, "data-block-size", arg, 512);
 		return 0;
-	case KEY_NR_DATA_BLOCKS: a->overrides.nr_data_blocks = parse_number(state, "nr-data-blocks", arg); return 0;
+	case KEY_NR_DATA_BLOCKS: a->overrides.nr_data_blocks = cli_parse_number(state, "nr-data-blocks", arg); return 0;
 	case KEY_TRANSACTION_ID:
 		a->overrides.has_transaction = true;
-		a->overrides.transaction = parse_number(state, "transaction-id", arg);
+		a->overrides.transaction = cli_parse_number(state, "transaction-id", arg);
 		return 0;
-	case KEY_MAX_THINS: a->max_thins = parse_number(state, "max-thins", arg); return 0;
+	case KEY_MAX_THINS: a->max_thins = cli_parse_number(state, "max-thins", arg); return 0;
 	default: return ARGP_ERR_UNKNOWN;
 	}
 }

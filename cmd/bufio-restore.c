@@ -51,15 +51,6 @@ struct door {
 	bool quiet, is_named; /* called thin_restore: the target must be there, and nothing is said */
 };
 
-static uint64_t parse_number(struct argp_state *state, const char *option, const char *arg)
-{
-	uint64_t value = 0;
-
-	if (units_parse_number(arg, &value))
-		argp_error(state, "--%s: '%s' is not a number", option, arg);
-	return value;
-}
-
 static uint64_t parse_block_size(struct argp_state *state, const char *arg)
 {
 	uint64_t bytes = 0;
@@ -109,11 +100,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'J': a->json = true; return 0;
 	case KEY_TRANSACTION_ID:
 		a->overrides.has_transaction = true;
-		a->overrides.transaction = parse_number(state, "transaction-id", arg);
+		a->overrides.transaction = cli_parse_number(state, "transaction-id", arg);
 		return 0;
 	case KEY_DATA_BLOCK_SIZE: a->overrides.data_block_bytes = parse_block_size(state, arg); return 0;
 	case KEY_NR_DATA_BLOCKS:
-		a->overrides.nr_data_blocks = parse_number(state, "nr-data-blocks", arg);
+		a->overrides.nr_data_blocks = cli_parse_number(state, "nr-data-blocks", arg);
 		if (!a->overrides.nr_data_blocks)
 			argp_error(state, "--nr-data-blocks: a data device has at least one block");
 		return 0;

@@ -39,6 +39,9 @@ __attribute__((format(printf, 2, 3))) void cli_error(const char *program, const 
  */
 void cli_init(void);
 
+/* The value of an option that is a number; anything else ends the program with a word. */
+uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *arg);
+
 /* From now on nothing reaches the standard error. */
 void cli_be_quiet(void);
 

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/units.h"
 #include "cmd/cli.h"
 
 const char *cli_program(const char *argv0)
@@ -75,6 +76,15 @@ void cli_init(void)
 		close(fd);
 	argp_err_exit_status = CLI_USAGE;
 	argp_program_version_hook = cli_print_version;
+}
+
+uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *arg)
+{
+	uint64_t value = 0;
+
+	if (units_parse_number(arg, &value))
+		argp_error(state, "--%s: '%s' is not a number", option, arg);
+	return value;
 }
 
 void cli_be_quiet(void)

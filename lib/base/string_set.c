@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/table.h"
+
 void string_set_init(struct string_set *s, uint64_t memory)
 {
 	*s = (struct string_set){ .memory = memory };
@@ -51,22 +53,22 @@ static int take(struct string_set *s, uint64_t bytes)
 	return 0;
 }
 
-static int grow(struct string_set *s, void *array, size_t size, size_t wanted, size_t *max)
+static int grow_text(struct string_set *s, size_t len)
 {
-	size_t new_max = *max ? *max : 64;
-	void **at = array, *larger;
+	size_t max = s->text_max ? s->text_max : 4096;
+	char *text;
 
-	while (new_max < wanted)
-		new_max *= 2;
-	if (new_max == *max)
+	while (max < s->text_len + len)
+		max *= 2;
+	if (max == s->text_max)
 		return 0;
-	if (take(s, (new_max - *max) * size))
+	if (take(s, max - s->text_max))
 		return -E2BIG;
-	larger = realloc(*at, new_max * size);
-	if (!larger)
+	text = realloc(s->text, max);
+	if (!text)
 		return -ENOMEM;
-	*at = larger;
-	*max = new_max;
+	s->text = text;
+	s->text_max = max;
 	return 0;
 }
 
@@ -97,9 +99,9 @@ int string_set_add(struct string_set *s, const char *string)
 	int r = s->nr < UINT32_MAX ? grow_slots(s) : -E2BIG;
 
 	if (!r)
-		r = grow(s, &s->strings, sizeof(*s->strings), s->nr + 1, &s->max);
+		r = table_grow(&s->strings, sizeof(*s->strings), s->nr, &s->max, &s->memory);
 	if (!r)
-		r = grow(s, &s->text, 1, s->text_len + len, &s->text_max);
+		r = grow_text(s, len);
 	if (r)
 		return r;
 	*slot_of(s, string) = (uint32_t)(s->nr + 1);

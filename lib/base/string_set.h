@@ -10,7 +10,7 @@ struct string_set {
 	char *text; /* all of them, each with its zero byte */
 	size_t text_len, text_max;
 	uint64_t *strings; /* where each begins, by number - 1 */
-	size_t nr, max;
+	uint64_t nr, max;
 	uint32_t *slots; /* numbers, or 0; by hash, and what comes behind */
 	size_t nr_slots; /* a power of two, or 0 */
 	uint64_t memory; /* bytes that may be used, and are left */

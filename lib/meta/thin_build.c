@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/table.h"
 #include "meta/thin.h"
 #include "meta/thin_disk.h"
 #include "meta/thin_size.h"
@@ -56,27 +57,6 @@ static struct thin_build *build_of(struct meta_visitor *v)
 bool thin_build_is_unfinished(const void *block)
 {
 	return !memcmp(block, unfinished, sizeof(unfinished));
-}
-
-/* --- tables --- */
-
-/* Room for one more entry; what it costs comes out of the memory. */
-static int grow(struct thin_build *b, void **table, size_t size, uint64_t nr, uint64_t *max)
-{
-	uint64_t wanted = *max ? *max + *max / 2 : 64;
-	void *larger;
-
-	if (nr < *max)
-		return 0;
-	if ((wanted - *max) * size > b->memory)
-		return -E2BIG;
-	larger = reallocarray(*table, wanted, size);
-	if (!larger)
-		return -ENOMEM;
-	b->memory -= (wanted - *max) * size;
-	*table = larger;
-	*max = wanted;
-	return 0;
 }
 
 /* --- data blocks --- */
@@ -214,7 +194,7 @@ static int build_record(struct meta_visitor *v, enum record_kind kind, const voi
 static int end_def(struct thin_build *b)
 {
 	struct def def = { .mapped = b->mapped };
-	int r = grow(b, (void **)&b->defs, sizeof(def), b->nr_defs, &b->max_defs);
+	int r = table_grow(&b->defs, sizeof(def), b->nr_defs, &b->max_defs, &b->memory);
 
 	if (!r)
 		r = pd_build_finish(&b->tree, &def.tree);
@@ -227,7 +207,7 @@ static int end_def(struct thin_build *b)
 static int end_device(struct thin_build *b, const struct record_device *record)
 {
 	struct pd_tree tree;
-	int r = grow(b, (void **)&b->devices, sizeof(*b->devices), b->nr_devices, &b->max_devices);
+	int r = table_grow(&b->devices, sizeof(*b->devices), b->nr_devices, &b->max_devices, &b->memory);
 
 	if (!r)
 		r = pd_build_finish(&b->tree, &tree);
@@ -263,17 +243,6 @@ static int compare_ids(const void *a, const void *b)
 	return (left->id > right->id) - (left->id < right->id);
 }
 
-static int finish_tree(struct thin_build *b, uint64_t *root)
-{
-	struct pd_tree tree;
-	int r = pd_build_finish(&b->tree, &tree);
-
-	if (r)
-		return r;
-	*root = tree.root;
-	return pd_refer(&b->w, tree.root);
-}
-
 static int write_top(struct thin_build *b, uint64_t *root)
 {
 	int r = 0;
@@ -284,7 +253,7 @@ static int write_top(struct thin_build *b, uint64_t *root)
 
 		r = pd_build_add(&b->tree, b->devices[i].id, &value);
 	}
-	return r ? r : finish_tree(b, root);
+	return r ? r : pd_build_finish_root(&b->tree, root);
 }
 
 static int write_details(struct thin_build *b, uint64_t *root)
@@ -303,7 +272,7 @@ static int write_details(struct thin_build *b, uint64_t *root)
 
 		r = pd_build_add(&b->tree, d->id, &value);
 	}
-	return r ? r : finish_tree(b, root);
+	return r ? r : pd_build_finish_root(&b->tree, root);
 }
 
 /* 32 hexadecimal digits, as we show it; or the first 16 bytes themselves, as thin_dump does. */
@@ -360,7 +329,7 @@ static void choose_size(struct thin_build *b)
 
 	if (!b->args.has_any_size)
 		return;
-	blocks = thin_blocks_advised(b->w.next + thin_bitmaps(b->w.nr_blocks) + 1, b->sb.nr_data_blocks, b->nr_devices);
+	blocks = thin_blocks_advised(b->w.next + pd_bitmaps(b->w.nr_blocks) + 1, b->sb.nr_data_blocks, b->nr_devices);
 	if (blocks < b->w.nr_blocks)
 		b->w.nr_blocks = blocks;
 }
@@ -432,7 +401,7 @@ uint64_t thin_build_least_memory(struct bufio_client *client)
 static uint64_t memory_for_counts(const struct thin_build *b)
 {
 	uint64_t enough = pd_counts_enough(b->w.nr_blocks);
-	uint64_t all = enough + thin_bitmaps(b->w.nr_blocks) * pd_counts_least();
+	uint64_t all = enough + pd_bitmaps(b->w.nr_blocks) * pd_counts_least();
 
 	if (all > b->memory / 4)
 		all = b->memory / 4;

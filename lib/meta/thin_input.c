@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/checked.h"
+#include "base/table.h"
 #include "meta/thin_disk.h"
 #include "meta/thin_size.h"
 
@@ -79,7 +79,7 @@ static int judge_superblock(struct thin_input *in, const struct record_superbloc
 	if (sb->nr_data_blocks > THIN_MAX_DATA_BLOCKS)
 		return refuse(in, "nr_data_blocks: %" PRIu64 " are more than the %" PRIu64 " that a pool can have",
 			      sb->nr_data_blocks, THIN_MAX_DATA_BLOCKS);
-	if (thin_bitmaps(sb->nr_data_blocks) >= PD_MAX_METADATA_BLOCKS)
+	if (pd_bitmaps(sb->nr_data_blocks) >= PD_MAX_METADATA_BLOCKS)
 		return refuse(in, "nr_data_blocks: the space map alone of %" PRIu64 " data blocks takes more than the "
 			      "largest metadata there can be", sb->nr_data_blocks);
 	if (!in->nr_data_blocks && in->args.unknown_data_blocks == DATA_BLOCKS_MUST_BE_KNOWN)
@@ -236,20 +236,11 @@ static int input_record(struct meta_visitor *v, enum record_kind kind, const voi
 
 static int end_def(struct thin_input *in)
 {
-	if (in->nr_defs == in->max_defs) {
-		uint64_t max = in->max_defs ? 2 * in->max_defs : 64;
-		struct shape *defs;
+	int r = table_grow(&in->defs, sizeof(*in->defs), in->nr_defs, &in->max_defs, &in->args.memory);
 
-		if (max * sizeof(*defs) > in->args.memory)
-			return -E2BIG;
-		defs = reallocarray(in->defs, max, sizeof(*defs));
-		if (!defs)
-			return -ENOMEM;
-		in->defs = defs;
-		in->max_defs = max;
-	}
-	in->defs[in->nr_defs++] = in->open;
-	return 0;
+	if (!r)
+		in->defs[in->nr_defs++] = in->open;
+	return r;
 }
 
 static int end_device(struct thin_input *in, const struct record_device *d)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/table.h"
 #include "meta/thin_disk.h"
 #include "meta/thin_size.h"
 #include "pdata/btree.h"
@@ -213,21 +214,12 @@ static void close_tree(struct thin_plan *p)
 
 static int end_def(struct thin_plan *p)
 {
-	uint64_t max = p->max_defs ? p->max_defs + p->max_defs / 2 : 64;
-	struct shape *defs;
+	int r = table_grow(&p->defs, sizeof(*p->defs), p->nr_defs, &p->max_defs, &p->memory);
 
+	if (r)
+		return r;
 	close_tree(p);
 	p->open.refs = 0;
-	if (p->nr_defs == p->max_defs) {
-		if ((max - p->max_defs) * sizeof(*defs) > p->memory)
-			return -E2BIG;
-		defs = reallocarray(p->defs, max, sizeof(*defs));
-		if (!defs)
-			return -ENOMEM;
-		p->memory -= (max - p->max_defs) * sizeof(*defs);
-		p->defs = defs;
-		p->max_defs = max;
-	}
 	p->defs[p->nr_defs++] = p->open;
 	return 0;
 }
@@ -332,7 +324,7 @@ struct meta_visitor *thin_plan_visitor(struct thin_plan *p)
 void thin_plan_get_totals(const struct thin_plan *p, struct thin_plan_totals *totals)
 {
 	struct thin_plan_totals t = p->totals;
-	uint64_t maps = thin_bitmaps(t.nr_data_blocks ? t.nr_data_blocks : t.needed_data_blocks);
+	uint64_t maps = pd_bitmaps(t.nr_data_blocks ? t.nr_data_blocks : t.needed_data_blocks);
 
 	t.blocks += 1 + tree_of(t.devices, sizeof(struct thin_details_disk)) + tree_of(t.devices, sizeof(le64));
 	t.blocks += maps + tree_of(maps, sizeof(struct pd_index_entry_disk)) + tree_of(large_data_counts(p), sizeof(le32));

@@ -180,7 +180,7 @@ static int count_entries(struct dump *d, enum problem_where where, uint64_t root
 static int add_space_maps(struct dump *d, struct record_size_pool *s)
 {
 	const struct thin_superblock *live = &d->pool.live;
-	uint64_t data_maps = thin_bitmaps(s->data_blocks), large;
+	uint64_t data_maps = pd_bitmaps(s->data_blocks), large;
 	int r = count_entries(d, WHERE_DATA_COUNTS, live->data_sm.ref_count_root, &large);
 
 	if (r)
@@ -188,7 +188,7 @@ static int add_space_maps(struct dump *d, struct record_size_pool *s)
 	s->packed_data_sm = data_maps + thin_tree_nodes(data_maps, data_maps, sizeof(struct pd_index_entry_disk)) +
 			    thin_tree_nodes(large, large, sizeof(le32));
 	r = count_entries(d, WHERE_META_COUNTS, live->metadata_sm.ref_count_root, &large);
-	s->packed_metadata_sm = 1 + thin_bitmaps(s->total) + thin_tree_nodes(large, large, sizeof(le32));
+	s->packed_metadata_sm = 1 + pd_bitmaps(s->total) + thin_tree_nodes(large, large, sizeof(le32));
 	return r;
 }
 

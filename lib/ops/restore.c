@@ -138,7 +138,7 @@ static bool is_metadata(const struct op_restore_args *args, off_t start, struct 
 
 static uint64_t with_bitmaps(uint64_t blocks)
 {
-	return blocks + thin_bitmaps(blocks + thin_bitmaps(blocks));
+	return blocks + pd_bitmaps(blocks + pd_bitmaps(blocks));
 }
 
 static void use_totals(struct op_restore_plan *plan, const struct thin_plan_totals *t)
@@ -227,7 +227,7 @@ static bool has_room(const struct op_restore_args *args, const struct op_restore
 		op_fail(result, OP_REFUSED, 0,
 			"%s: takes %" PRIu64 " blocks of metadata, and the kernel uses no more than %" PRIu64, args->input,
 			needed, PD_MAX_METADATA_BLOCKS);
-	else if (least + thin_bitmaps(at_most(blocks, PD_MAX_METADATA_BLOCKS)) > blocks)
+	else if (least + pd_bitmaps(at_most(blocks, PD_MAX_METADATA_BLOCKS)) > blocks)
 		op_fail(result, OP_REFUSED, 0,
 			"%s: is too small: it has %" PRIu64 " blocks of 4 KiB, and %" PRIu64 " (%.1f MiB) are needed; with "
 			"room to go on in, make it %" PRIu64 " (%.0f MiB)", args->target, blocks, needed, MIB(needed),

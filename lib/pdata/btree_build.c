@@ -349,6 +349,17 @@ int pd_build_finish(struct pd_build *b, struct pd_tree *tree)
 	return r;
 }
 
+int pd_build_finish_root(struct pd_build *b, uint64_t *root)
+{
+	struct pd_tree tree;
+	int r = pd_build_finish(b, &tree);
+
+	if (r)
+		return r;
+	*root = tree.root;
+	return pd_refer(b->w, tree.root);
+}
+
 int pd_build_drop(struct pd_build *b, uint64_t block, unsigned height)
 {
 	struct copy copy;

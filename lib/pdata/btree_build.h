@@ -85,6 +85,9 @@ int pd_build_add_tree(struct pd_build *b, const struct pd_tree *tree);
 
 int pd_build_finish(struct pd_build *b, struct pd_tree *tree);
 
+/* The same, and a reference to the root, which the caller will write, is counted. */
+int pd_build_finish_root(struct pd_build *b, uint64_t *root);
+
 /* One pointer less to @block, a node at @height: without any it is free, and its children have one less. */
 int pd_build_drop(struct pd_build *b, uint64_t block, unsigned height);
 

@@ -60,6 +60,12 @@ struct pd_bitmap_disk {
 
 #define PD_BITMAP_ENTRIES ((PD_BLOCK_SIZE - 16) * 4)
 
+/* Bitmaps for so many blocks. */
+static inline uint64_t pd_bitmaps(uint64_t nr_blocks)
+{
+	return nr_blocks / PD_BITMAP_ENTRIES + (nr_blocks % PD_BITMAP_ENTRIES != 0);
+}
+
 /* The most metadata that there can be: 255 index entries of (2^14 - 64) blocks. */
 #define PD_MAX_METADATA_BLOCKS (UINT64_C(255) * PD_BITMAP_ENTRIES)
 

@@ -16,11 +16,6 @@ static const uint8_t one_more[4] = { 2, 3, 1, 3 }, one_less[4] = { 0, 2, 0, 1 },
 #define ABOVE_BYTES (PD_BITMAP_ENTRIES * sizeof(uint32_t))
 #define BITMAP_BYTES (sizeof(struct pd_bitmap_disk) + sizeof(uint32_t *))
 
-static uint64_t bitmaps_of(uint64_t nr_blocks)
-{
-	return nr_blocks / PD_BITMAP_ENTRIES + (nr_blocks % PD_BITMAP_ENTRIES != 0);
-}
-
 uint64_t pd_counts_least(void)
 {
 	return BITMAP_BYTES + ABOVE_BYTES;
@@ -28,7 +23,7 @@ uint64_t pd_counts_least(void)
 
 uint64_t pd_counts_enough(uint64_t nr_blocks)
 {
-	return ABOVE_BYTES + bitmaps_of(nr_blocks) * BITMAP_BYTES;
+	return ABOVE_BYTES + pd_bitmaps(nr_blocks) * BITMAP_BYTES;
 }
 
 /* At @begin, as large as can be. */
@@ -42,7 +37,7 @@ static void set_window(struct pd_counts *c, uint64_t begin)
 
 int pd_counts_create(struct pd_counts *c, uint64_t nr_blocks, uint64_t memory)
 {
-	uint64_t all = bitmaps_of(nr_blocks), fit;
+	uint64_t all = pd_bitmaps(nr_blocks), fit;
 
 	*c = (struct pd_counts){ .nr_blocks = nr_blocks, .memory = memory };
 	if (memory < pd_counts_least())

@@ -25,11 +25,6 @@ struct pd_sm_root_disk pd_sm_root_encode(const struct pd_sm_root *root)
 	};
 }
 
-static uint64_t bitmaps_of(uint64_t nr_blocks)
-{
-	return nr_blocks / PD_BITMAP_ENTRIES + (nr_blocks % PD_BITMAP_ENTRIES != 0);
-}
-
 static struct sm_build *create(struct pd_writer *w, const struct pd_counts *counts)
 {
 	struct sm_build *s = calloc(1, sizeof(*s));
@@ -129,22 +124,11 @@ static int reserve(struct pd_writer *w, uint64_t nr, uint64_t *first)
 	return r;
 }
 
-static int finish_tree(struct pd_writer *w, struct pd_build *build, uint64_t *root)
-{
-	struct pd_tree tree;
-	int r = pd_build_finish(build, &tree);
-
-	if (r)
-		return r;
-	*root = tree.root;
-	return pd_refer(w, tree.root);
-}
-
 /* --- of data --- */
 
 static int write_window(struct sm_build *s, struct pd_build *index, uint64_t first)
 {
-	uint64_t i = s->counts->begin / PD_BITMAP_ENTRIES, end = bitmaps_of(s->counts->end);
+	uint64_t i = s->counts->begin / PD_BITMAP_ENTRIES, end = pd_bitmaps(s->counts->end);
 	struct pd_index_entry_disk entry;
 	int r = 0;
 
@@ -162,7 +146,7 @@ static int write_windows(struct sm_build *s, struct pd_counts *counts, struct pd
 			 int (*recount)(void *context), void *context)
 {
 	uint64_t first;
-	int r = reserve(s->w, bitmaps_of(counts->nr_blocks), &first);
+	int r = reserve(s->w, pd_bitmaps(counts->nr_blocks), &first);
 
 	if (!r)
 		r = write_window(s, index, first);
@@ -186,9 +170,9 @@ int pd_sm_write_data(struct pd_writer *w, struct pd_counts *counts, int (*recoun
 		r = write_windows(s, counts, index, recount, context);
 	}
 	if (!r)
-		r = finish_tree(w, index, &s->root.bitmap_root);
+		r = pd_build_finish_root(index, &s->root.bitmap_root);
 	if (!r)
-		r = finish_tree(w, &s->large, &s->root.ref_count_root);
+		r = pd_build_finish_root(&s->large, &s->root.ref_count_root);
 	if (!r)
 		*root = s->root;
 	free(index);
@@ -202,7 +186,7 @@ static int write_index(struct sm_build *s, uint64_t first)
 {
 	struct bufio_buffer *buffer;
 	struct pd_index_disk *d = bufio_new(s->w->client, s->root.bitmap_root, &buffer);
-	uint64_t nr = bitmaps_of(s->root.nr_blocks);
+	uint64_t nr = pd_bitmaps(s->root.nr_blocks);
 	int r = 0;
 
 	if (!d)
@@ -226,12 +210,12 @@ int pd_sm_write_metadata(struct pd_writer *w, struct pd_sm_root *root)
 	s->root.nr_blocks = w->nr_blocks; /* there may be counts of more */
 	r = reserve(w, 1, &s->root.bitmap_root);
 	if (!r)
-		r = reserve(w, bitmaps_of(w->nr_blocks), &first);
+		r = reserve(w, pd_bitmaps(w->nr_blocks), &first);
 	/* What comes now has a count of 1 each, and is not looked at. */
-	for (uint64_t i = 0; i < bitmaps_of(used) && !r; i++)
+	for (uint64_t i = 0; i < pd_bitmaps(used) && !r; i++)
 		r = add_large(s, i);
 	if (!r)
-		r = finish_tree(w, &s->large, &s->root.ref_count_root);
+		r = pd_build_finish_root(&s->large, &s->root.ref_count_root);
 	if (!r)
 		r = write_index(s, first);
 	if (!r)

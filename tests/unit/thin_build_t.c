@@ -536,7 +536,7 @@ static uint64_t planned(uint64_t seed, uint64_t nr_defs, uint64_t nr_devices, ui
 	thin_plan_get_totals(plan, &totals);
 	thin_plan_destroy(plan);
 	CU_ASSERT_EQUAL(t.error, 0);
-	return totals.blocks + thin_bitmaps(totals.blocks + 1);
+	return totals.blocks + pd_bitmaps(totals.blocks + 1);
 }
 
 /* In metadata of just that many blocks. */
