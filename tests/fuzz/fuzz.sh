@@ -4,7 +4,7 @@
 # XML through the three targets of fuzz-xml: FUZZ_XML_COUNT cases each, or so many seconds ("600s"), two at a time.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
-xml_count=${FUZZ_XML_COUNT:-400}
+xml_count=${FUZZ_XML_COUNT:-150}
 day=$(date +%Y%m%d)
 
 for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; do
