@@ -227,11 +227,12 @@ static enum cli_status make_target(struct door *door, const struct op_restore_pl
 	return open_device(door);
 }
 
-static enum cli_status cut_off(const struct door *door, const struct op_result *result)
+static enum cli_status finish_new(const struct door *door, const struct op_result *result)
 {
 	const char *path = door->args.target;
+	int e = -target_finish_file(path, result->blocks * 4096);
 
-	return truncate(path, (off_t)(result->blocks * 4096)) ? fail(door, path, strerror(errno)) : CLI_OK;
+	return e ? fail(door, path, strerror(e)) : CLI_OK;
 }
 
 static enum cli_status plan_and_write(struct door *door, struct op_restore_plan *plan)
@@ -246,7 +247,7 @@ static enum cli_status plan_and_write(struct door *door, struct op_restore_plan 
 		status = make_target(door, plan);
 	if (!status && !op_restore(a, plan, &result))
 		status = result_status(door, &result);
-	if (result.blocks && a->is_new && cut_off(door, &result))
+	if (result.blocks && a->is_new && finish_new(door, &result))
 		return CLI_IO;
 	if (!result.blocks && a->is_new)
 		unlink(a->target);

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -227,4 +229,31 @@ int target_make_file(const char *path, uint64_t size)
 	if (e)
 		unlink(path);
 	return -e;
+}
+
+/* The name of a file is in its folder. */
+static int flush_folder(const char *path)
+{
+	char *copy = strdup(path);
+	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, e = fd < 0 ? errno : 0;
+
+	if (fd >= 0 && fsync(fd) && errno != EINVAL) /* EINVAL: folders need not be flushed here */
+		e = errno;
+	if (fd >= 0)
+		close(fd);
+	free(copy);
+	return -e;
+}
+
+int target_finish_file(const char *path, uint64_t size)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), e = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) || fsync(fd))
+		e = errno;
+	if (close(fd) && !e)
+		e = errno;
+	return e ? -e : flush_folder(path);
 }

@@ -28,6 +28,9 @@ void target_look(struct bufio_client *client, const char *path, struct target_co
 /* Makes a file of @size bytes that is not there yet, all a hole. Returns 0 or -errno. */
 int target_make_file(const char *path, uint64_t size);
 
+/* Cuts such a file off behind @size bytes, and has it, its size and its name on stable media. Returns 0 or -errno. */
+int target_finish_file(const char *path, uint64_t size);
+
 /*
  * Whether there are blocks of metadata, without a superblock maybe. Those of metadata that was not finished do not count:
  * old nodes that are left over point at new ones.
