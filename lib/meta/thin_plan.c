@@ -48,9 +48,10 @@ static struct thin_plan *plan_of(struct meta_visitor *v)
 	return (struct thin_plan *)v;
 }
 
-static uint64_t nodes_for(uint64_t entries, uint32_t value_size)
+/* At one level of a mapping tree. */
+static uint64_t nodes_for(uint64_t entries)
 {
-	uint64_t max = pd_max_entries(value_size);
+	uint64_t max = pd_max_entries(sizeof(le64));
 
 	return entries / max + (entries % max != 0);
 }
@@ -143,7 +144,7 @@ static void end_run(struct thin_plan *p, bool has_neighbour)
 		o->own++;
 		p->copied += pd_max_entries(sizeof(le64));
 	}
-	o->own += nodes_for(o->run, sizeof(le64));
+	o->own += nodes_for(o->run);
 	o->run = 0;
 }
 
@@ -185,13 +186,13 @@ static int plan_record(struct meta_visitor *v, enum record_kind kind, const void
 /* Nodes above leaves: @children of them are pointed to one by one, the others through nodes that may be shared. */
 static uint64_t nodes_above(uint64_t children, uint64_t others, uint64_t seams)
 {
-	uint64_t shared = nodes_for(others, sizeof(le64)), total, level;
+	uint64_t shared = nodes_for(others), total, level;
 
 	if (children + others <= 1)
 		return 0;
-	total = nodes_for(children, sizeof(le64)) + NODES_A_SEAM * seams;
+	total = nodes_for(children) + NODES_A_SEAM * seams;
 	for (level = total + shared; level > 1; total += level)
-		level = nodes_for(level, sizeof(le64));
+		level = nodes_for(level);
 	return shared < least_entries() ? total : total + NODES_A_SEAM * seams;
 }
 
@@ -201,7 +202,7 @@ static void close_tree(struct thin_plan *p)
 	struct shape *o = &p->open;
 
 	if (o->refs == 1 && !o->has_mappings) {
-		o->leaves += nodes_for(o->run, sizeof(le64));
+		o->leaves += nodes_for(o->run);
 		return;
 	}
 	end_run(p, o->leaves > 0);

@@ -1060,6 +1060,20 @@ static void data_size_not_known(void)
 	image_close();
 }
 
+/* The bits of a block number that is one too large would be those of block 0. */
+static void split_at_the_last_block(void)
+{
+	start();
+	only_device_1(4);
+	RUNS_AT(TREE1, { 1, (UINT64_C(1) << 40) - 2, 2, 5 }, { 3, 0, 2, 5 });
+	open_pool();
+	pool.nr_data_blocks = THIN_UNKNOWN_SIZE;
+	CU_ASSERT_EQUAL(walk_with((struct thin_walk){ .only_device = 1 }), 0);
+	CU_ASSERT_STRING_EQUAL(notes.text,
+			       "pool 21/9 { 1: 4 3 1-4 { 1..2>1099511627774..1099511627775@5 3..4>0..1@5 } }");
+	image_close();
+}
+
 static void invented_details(void)
 {
 	start();
@@ -1335,6 +1349,7 @@ static const struct unit_case cases[] = {
 	{ "falling data blocks are no run", falling_data },
 	{ "one block is a single mapping, more are a range", single_and_range },
 	{ "a run ends at a lost leaf", not_merged_over_a_hole },
+	{ "a run ends at the last data block that there can be", split_at_the_last_block },
 	{ "one device can be walked alone, and only its damage is found", only_one_device },
 	{ "of a device that does not exist nothing is given", no_such_device },
 	{ "skipped mappings are not read", skips_mappings },
