@@ -32,6 +32,8 @@ static const struct verb {
 	  bench_write },
 	{ "rss", "bytes of memory above the limit after a scan: --file --size --engine --limit", bench_rss },
 	{ "time", "milliseconds of a command, the file not in the page cache before: --file -- COMMAND...", bench_time },
+	{ "times", "a line with the milliseconds of processor time of a command, and then as time", bench_times },
+	{ "floor", "reads a pool, makes checksums and counts; mappings: --file --size", bench_floor },
 	{ "memory", "bytes that the command has resident above its limit: --file --limit -- COMMAND...", bench_memory },
 };
 

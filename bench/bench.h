@@ -27,7 +27,9 @@ double bench_prefetch(const struct bench *args);
 double bench_write(const struct bench *args);
 double bench_rss(const struct bench *args);
 double bench_time(const struct bench *args);
+double bench_times(const struct bench *args);
 double bench_memory(const struct bench *args);
+double bench_floor(const struct bench *args);
 
 double now(void); /* seconds */
 

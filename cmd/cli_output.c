@@ -56,13 +56,13 @@ enum cli_status cli_status_of(const struct op_result *result)
 {
 	if (result->outcome != OP_DONE)
 		return statuses[result->outcome];
-	if (result->problems[SEVERITY_FATAL] || result->problems[SEVERITY_LOSSY])
+	if (result->problems[SEVERITY_LOSSY])
 		return CLI_LOST;
-	if (result->problems[SEVERITY_REPAIRABLE] || result->lvm_refuses)
+	if (result->problems[SEVERITY_FATAL] || result->problems[SEVERITY_REPAIRABLE] || result->lvm_refuses)
 		return CLI_REPAIRABLE;
 	if (result->unreadable)
 		return CLI_IO;
-	return result->differs ? CLI_FINDING : CLI_OK;
+	return result->differs || result->problems[SEVERITY_LEAK] ? CLI_FINDING : CLI_OK;
 }
 
 void cli_init(void)

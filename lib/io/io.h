@@ -134,6 +134,12 @@ void io_name_user(uint64_t rdev, char *text, size_t size);
  */
 bool io_name_loop(const char *sys, const struct stat *file, char *name, size_t size);
 
+/*
+ * Whether a file system with files of st_dev @fs lies on @target: on the block device, a partition of it, or a loop
+ * device that shows the file. What cannot be known is false. @sys is "/sys" but in tests.
+ */
+bool io_is_on(const char *sys, uint64_t fs, const struct stat *target);
+
 /* The name of the device-mapper device that holds @rdev, as dmsetup(8) takes it. False: none does. */
 bool io_name_dm_holder(uint64_t rdev, char *name, size_t size);
 

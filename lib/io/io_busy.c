@@ -84,14 +84,22 @@ void io_name_user(uint64_t rdev, char *text, size_t size)
 		snprintf(text, size, "held by %s", h.node);
 }
 
-static bool is_backing_file(const char *sys, const char *loop, const struct stat *file)
+/* @path: of a loop device's "backing_file". */
+static bool is_backing_file(const char *path, const struct stat *file)
 {
-	char path[512], backing[4096];
+	char backing[4096];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/block/%s/loop/backing_file", sys, loop);
 	read_line(path, backing, sizeof(backing));
 	return *backing && !stat(backing, &st) && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+}
+
+static bool is_loop_of(const char *sys, const char *loop, const struct stat *file)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/block/%s/loop/backing_file", sys, loop);
+	return is_backing_file(path, file);
 }
 
 bool io_name_loop(const char *sys, const struct stat *file, char *name, size_t size)
@@ -106,13 +114,41 @@ bool io_name_loop(const char *sys, const struct stat *file, char *name, size_t s
 	if (!d)
 		return false;
 	while (!found && (e = readdir(d))) {
-		if (strncmp(e->d_name, "loop", 4) != 0 || !is_backing_file(sys, e->d_name, file))
+		if (strncmp(e->d_name, "loop", 4) != 0 || !is_loop_of(sys, e->d_name, file))
 			continue;
 		snprintf(name, size, "%s", e->d_name);
 		found = true;
 	}
 	closedir(d);
 	return found;
+}
+
+/* @path: of a device in sysfs. */
+static bool is_device(const char *path, const struct stat *target)
+{
+	char file[600], number[64], wanted[64];
+
+	snprintf(file, sizeof(file), "%s/dev", path);
+	read_line(file, number, sizeof(number));
+	snprintf(wanted, sizeof(wanted), "%u:%u", major(target->st_rdev), minor(target->st_rdev));
+	return !strcmp(number, wanted);
+}
+
+bool io_is_on(const char *sys, uint64_t fs, const struct stat *target)
+{
+	static const char *const above[] = { "", "/.." }; /* a partition is in the folder of its device */
+
+	if (S_ISBLK(target->st_mode) && target->st_rdev == fs)
+		return true;
+	for (size_t i = 0; i < sizeof(above) / sizeof(*above); i++) {
+		char path[512], backing[600];
+
+		snprintf(path, sizeof(path), "%s/dev/block/%u:%u%s", sys, major(fs), minor(fs), above[i]);
+		snprintf(backing, sizeof(backing), "%s/loop/backing_file", path);
+		if (S_ISBLK(target->st_mode) ? is_device(path, target) : is_backing_file(backing, target))
+			return true;
+	}
+	return false;
 }
 
 bool io_name_dm_holder(uint64_t rdev, char *name, size_t size)

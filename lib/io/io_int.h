@@ -1,11 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the engines over a file descriptor share (io_fd.c). */
+/* What the engines over a file descriptor share (io_fd.c), and what all that refuses does. */
 #ifndef IO_IO_INT_H
 #define IO_IO_INT_H
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "io/io.h"
+
+/* Fills the reason and hands @error through, so that a refusal is one line where it is found. */
+__attribute__((format(printf, 3, 4))) static inline int refuse(struct bufio_reason *reason, int error,
+							       const char *format, ...)
+{
+	va_list args;
+
+	if (reason) {
+		va_start(args, format);
+		vsnprintf(reason->text, sizeof(reason->text), format, args);
+		va_end(args);
+	}
+	return error;
+}
 
 /* Such an engine embeds this as its first member. */
 struct io_fd {

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/io.h"
+#include "io/io_int.h"
 
 static const struct engine {
 	const char *name;
@@ -25,19 +24,6 @@ static const struct engine {
 
 #define NR_ENGINES (sizeof(engines) / sizeof(*engines))
 #define ENGINE_VARIABLE "BUFIO_IO_ENGINE"
-
-/* Fills the reason and hands @error through, so that a refusal is one line where it is found. */
-__attribute__((format(printf, 3, 4))) static int refuse(struct bufio_reason *reason, int error, const char *format, ...)
-{
-	va_list args;
-
-	if (reason) {
-		va_start(args, format);
-		vsnprintf(reason->text, sizeof(reason->text), format, args);
-		va_end(args);
-	}
-	return error;
-}
 
 static int refuse_type(const char *path, mode_t mode, struct bufio_reason *reason)
 {

@@ -596,6 +596,61 @@ static const struct field restore_fields[] = {
 	HIDDEN_TEXT(record_restore, reserve_text),
 };
 
+static const char *const check_arrays[] = { "problems", NULL };
+
+static const struct field check_fields[] = {
+	T(record_check, image),
+	T(record_check, verdict),
+	T(record_check, state),
+	T(record_check, next),
+	F(record_check, is_safe, "safe_to_activate", NULL, FIELD_BOOL),
+	F(record_check, transaction, "transaction", NULL, FIELD_OPTIONAL),
+	F(record_check, devices, "devices", NULL, FIELD_OPTIONAL),
+	F(record_check, mappings, "mappings", NULL, FIELD_OPTIONAL),
+	F(record_check, metadata_used, "metadata_used_blocks", NULL, FIELD_OPTIONAL),
+	F(record_check, metadata_total, "metadata_total_blocks", NULL, FIELD_OPTIONAL),
+	F(record_check, data_used, "data_used_blocks", NULL, FIELD_OPTIONAL),
+	F(record_check, data_total, "data_total_blocks", NULL, FIELD_OPTIONAL),
+	N(record_check, passes, NULL),
+	N(record_check, fatal, NULL),
+	N(record_check, lossy, NULL),
+	N(record_check, repairable, NULL),
+	N(record_check, leak, NULL),
+	N(record_check, cosmetic, NULL),
+	N(record_check, not_shown, NULL),
+	T(record_check, journal),
+	F(record_check, is_cleared, "needs_check_cleared", NULL, FIELD_BOOL),
+	HIDDEN_TEXT(record_check, heading),
+	HIDDEN_TEXT(record_check, totals),
+	HIDDEN_TEXT(record_check, mended),
+	HIDDEN_TEXT(record_check, next_text),
+};
+
+static const struct field finding_fields[] = {
+	T(record_finding, name),
+	T(record_finding, severity),
+	T(record_finding, where),
+	F(record_finding, block, "block", NULL, FIELD_OPTIONAL),
+	T(record_finding, message),
+	T(record_finding, meaning),
+	T(record_finding, remedy),
+	N(record_finding, count, NULL),
+	HIDDEN_TEXT(record_finding, text),
+	HIDDEN_TEXT(record_finding, means),
+};
+
+static const struct field touched_fields[] = {
+	D(record_touched, NULL),
+	T(record_touched, keys),
+	F(record_touched, begin, "begin", NULL, FIELD_OPTIONAL),
+	F(record_touched, end, "end", NULL, FIELD_OPTIONAL),
+	HIDDEN_TEXT(record_touched, text),
+};
+
+static const struct field touched_more_fields[] = {
+	N(record_touched_more, count, NULL),
+};
+
 const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_SUPERBLOCK] = {
 		.name = "superblock", .xml = "superblock", FIELDS(superblock_fields),
@@ -862,5 +917,19 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "metadata  {metadata_used_blocks:10}  of {metadata_total_blocks} blocks of 4 KiB used\n"
 			 "data      {data_used_blocks:10}  of {data_total_blocks} blocks used\n"
 			 "{replaced_text}{reserve_text}",
+	},
+	[RECORD_CHECK] = {
+		.name = "check", .arrays = check_arrays, FIELDS(check_fields),
+		.begin = "{image}: {heading}\n", .end = "\n{totals}{mended}{state}\n{next_text}",
+	},
+	[RECORD_FINDING] = {
+		.name = "problem", .plural = "problems", FIELDS(finding_fields),
+		.begin = "\n{severity}: {text} [{name}]\n", .end = "    meaning: {means}\n    what to do: {remedy}\n",
+	},
+	[RECORD_TOUCHED] = {
+		.name = "touched", .plural = "touched", FIELDS(touched_fields), .begin = "    {text}\n",
+	},
+	[RECORD_TOUCHED_MORE] = {
+		.name = "more", FIELDS(touched_more_fields), .begin = "    ... and {count} more\n",
 	},
 };

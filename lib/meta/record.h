@@ -80,6 +80,10 @@ enum record_kind {
 	RECORD_MAP_ROLE,
 	RECORD_MAP_RUN,
 	RECORD_RESTORE,
+	RECORD_CHECK, /* contains findings */
+	RECORD_FINDING, /* problems of one cause; contains what they touch */
+	RECORD_TOUCHED,
+	RECORD_TOUCHED_MORE, /* for people only: how many were left out */
 	NR_RECORD_KINDS
 };
 
@@ -493,6 +497,39 @@ struct record_restore {
 	uint64_t passes; /* over the leaves, to count data blocks */
 	uint32_t is_writable; /* there are blocks beside those that the kernel keeps for itself */
 	const char *replaced_text, *reserve_text; /* for people */
+};
+
+struct record_check {
+	const char *image;
+	const char *verdict, *state, *next; /* a word, a sentence, a command or NULL */
+	uint32_t is_safe;                   /* to activate */
+	uint64_t transaction, devices, mappings;    /* RECORD_UNKNOWN: not looked at */
+	uint64_t metadata_used, metadata_total, data_used, data_total;
+	uint64_t passes;                            /* over the mappings, to count data blocks */
+	uint64_t fatal, lossy, repairable, leak, cosmetic; /* problems, those included that are not shown */
+	uint64_t not_shown;                         /* problems, for want of memory or of --max-problems */
+	const char *journal; /* of what was mended, or NULL */
+	uint32_t is_cleared; /* needs_check was */
+	const char *heading, *totals, *mended, *next_text; /* for people */
+};
+
+struct record_finding {
+	const char *name, *severity, *where;
+	uint64_t block; /* RECORD_UNKNOWN: of no block */
+	const char *message, *meaning, *remedy;
+	uint64_t count; /* blocks, or problems that are alike */
+	const char *text, *means; /* for people */
+};
+
+/* A device, a range, or both. */
+struct record_touched {
+	uint64_t dev_id, begin, end; /* RECORD_UNKNOWN */
+	const char *keys;            /* what the range is of, or NULL */
+	const char *text;            /* for people */
+};
+
+struct record_touched_more {
+	uint64_t count;
 };
 
 #endif

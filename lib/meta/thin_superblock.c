@@ -62,6 +62,9 @@ static void judge_header(const struct thin_pool *pool)
 	judge(pool, sb->magic == THIN_MAGIC, PROBLEM_SB_MAGIC, THIN_MAGIC, sb->magic);
 	judge(pool, sb->version && sb->version <= THIN_VERSION_MAX, PROBLEM_SB_VERSION, THIN_VERSION_MAX, sb->version);
 	judge(pool, !sb->incompat_flags, PROBLEM_SB_INCOMPAT, 0, sb->incompat_flags);
+	judge(pool, !sb->compat_ro_flags, PROBLEM_SB_COMPAT_RO, 0, sb->compat_ro_flags);
+	judge(pool, !sb->compat_flags, PROBLEM_SB_FLAGS, 0, sb->compat_flags);
+	judge(pool, !(sb->flags & ~THIN_FLAG_NEEDS_CHECK), PROBLEM_SB_FLAGS, 0, sb->flags & ~THIN_FLAG_NEEDS_CHECK);
 	judge(pool, !(sb->flags & THIN_FLAG_NEEDS_CHECK), PROBLEM_NEEDS_CHECK, 0, sb->flags);
 }
 
@@ -199,6 +202,9 @@ int thin_pool_use_snapshot(struct thin_pool *pool, uint64_t block)
 		return r;
 	thin_superblock_decode(data, &pool->sb);
 	bufio_release(b);
+	if (pool->sb.magic != THIN_MAGIC)
+		pd_report(&pool->reader, &ctx, PROBLEM_SB_MAGIC, block,
+			  (struct problem){ .expected = THIN_MAGIC, .found = pool->sb.magic });
 	pool->has_no_top = pool->has_no_details = pool->is_single = false;
 	override(pool);
 	return 1;

@@ -2,7 +2,6 @@
 #include "pdata/block.h"
 
 #include <errno.h>
-#include <stdbool.h>
 
 #include "base/crc32c.h"
 
@@ -69,6 +68,11 @@ uint32_t pd_block_checksum(const void *block, enum pd_kind as)
 	return unsalted(block) ^ kinds[as].salt;
 }
 
+bool pd_is_block(const void *block, enum pd_kind kind, uint64_t number)
+{
+	return pd_stored_checksum(block) == pd_block_checksum(block, kind) && pd_stored_number(block, kind) == number;
+}
+
 void pd_block_seal(void *block, enum pd_kind kind, uint64_t number)
 {
 	le_store((uint8_t *)block + kinds[kind].number_offset, 8, number);
@@ -82,6 +86,7 @@ void pd_report(const struct pd_reader *r, const struct pd_context *ctx, enum pro
 	p.block = block;
 	p.where = ctx->where;
 	p.dev_id = ctx->dev_id;
+	p.is_leaf = ctx->is_leaf;
 	if (p.begin == p.end) {
 		p.begin = ctx->begin;
 		p.end = ctx->end;

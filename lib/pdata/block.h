@@ -6,6 +6,7 @@
 #ifndef PDATA_BLOCK_H
 #define PDATA_BLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bufio/bufio.h"
@@ -36,6 +37,9 @@ uint32_t pd_block_checksum(const void *block, enum pd_kind as);
 uint32_t pd_stored_checksum(const void *block);
 uint64_t pd_stored_number(const void *block, enum pd_kind kind);
 
+/* Whether its checksum is that of a @kind, and its number @number. */
+bool pd_is_block(const void *block, enum pd_kind kind, uint64_t number);
+
 /* Makes the block valid: writes its number and checksum. */
 void pd_block_seal(void *block, enum pd_kind kind, uint64_t number);
 
@@ -44,6 +48,7 @@ struct pd_context {
 	enum problem_where where;
 	uint64_t dev_id;
 	uint64_t begin, end; /* the keys that are lost with the block */
+	bool is_leaf;        /* as in struct problem */
 };
 
 struct pd_cursor;

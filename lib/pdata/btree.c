@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "pdata/btree.h"
 
+#include <stdatomic.h>
+
 #define HEADER sizeof(struct pd_node_disk)
 #define KEY_SIZE 8
 #define CHILD_SIZE 8
@@ -69,6 +71,16 @@ bool pd_node_decode(const void *data, uint64_t block, uint32_t value_size, struc
 	return check_keys(node, p);
 }
 
+bool pd_is_underfull(const struct pd_node *n)
+{
+	return n->nr < pd_max_entries(n->value_size) / 3;
+}
+
+unsigned pd_room(const struct pd_node *n)
+{
+	return (unsigned)((n->values - n->keys) / KEY_SIZE);
+}
+
 /* So many that a disk is kept busy, and that they are still there when it is their turn. */
 static unsigned read_ahead(const struct bufio_client *client)
 {
@@ -103,37 +115,87 @@ static struct pd_memo_entry *memo_entry(const struct pd_cursor *c, uint64_t bloc
 	return c->memo && block < c->memo->nr ? &c->memo->entries[block] : NULL;
 }
 
+/* Leaves of a tree are at one depth; one that is not is visited, for that to be told. */
+static bool is_at_its_level(struct pd_cursor *c, const struct pd_memo_entry *e)
+{
+	unsigned depth = c->depth + e->height;
+
+	if (!e->height)
+		return true;
+	if (!c->leaf_depth)
+		c->leaf_depth = depth;
+	return c->leaf_depth == depth;
+}
+
+static void accept(const struct pd_cursor *c, uint64_t block)
+{
+	if (c->memo && c->memo->accepted && block < c->memo->nr)
+		c->memo->accepted[block / 64] |= UINT64_C(1) << block % 64;
+}
+
 /* Keys that do not fit here are left to a real visit, which reports them. */
 static bool is_seen(struct pd_cursor *c, uint64_t block)
 {
 	const struct pd_memo_entry *e = memo_entry(c, block);
+	uint64_t count;
 
-	if (!e || !e->is_seen || (e->count && (e->first < c->ctx.begin || e->last >= c->ctx.end)))
+	if (!e || !e->is_seen)
 		return false;
-	if (e->is_damaged && c->memo->retell) {
+	count = pd_memo_count(e);
+	if (count && (e->first < c->ctx.begin || e->last >= c->ctx.end))
+		return false;
+	if (c->memo->retell && (e->is_damaged || !is_at_its_level(c, e))) {
 		c->memo->retell--;
 		return false;
 	}
+	accept(c, block);
 	c->holes += e->is_damaged;
-	c->entries += e->count;
-	if (e->count)
+	c->entries += count;
+	if (count)
 		c->last_key = e->last;
 	return true;
 }
 
-/* @entries of them were below @block, and the last of the cursor is the last one of these. */
-static void remember(struct pd_cursor *c, uint64_t block, uint64_t first, uint64_t entries, bool is_damaged)
-{
-	struct pd_memo_entry *e = memo_entry(c, block);
+#define MAX_HEIGHT 15
 
-	if (e && (!entries || c->last_key < UINT32_MAX))
-		*e = (struct pd_memo_entry){
-			.count = (uint32_t)entries & 0x3FFFFFFF,
-			.is_seen = true,
-			.is_damaged = is_damaged,
-			.first = (uint32_t)first,
-			.last = (uint32_t)c->last_key,
-		};
+/* Threads that take the last pages at once may take some more of them. */
+static bool has_room(struct pd_memo *memo, uint64_t block)
+{
+	uint64_t page = block / PD_MEMO_PAGE, bit = UINT64_C(1) << page % 64;
+
+	if (!memo->pages || atomic_load_explicit(&memo->pages[page / 64], memory_order_relaxed) & bit)
+		return true;
+	if (memo->nr_pages >= memo->max_pages)
+		return false;
+	memo->nr_pages += !(atomic_fetch_or(&memo->pages[page / 64], bit) & bit);
+	return true;
+}
+
+void pd_memo_set(struct pd_memo *memo, uint64_t block, uint64_t first, uint64_t last, uint64_t count, unsigned height,
+		 bool is_damaged)
+{
+	if (last >> PD_MEMO_KEY_BITS || !has_room(memo, block))
+		return;
+	memo->entries[block] = (struct pd_memo_entry){
+		.first = first,
+		.height = height <= MAX_HEIGHT ? height : 0,
+		.is_seen = true,
+		.is_damaged = is_damaged,
+		.count_high = count >> 18 & 0xFFF,
+		.last = last,
+		.count_low = count & 0x3FFFF,
+	};
+}
+
+/* @entries of them were below @block, at @depth of the path, and the last of the cursor is the last one of these. */
+static void remember(struct pd_cursor *c, uint64_t block, unsigned depth, uint64_t first, uint64_t entries,
+		     bool is_damaged)
+{
+	bool has_entry = memo_entry(c, block);
+	unsigned height = c->leaf_depth > depth && !is_damaged ? c->leaf_depth - depth : 0;
+
+	if (has_entry)
+		pd_memo_set(c->memo, block, entries ? first : 0, entries ? c->last_key : 0, entries, height, is_damaged);
 }
 
 /* Tells of damage in the node at @block, which then is a hole. */
@@ -147,7 +209,7 @@ static void hole(struct pd_cursor *c, enum problem_code code, uint64_t block, st
 static void dead_node(struct pd_cursor *c, uint64_t block)
 {
 	c->holes++;
-	remember(c, block, 0, 0, true);
+	remember(c, block, c->depth, 0, 0, true);
 }
 
 /* The keys of the node against what its parent said, and its place against the other leaves. */
@@ -195,6 +257,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 	const void *data;
 	int r;
 
+	c->ctx.is_leaf = c->depth && c->leaf_depth == c->depth + 1;
 	if (is_on_path(c, block)) {
 		hole(c, PROBLEM_NODE_LOOP, block, p);
 		return 0;
@@ -221,6 +284,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 		bufio_release(b);
 		return 0;
 	}
+	accept(c, block);
 	if (n.is_leaf) {
 		c->leaf = n;
 		c->leaf_buffer = b;
@@ -228,7 +292,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 		c->entries += n.nr;
 		if (n.nr)
 			c->last_key = pd_key(&n, n.nr - 1);
-		remember(c, block, n.nr ? pd_key(&n, 0) : 0, n.nr, false);
+		remember(c, block, c->depth, n.nr ? pd_key(&n, 0) : 0, n.nr, false);
 		tell_entered(c, &n);
 	} else {
 		c->path[c->depth] = (struct pd_level){
@@ -252,7 +316,7 @@ static void leave(struct pd_cursor *c)
 	struct pd_level *l = &c->path[--c->depth];
 
 	if (c->revisits == l->revisits)
-		remember(c, l->node.block, l->node.nr ? pd_key(&l->node, 0) : 0, c->entries - l->entries,
+		remember(c, l->node.block, c->depth, l->node.nr ? pd_key(&l->node, 0) : 0, c->entries - l->entries,
 			 c->holes != l->holes || c->flaws != l->flaws);
 	bufio_release(l->buffer);
 }

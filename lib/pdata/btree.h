@@ -50,22 +50,53 @@ unsigned pd_max_entries(uint32_t value_size);
  */
 bool pd_node_decode(const void *data, uint64_t block, uint32_t value_size, struct pd_node *node, struct problem *p);
 
+/* max_entries, as the node says. */
+unsigned pd_room(const struct pd_node *n);
+
+/* Fewer entries than the kernel leaves in a node that is not a root, but for old ones. */
+bool pd_is_underfull(const struct pd_node *n);
+
 /*
  * For walks that visit shared subtrees once: what is below each block, and its lowest and highest key, which must lie
- * between those of every parent. Keys that do not fit in 32 bits, as those of no device of a sensible size do, are not
- * remembered. What has damage below it is visited again for everyone who shares it, until retell is used up; from then
- * on it counts as a hole, without a report.
+ * between those of every parent. Keys of more than 46 bits, as those of no device are, are not remembered. What has
+ * damage below it is visited again for everyone who shares it, until retell is used up; from then on it counts as a
+ * hole, without a report.
  */
+#define PD_MEMO_KEY_BITS 46
+
 struct pd_memo {
 	struct pd_memo_entry {
-		uint32_t count : 30; /* there are not so many blocks that they could hold more */
-		uint32_t is_seen : 1;
-		uint32_t is_damaged : 1;
-		uint32_t first, last;
+		uint64_t first : PD_MEMO_KEY_BITS;
+		uint64_t height : 4; /* levels from here to the leaves, 1: is a leaf; 0: not known */
+		uint64_t is_seen : 1;
+		uint64_t is_damaged : 1;
+		uint64_t count_high : 12;
+		uint64_t last : PD_MEMO_KEY_BITS;
+		uint64_t count_low : 18; /* 30 bits in all: there are not so many blocks that they could hold more */
 	} *entries;
 	uint64_t nr;     /* blocks */
+	uint64_t *accepted; /* or NULL: a bit for each node that was good where a cursor came to it */
+	/*
+	 * Or NULL: a bit for each page of entries that is in use. Then entries is memory that costs nothing before it is
+	 * used, and no more than max_pages are: what has no room is not remembered, and is visited by everyone.
+	 */
+	_Atomic uint64_t *pages;
+	_Atomic uint64_t nr_pages;
+	uint64_t max_pages;
 	uint64_t retell; /* damaged nodes that may be visited again, for those who share them to be told */
 };
+
+/* Entries in the leaf or below the node. */
+static inline uint64_t pd_memo_count(const struct pd_memo_entry *e)
+{
+	return (uint64_t)e->count_high << 18 | e->count_low;
+}
+
+#define PD_MEMO_PAGE 256 /* entries */
+
+/* What is known of a block that has an entry, unless there are keys that cannot be remembered, or there is no room. */
+void pd_memo_set(struct pd_memo *memo, uint64_t block, uint64_t first, uint64_t last, uint64_t count, unsigned height,
+		 bool is_damaged);
 
 struct pd_level {
 	struct bufio_buffer *buffer;

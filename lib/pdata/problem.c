@@ -2,22 +2,24 @@
 #include "pdata/problem.h"
 
 const struct problem_info problem_table[NR_PROBLEMS] = {
-#define PROBLEM(symbol, name, severity, message, remedy) \
-	[PROBLEM_##symbol] = { name, SEVERITY_##severity, message, remedy },
+#define PROBLEM(symbol, name, severity, message, meaning, remedy) \
+	[PROBLEM_##symbol] = { name, SEVERITY_##severity, message, meaning, remedy },
 #include "pdata/problem.def"
 };
 
 static const struct {
-	const char *name, *text, *keys;
+	const char *name, *text, *keys, *meaning;
 	enum problem_severity severity;
 } wheres[NR_WHERES] = {
-	[WHERE_NONE] = { "", "", "", SEVERITY_FATAL },
-#define WHERE(symbol, name, text, severity, keys) [WHERE_##symbol] = { name, text, keys, SEVERITY_##severity },
+	[WHERE_NONE] = { "", "", "", "", SEVERITY_FATAL },
+#define WHERE(symbol, name, text, severity, keys, meaning) \
+	[WHERE_##symbol] = { name, text, keys, meaning, SEVERITY_##severity },
 #include "pdata/problem.def"
 };
 
 static const char *const severity_names[NR_SEVERITIES] = {
 	[SEVERITY_COSMETIC] = "cosmetic",
+	[SEVERITY_LEAK] = "leak",
 	[SEVERITY_REPAIRABLE] = "repairable",
 	[SEVERITY_LOSSY] = "lossy",
 	[SEVERITY_FATAL] = "fatal",
@@ -33,6 +35,13 @@ enum problem_severity problem_severity(const struct problem *p)
 const char *problem_severity_name(enum problem_severity s)
 {
 	return severity_names[s];
+}
+
+const char *problem_meaning(const struct problem *p)
+{
+	const char *meaning = problem_table[p->code].meaning;
+
+	return *meaning ? meaning : wheres[p->where].meaning;
 }
 
 const char *problem_where_name(enum problem_where w)

@@ -9,10 +9,12 @@
 #ifndef PDATA_PROBLEM_H
 #define PDATA_PROBLEM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum problem_severity {
 	SEVERITY_COSMETIC,   /* safe to run with, and nothing need be done */
+	SEVERITY_LEAK,       /* safe to run with, but space is lost until something is done */
 	SEVERITY_REPAIRABLE, /* no mapping is lost by it, but the pool is not safe to activate, or is refused */
 	SEVERITY_LOSSY,      /* mappings cannot be reached */
 	SEVERITY_FATAL,      /* data is at risk when the pool is used */
@@ -22,13 +24,13 @@ enum problem_severity {
 
 enum problem_where {
 	WHERE_NONE,
-#define WHERE(symbol, name, text, severity, keys) WHERE_##symbol,
+#define WHERE(symbol, name, text, severity, keys, meaning) WHERE_##symbol,
 #include "pdata/problem.def"
 	NR_WHERES
 };
 
 enum problem_code {
-#define PROBLEM(symbol, name, severity, message, remedy) PROBLEM_##symbol,
+#define PROBLEM(symbol, name, severity, message, meaning, remedy) PROBLEM_##symbol,
 #include "pdata/problem.def"
 	NR_PROBLEMS
 };
@@ -44,13 +46,15 @@ struct problem {
 	uint64_t begin, end; /* keys that it concerns: virtual blocks, device ids; begin == end: none */
 	uint64_t expected, found, count;
 	const char *expected_kind, *found_kind; /* of BLOCK_KIND: static names */
+	bool is_touch; /* no problem more, but a device and virtual blocks that one touches which was reported */
+	bool is_leaf;  /* of a node that cannot be used: nothing was below it but what its keys say */
 	int error; /* positive errno of BLOCK_UNREADABLE */
 };
 
 struct problem_info {
 	const char *name;
 	enum problem_severity severity; /* may be SEVERITY_BY_WHERE */
-	const char *message, *remedy;
+	const char *message, *meaning, *remedy; /* meaning: empty if the structure's counts */
 };
 
 extern const struct problem_info problem_table[NR_PROBLEMS];
@@ -59,6 +63,9 @@ extern const struct problem_info problem_table[NR_PROBLEMS];
 enum problem_severity problem_severity(const struct problem *p);
 
 const char *problem_severity_name(enum problem_severity s);
+
+/* What it means to who uses the pool. */
+const char *problem_meaning(const struct problem *p);
 
 /* "mappings", for JSON; "mapping tree", for people. Empty for WHERE_NONE. */
 const char *problem_where_name(enum problem_where w);

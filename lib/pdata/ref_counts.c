@@ -9,9 +9,15 @@
 #include "base/le.h"
 
 #define AHEAD 16 /* counts that are on their way from memory */
+#define CACHE_LINE 64
+#define WORTH_FETCHING 128
 
 /* Patterns as they are on disk, where the high bit of a count comes first: 0, 2, 1, 3 are the counts 0, 1, 2, 3. */
 static const uint8_t one_more[4] = { 2, 3, 1, 3 }, one_less[4] = { 0, 2, 0, 1 }, count_of[4] = { 0, 2, 1, 3 };
+
+/* Those of a bitmap's header come first, and stand for nothing. */
+#define HEADER_SLOTS (PD_COUNT_SLOTS - PD_BITMAP_ENTRIES)
+#define MAX_BITMAPS ((UINT64_C(1) << 32) / PD_COUNT_SLOTS) /* a slot has 32 bits */
 
 #define ABOVE_BYTES (PD_BITMAP_ENTRIES * sizeof(uint32_t))
 #define BITMAP_BYTES (sizeof(struct pd_bitmap_disk) + sizeof(uint32_t *))
@@ -44,6 +50,8 @@ int pd_counts_create(struct pd_counts *c, uint64_t nr_blocks, uint64_t memory)
 		return -ENOMEM;
 	fit = (memory - ABOVE_BYTES) / BITMAP_BYTES;
 	c->nr_bitmaps = all < fit ? all : fit;
+	if (c->nr_bitmaps > MAX_BITMAPS)
+		c->nr_bitmaps = MAX_BITMAPS;
 	if (!c->nr_bitmaps)
 		return 0;
 	c->used = c->nr_bitmaps * BITMAP_BYTES;
@@ -140,6 +148,97 @@ int pd_counts_add(struct pd_counts *c, const uint64_t *blocks, unsigned nr)
 		if (i + AHEAD < nr)
 			fetch(c, blocks[i + AHEAD]);
 		r = add(c, blocks[i]);
+	}
+	return r;
+}
+
+#define HIGH_BITS UINT64_C(0x5555555555555555) /* of each count, which lies first */
+#define WORD_COUNTS 32
+
+/* One more for each of 32 counts at once; false: one of them is 3, and nothing is changed. */
+static bool add_word(uint8_t *bytes)
+{
+	uint64_t v = le_load(bytes, sizeof(v)), high = v & HIGH_BITS, low = v >> 1 & HIGH_BITS;
+
+	if (high & low)
+		return false;
+	v = htole64((high ^ low) | (low ^ HIGH_BITS) << 1);
+	memcpy(bytes, &v, sizeof(v));
+	return true;
+}
+
+int pd_counts_add_run(struct pd_counts *c, uint64_t block, uint64_t nr)
+{
+	uint64_t end = block + nr;
+	int r = 0;
+
+	if (block < c->begin)
+		block = c->begin;
+	while (block < end && block < c->end && !r) {
+		uint64_t at = block - c->begin, i = at % PD_BITMAP_ENTRIES;
+		bool is_word = i % WORD_COUNTS == 0 && block + WORD_COUNTS <= end && block + WORD_COUNTS <= c->end;
+
+		if (is_word && add_word(&c->bitmaps[at / PD_BITMAP_ENTRIES].counts[i / 4]))
+			block += WORD_COUNTS;
+		else
+			r = add(c, block++);
+	}
+	return r;
+}
+
+unsigned pd_counts_find_slots(const struct pd_counts *c, const uint64_t *blocks, unsigned nr, uint32_t *slots)
+{
+	uint64_t length = c->end - c->begin;
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		uint64_t at = blocks[i] - c->begin; /* before the window: a large number */
+
+		slots[found] = (uint32_t)(at + (at / PD_BITMAP_ENTRIES + 1) * HEADER_SLOTS);
+		found += at < length;
+	}
+	return found;
+}
+
+/* Of the window's last count, and one more. */
+static uint32_t last_slot(const struct pd_counts *c)
+{
+	uint64_t at = c->end - c->begin - 1;
+
+	return c->end == c->begin ? 0 : (uint32_t)(at + (at / PD_BITMAP_ENTRIES + 1) * HEADER_SLOTS);
+}
+
+/* In the order of memory, which is many times faster than what follows. */
+static void fetch_slots(const struct pd_counts *c, uint32_t first, uint32_t last)
+{
+	const char *bytes = (const char *)c->bitmaps;
+	uint32_t end = last - first > UINT16_MAX ? first + UINT16_MAX : last;
+
+	for (uint32_t at = first / 4; at <= end / 4; at += CACHE_LINE)
+		__builtin_prefetch(bytes + at, 1);
+}
+
+int pd_counts_add_slots(struct pd_counts *c, uint32_t first, const uint16_t *behind, unsigned nr)
+{
+	uint8_t *bytes = (uint8_t *)c->bitmaps;
+	uint32_t last = last_slot(c);
+	int r = 0;
+
+	if (nr >= WORTH_FETCHING && first <= last)
+		fetch_slots(c, first, last);
+	for (unsigned i = 0; i < nr && !r; i++) {
+		uint32_t slot = first + behind[i];
+		unsigned shift = slot % 4 * 2, pattern;
+
+		if (slot > last)
+			continue; /* the window lost it meanwhile */
+		pattern = bytes[slot / 4] >> shift & 3;
+		if (pattern != 3) {
+			bytes[slot / 4] ^= (uint8_t)((2 | pattern >> 1) << shift); /* as one_more[] */
+			continue;
+		}
+		r = add_above(c, slot / PD_COUNT_SLOTS, slot % PD_COUNT_SLOTS - HEADER_SLOTS);
+		last = last_slot(c);
 	}
 	return r;
 }

@@ -40,6 +40,21 @@ void pd_counts_destroy(struct pd_counts *c);
  */
 int pd_counts_add(struct pd_counts *c, const uint64_t *blocks, unsigned nr);
 
+/* The same for @nr neighbours. */
+int pd_counts_add_run(struct pd_counts *c, uint64_t block, uint64_t nr);
+
+/*
+ * The same in two steps, for many at a time in no order: where the counts of blocks are, which is a number that is below
+ * PD_COUNT_SLOTS times the bitmaps of the window and rises with the block; and one more there, in any order.
+ */
+#define PD_COUNT_SLOTS (PD_BLOCK_SIZE * 4) /* a bitmap */
+
+/* Writes one slot for each of the @nr blocks that is in the window, and returns how many these are. */
+unsigned pd_counts_find_slots(const struct pd_counts *c, const uint64_t *blocks, unsigned nr, uint32_t *slots);
+
+/* For slots that are @first, a multiple of 2^16, and one of @behind each. */
+int pd_counts_add_slots(struct pd_counts *c, uint32_t first, const uint16_t *behind, unsigned nr);
+
 /* One less; outside of the window nothing. The count is not 0. */
 void pd_counts_sub(struct pd_counts *c, uint64_t block);
 

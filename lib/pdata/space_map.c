@@ -20,11 +20,6 @@ unsigned pd_bitmap_count(const struct pd_bitmap_disk *bitmap, unsigned i)
 	return (pattern & 1) << 1 | pattern >> 1; /* the high bit comes first */
 }
 
-static uint64_t nr_bitmaps(const struct pd_sm_root *root)
-{
-	return root->nr_blocks / PD_BITMAP_ENTRIES + (root->nr_blocks % PD_BITMAP_ENTRIES != 0);
-}
-
 /* pd_read(), and the observer hears of it. */
 static int read_observed(const struct pd_reader *r, const struct pd_context *ctx, uint64_t block, enum pd_kind kind,
 			 const void **data, struct bufio_buffer **bp)
@@ -74,7 +69,7 @@ static int verify_index_block(const struct pd_reader *r, const struct pd_context
 	if (found <= 0)
 		return found;
 	index = data;
-	for (uint64_t i = 0; !e && i < nr_bitmaps(root) && i < PD_INDEX_ENTRIES; i++)
+	for (uint64_t i = 0; !e && i < pd_bitmaps(root->nr_blocks) && i < PD_INDEX_ENTRIES; i++)
 		e = verify_bitmap(r, *ctx, root, i, le64_get(index->entries[i].blocknr));
 	bufio_release(b);
 	return e;
@@ -92,9 +87,14 @@ static void report_blocks(struct problem_sink *sink, const struct problem *p)
 	s->below->report(s->below, &q);
 }
 
+struct pd_sm_sink pd_sm_sink(struct problem_sink *below, uint64_t nr_blocks)
+{
+	return (struct pd_sm_sink){ { report_blocks }, below, nr_blocks };
+}
+
 static int verify_index_tree(const struct pd_reader *r, const struct pd_context *ctx, const struct pd_sm_root *root)
 {
-	struct pd_sm_sink sink = { { report_blocks }, r->sink, root->nr_blocks };
+	struct pd_sm_sink sink = pd_sm_sink(r->sink, root->nr_blocks);
 	struct pd_reader tree = *r;
 	const struct pd_index_entry_disk *entry;
 	uint64_t key, expected = 0;
@@ -104,7 +104,7 @@ static int verify_index_tree(const struct pd_reader *r, const struct pd_context 
 
 	tree.sink = &sink.sink;
 	pd_cursor_open(&c, &tree, ctx, root->bitmap_root, sizeof(*entry));
-	while ((e = pd_cursor_next_entry(&c, &key, &value)) > 0 && key < nr_bitmaps(root)) {
+	while ((e = pd_cursor_next_entry(&c, &key, &value)) > 0 && key < pd_bitmaps(root->nr_blocks)) {
 		entry = (const struct pd_index_entry_disk *)value;
 		if (key != expected && !c.holes)
 			pd_report(r, ctx, PROBLEM_SM_INDEX, c.leaf.block, (struct problem){ .found = expected });
@@ -113,7 +113,7 @@ static int verify_index_tree(const struct pd_reader *r, const struct pd_context 
 		if (e)
 			break;
 	}
-	if (e >= 0 && expected < nr_bitmaps(root) && !c.holes)
+	if (e >= 0 && expected < pd_bitmaps(root->nr_blocks) && !c.holes)
 		pd_report(r, ctx, PROBLEM_SM_INDEX, root->bitmap_root, (struct problem){ .found = expected });
 	pd_cursor_close(&c);
 	return e < 0 ? e : 0;
@@ -169,7 +169,7 @@ void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const 
 		.reader = r,
 		.root = *root,
 		.is_metadata = is_metadata,
-		.sink = { { report_blocks }, r->sink, root->nr_blocks },
+		.sink = pd_sm_sink(r->sink, root->nr_blocks),
 		.index_reader = *r,
 	};
 	l->index_reader.sink = &l->sink.sink;

@@ -33,6 +33,8 @@ struct pd_sm_sink {
 	uint64_t nr_blocks;
 };
 
+struct pd_sm_sink pd_sm_sink(struct problem_sink *below, uint64_t nr_blocks);
+
 /*
  * Counts that are asked for in rising order: each block of the space map is read once at the most, and only if it is
  * needed. Must stay where it was opened.

@@ -51,21 +51,32 @@ check_owners() { # NAME ORIGINAL WRONG=RIGHT...
 	is "$(wc -l <got)" "$(wc -l <costs)" "$name: and none is named twice"
 }
 
+# Mappings come in the order of their keys: as one fares, so do those behind it, until a range begins or its own ends.
 without_ranges='
-	BEGIN { n = 0 }
+	BEGIN { n = 0; all = 2 ^ 53 }
+	function is_gone(id, key,    i, of) {
+		until = all
+		for (i = 0; i < n; i++) {
+			of = any[i] ? id : key
+			if ((!any[i] && device[i] != id) || of >= last[i])
+				continue
+			if (of >= first[i]) {
+				until = any[i] ? all : last[i]
+				return 1
+			}
+			if (!any[i] && first[i] < until)
+				until = first[i]
+		}
+		return 0
+	}
 	FILENAME == "costs" {
-		if ($5 == generation && $2 == "-" && $6 == "devices") { first[n] = $3; last[n] = $4 == "end" ? -1 : $4; any[n++] = 1 }
-		if ($5 == generation && $6 == "virtual-blocks") { device[n] = $2; first[n] = $3; last[n++] = $4 == "end" ? -1 : $4 }
+		if ($5 != generation || !($6 == "virtual-blocks" || ($2 == "-" && $6 == "devices")))
+			next
+		any[n] = $6 == "devices"; device[n] = $2; first[n] = $3 + 0; last[n++] = $4 == "end" ? all : $4 + 0
 		next
 	}
-	{
-		for (i = 0; i < n; i++) {
-			key = any[i] ? $1 : $2
-			if ((any[i] || device[i] == $1) && key >= first[i] + 0 && (last[i] < 0 || key < last[i] + 0))
-				next
-		}
-		print
-	}'
+	$1 != id || $2 + 0 >= until { id = $1; gone = is_gone($1 + 0, $2 + 0) }
+	!gone { print }'
 
 check_mappings() { # NAME ORIGINAL-XML GENERATION OPTION...
 	name=$1 whole=$2.blocks generation=$3

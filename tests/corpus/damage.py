@@ -85,6 +85,15 @@ class Image:
             else:
                 yield k, v
 
+    def nodes(self, root, *names):
+        """Name all nodes below root, for each pair of names of leaves and nodes. Does not look into leaves."""
+        inner = self.u32(root, 4) & 1
+        for leaf, node in names:
+            self.add(node if inner else leaf, root, "node")
+        values = 32 + 8 * self.u32(root, 20)
+        for i in range(self.u32(root, 16) if inner else 0):
+            self.nodes(self.u64(root, values + 8 * i), *names)
+
     def array(self, root, name):
         for k, v in self.tree(root, name + "-index", name + "-node"):
             self.add(name + "-block", struct.unpack("<Q", v)[0], "array")
@@ -97,7 +106,7 @@ class Image:
             self.add(name + "-bitmap", b, "bitmap")
             bs.append(b)
         self.counts[name] = (nr, bs)
-        list(self.tree(ref, "ref-leaf", "ref-node"))
+        self.nodes(ref, ("ref-leaf", "ref-node"))
 
     def meta_sm(self, o=192):
         nr, _, bitmap, ref = struct.unpack_from("<4Q", self.d, o)
@@ -108,15 +117,14 @@ class Image:
             self.add("meta-bitmap", b, "bitmap")
             bs.append(b)
         self.counts["meta"] = (nr, bs)
-        list(self.tree(ref, "meta-ref-leaf", "meta-ref-node"))
+        self.nodes(ref, ("meta-ref-leaf", "meta-ref-node"))
 
     def walk_thin(self):
         self.disk_sm(64, "data")
         self.meta_sm()
-        list(self.tree(self.u64(0, 328), "details", "details-node"))
+        self.nodes(self.u64(0, 328), ("details", "details-node"))
         for k, v in self.tree(self.u64(0, 320), "top", "top-node"):
-            list(self.tree(struct.unpack("<Q", v)[0], "map-leaf", "map-node"))
-            list(self.tree(struct.unpack("<Q", v)[0], "map-leaf-%d" % k, "map-node-%d" % k))
+            self.nodes(struct.unpack("<Q", v)[0], ("map-leaf", "map-node"), ("map-leaf-%d" % k, "map-node-%d" % k))
         if self.u64(0, 56):
             self.add("held", self.u64(0, 56), "thin")
 

@@ -4,13 +4,13 @@
 . "$srcdir/tests/tap.sh"
 guards=$srcdir/tests/guards
 
-# A fresh copy of the sources to plant a fault in.
+# A fresh copy of the sources to plant a fault in, without what no guard looks at.
 copy() {
 	[ ! -d copy ] || chmod -R u+w copy
 	rm -rf copy
 	mkdir copy
-	(cd "$srcdir" && tar cf - --exclude=tests/corpus lib cmd man completions tests README.md HACKING.md CHANGES configure.ac \
-		examples) | tar xf - -C copy
+	(cd "$srcdir" && tar cf - --exclude=tests/corpus --exclude=tests/golden lib cmd man completions tests README.md \
+		HACKING.md CHANGES configure.ac examples) | tar xf - -C copy
 	chmod -R u+w copy # the sources may be read-only
 }
 
@@ -98,8 +98,11 @@ copy
 sed 's/^TOOLS = .*/& bufio-new/' "$srcdir/cmd/Makemodule.am" >copy/cmd/Makemodule.am
 fails "a tool without a page" "bufio-new has no page" "$guards/docs" copy "$builddir"
 copy
-echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "wait")' >>copy/lib/pdata/problem.def
-fails "a problem without a manual entry" "problem brand-new" "$guards/docs" copy "$builddir"
+echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "nothing", "wait")' >>copy/lib/pdata/problem.def
+for tool in bufio-dump bufio-check; do
+	fails "a problem without an entry in $tool(8)" "$tool.8 does not explain the problem brand-new" \
+		"$guards/docs" copy "$builddir"
+done
 copy
 echo 'int bufio_brand_new(struct bufio_client *c);' >>copy/lib/bufio/bufio.h
 echo '.Fn dm_bufio_brand_new' >>copy/man/bufio.3

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # The largest there can be: a pool with more than 4,000,000 metadata blocks in use and a thousand million mappings is made,
-# listed, and dumped, inside a memory limit. Times and peaks are printed. A part of make soak alone: it takes some minutes,
+# listed, checked, and dumped, inside a memory limit. Times and peaks are printed. A part of make soak alone: it takes some minutes,
 # and 17 GB of space in LARGE_DIR, or else in TMPDIR.
 . "$srcdir/tests/tap.sh"
 
@@ -41,5 +41,13 @@ echo "# made in $(($(date +%s) - begin)) s"
 ok "$(awk '$1 >= 4000000 { print 1 }' made)" "4000000 blocks and more are in use"
 is "$(sed 's/.* \([0-9]*\) mappings.*/\1/' made)" $((devices * own)) "as many mappings as were asked for"
 run "listed" bufio-dump ls --memory-limit=$limit "$pool"
+run "checked" bufio-check --memory-limit=$limit --json -o "$tap_dir/check.json" "$pool"
+number() { # MEMBER
+	tr ',' '\n' <"$tap_dir/check.json" | sed -n "s/^\"$1\"://p"
+}
+is "$(number mappings) $(number not_shown)" "$((devices * own)) 0" "checked: all mappings are there, and nothing is wrong"
+begin=$(date +%s)
+dd if="$pool" of=/dev/null bs=1M iflag=direct count=$(($(number metadata_used_blocks) / 256)) 2>messages
+echo "# checked in $(number passes) passes; to read what is used once takes $(($(date +%s) - begin)) s"
 run "dumped as XML" bufio-dump mappings --format=xml --memory-limit=$limit "$pool"
 finish

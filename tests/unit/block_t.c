@@ -27,7 +27,7 @@ static const struct {
 	{ PD_ERA_SUPERBLOCK, 146538381, 8 },
 };
 
-static const struct pd_context context = { WHERE_MAPPINGS, 17, 1000, 2000 };
+static const struct pd_context context = { .where = WHERE_MAPPINGS, .dev_id = 17, .begin = 1000, .end = 2000 };
 
 /* Bit by bit, as in the polynomial's definition. */
 static uint32_t slow_crc(const uint8_t *p, size_t len)

@@ -86,7 +86,7 @@ static void chain(unsigned nr)
 
 /* --- walking --- */
 
-static const struct pd_context everything = { WHERE_MAPPINGS, 3, 0, UINT64_MAX };
+static const struct pd_context everything = { .where = WHERE_MAPPINGS, .dev_id = 3, .begin = 0, .end = UINT64_MAX };
 
 static void note_leaf(const struct pd_node *n)
 {
@@ -869,9 +869,9 @@ static struct pd_memo *new_memo(void)
 }
 
 /* Entries below @block; 0: not remembered as sound. */
-static uint32_t remembered(uint64_t block)
+static uint64_t remembered(uint64_t block)
 {
-	return memo_entries[block].is_damaged ? 0 : memo_entries[block].count;
+	return memo_entries[block].is_damaged ? 0 : pd_memo_count(&memo_entries[block]);
 }
 
 /* The roots 1 and 8 share 6 with its leaves 4 and 7; 8 has leaf 9 of its own. */
@@ -1109,9 +1109,10 @@ static void remembered_below_remembered(void)
 	CU_ASSERT_EQUAL(seen.entries, 25);
 	CU_ASSERT_EQUAL(image.told.nr, 0);
 	CU_ASSERT_EQUAL(walk_remembering(13, memo), 0);
-	CU_ASSERT_EQUAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.nr, 2);
 	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_NODE_KEY_RANGE);
 	CU_ASSERT_EQUAL(image.told.p[0].block, 6);
+	CU_ASSERT_EQUAL(image.told.p[1].code, PROBLEM_LEAF_DEPTH); /* 14, where those of 8 are known from the memo */
 	CU_ASSERT_EQUAL(seen.entries, 6);
 	image_close();
 }

@@ -12,6 +12,7 @@ static const struct unit_suite *const suites[] = {
 #else
 	&units_suite, &crc32c_suite, &le_suite, &list_suite, &range_set_suite, &radix_sort_suite,
 	&io_engine_suite, &io_mem_suite, &io_threads_suite, &io_uring_suite, &io_fault_suite, &io_open_suite,
+	&io_journal_suite, &io_journal_crash_suite,
 	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
 	&allocation_suite, &discard_suite, &environment_suite, &evict_suite, &forget_suite, &index_suite, &misuse_suite,
 	&partial_suite, &prefetch_suite, &rows_suite, &scan_suite, &scan_beside_suite, &stall_suite,

@@ -11,7 +11,7 @@ static const struct {
 	const char *name;
 	enum problem_severity severity;
 } wheres[] = {
-	{ WHERE_SUPERBLOCK, "superblock", SEVERITY_FATAL },
+	{ WHERE_SUPERBLOCK, "superblock", SEVERITY_LOSSY },
 	{ WHERE_HELD, "metadata-snapshot", SEVERITY_REPAIRABLE },
 	{ WHERE_DETAILS, "details", SEVERITY_REPAIRABLE },
 	{ WHERE_TOP, "top-level", SEVERITY_LOSSY },
@@ -147,6 +147,7 @@ static void no_leak(void)
 static void severity_names(void)
 {
 	CU_ASSERT_STRING_EQUAL(problem_severity_name(SEVERITY_COSMETIC), "cosmetic");
+	CU_ASSERT_STRING_EQUAL(problem_severity_name(SEVERITY_LEAK), "leak");
 	CU_ASSERT_STRING_EQUAL(problem_severity_name(SEVERITY_REPAIRABLE), "repairable");
 	CU_ASSERT_STRING_EQUAL(problem_severity_name(SEVERITY_LOSSY), "lossy");
 	CU_ASSERT_STRING_EQUAL(problem_severity_name(SEVERITY_FATAL), "fatal");
@@ -154,7 +155,8 @@ static void severity_names(void)
 
 static void severities_rise(void)
 {
-	CU_ASSERT_TRUE(SEVERITY_COSMETIC < SEVERITY_REPAIRABLE);
+	CU_ASSERT_TRUE(SEVERITY_COSMETIC < SEVERITY_LEAK);
+	CU_ASSERT_TRUE(SEVERITY_LEAK < SEVERITY_REPAIRABLE);
 	CU_ASSERT_TRUE(SEVERITY_REPAIRABLE < SEVERITY_LOSSY);
 	CU_ASSERT_TRUE(SEVERITY_LOSSY < SEVERITY_FATAL);
 }

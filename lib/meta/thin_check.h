@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Everything that can be wrong with a pool: all trees, those of the metadata snapshot too, and every reference count
+ * against what was found.
+ *
+ * Trees are read in the order of the disk on all processors (pd_disk_walk), which counts data blocks, and are then judged
+ * in key order (pd_cursor) from a memo. Space maps are compared with the counts, the metadata's last. Counts of data that
+ * do not fit in memory are taken in windows, and the leaves are read again for each.
+ */
+#ifndef META_THIN_CHECK_H
+#define META_THIN_CHECK_H
+
+#include "meta/thin.h"
+
+struct thin_check {
+	bool skip_mappings;   /* the superblock, and which devices there are; then there is nothing to compare either */
+	bool skip_space_maps; /* the trees are not those that the space maps were written for */
+	bool is_fixing;       /* leaks and wrong hints are mended in the cache, superblock included; nothing else is wrong */
+	uint64_t memory;      /* bytes for counts of data, at least thin_check_least_memory() */
+	/* What was found. */
+	uint64_t nr_devices, nr_mappings;
+	uint64_t metadata_used, data_used; /* blocks that are counted as used */
+	unsigned passes;                   /* over the leaves */
+};
+
+/*
+ * Bytes of the tables that a check of this pool makes, besides thin_check.memory, if as many blocks are used as the pool
+ * says. If there are more, or they lie scattered, it takes longer instead.
+ */
+uint64_t thin_check_bytes(const struct thin_pool *pool);
+
+/* For counts of data: the least that works, and what would be enough for one pass. */
+uint64_t thin_check_least_memory(void);
+uint64_t thin_check_enough_memory(const struct thin_pool *pool);
+
+/*
+ * Checks an open pool, whose superblock was judged when it was opened, and fills in @c. Damage is reported to the pool's
+ * sink, for each device that it costs something. The pool is the live one, or, with skip_space_maps, another one.
+ * Returns 0 or -errno.
+ */
+int thin_check(struct thin_pool *pool, struct thin_check *c);
+
+#endif

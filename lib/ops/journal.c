@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "ops/journal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/io_journal.h"
+
+#define SYSTEM_FOLDER "/var/lib/bufio"
+#define MAX_TRIES 1000
+
+/* Only the last folder may be missing. */
+static int find_folder(char path[OP_JOURNAL_PATH_MAX])
+{
+	const char *state = getenv("XDG_STATE_HOME");
+
+	if (state && *state)
+		snprintf(path, OP_JOURNAL_PATH_MAX, "%s/bufio", state);
+	else
+		snprintf(path, OP_JOURNAL_PATH_MAX, SYSTEM_FOLDER);
+	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+static const char *last_part(const char *image)
+{
+	const char *slash = strrchr(image, '/');
+
+	return slash ? slash + 1 : image;
+}
+
+int op_journal_name(const char *verb, const char *image, char path[OP_JOURNAL_PATH_MAX])
+{
+	int r = find_folder(path);
+	size_t used = strlen(path);
+	time_t now = time(NULL);
+	char when[32];
+	struct tm tm;
+
+	strftime(when, sizeof(when), "%Y%m%dT%H%M%S", gmtime_r(&now, &tm));
+	for (unsigned i = 0; i < MAX_TRIES; i++) {
+		snprintf(path + used, OP_JOURNAL_PATH_MAX - used, "/%s-%.200s-%s.%u.journal", verb, last_part(image), when, i);
+		if (r || access(path, F_OK))
+			return r;
+	}
+	return -EEXIST;
+}
+
+/* What went wrong before anything was written is a refusal, or a journal that cannot be read. */
+static enum op_outcome outcome_of(int error)
+{
+	switch (-error) {
+	case EINVAL:
+	case EPROTONOSUPPORT:
+	case EBADMSG:
+	case ENODATA:
+	case ENODEV:
+	case ESTALE:
+	case EBUSY:
+	case EROFS: return OP_REFUSED;
+	case ENOENT:
+	case EACCES:
+	case EISDIR: return OP_INPUT;
+	case ENOMEM: return OP_INTERNAL;
+	default: return OP_PARTLY;
+	}
+}
+
+void op_journal_replay(struct bufio_client *client, const char *image, const char *path, bool forward,
+		       struct op_result *result)
+{
+	struct bufio_reason why = { .text = "" };
+	int r;
+
+	*result = (struct op_result){ .outcome = OP_DONE };
+	r = io_journal_replay(bufio_get_device(client), path, forward ? IO_JOURNAL_RESUME : IO_JOURNAL_UNDO, &why);
+	bufio_client_reset(client);
+	if (r)
+		op_fail(result, outcome_of(r), r, "%s: %s", image, why.text[0] ? why.text : strerror(-r));
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * fault-repair IMAGE: the repair of a leaking pool, with write or flush number n failing, for n = 1, 2, ... until the
+ * repair needs no more of them.
+ *
+ * Whatever fails, the pool is as it was, or the journal brings it back bit for bit, or finishes the repair.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/io.h"
+#include "ops/check.h"
+#include "ops/journal.h"
+
+#define MEMORY_LIMIT (4 << 20)
+
+static struct {
+	uint8_t *old, *repaired;
+	size_t size;
+	char journal[4096];
+} test;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "fault-repair: %s: %s\n", what, strerror(errno));
+	exit(99);
+}
+
+static void load(const char *path)
+{
+	FILE *f = fopen(path, "rb");
+
+	if (!f || fseek(f, 0, SEEK_END))
+		die(path);
+	test.size = (size_t)ftell(f);
+	rewind(f);
+	test.old = malloc(test.size);
+	test.repaired = malloc(test.size);
+	if (!test.old || !test.repaired || fread(test.old, 1, test.size, f) != test.size)
+		die(path);
+	fclose(f);
+}
+
+static struct bufio_client *create_client(struct bufio_device *dev)
+{
+	struct bufio_client *c = bufio_client_create(dev, 4096, CHECK_HELD_BUFFERS, 0, NULL, NULL);
+
+	if (!c || bufio_set_memory_limit(c, MEMORY_LIMIT))
+		die("client");
+	return c;
+}
+
+/* One run on @memory; *@plan says what fails, and counts. */
+static struct op_result repair(struct bufio_device *memory, struct io_fault_plan *plan)
+{
+	struct op_check_args args = {
+		.image = "image", .program = "fault-repair", .out_fd = -1, .info_fd = -1, .message_fd = -1,
+		.auto_repair = true, .journal = test.journal,
+	};
+	struct bufio_device *dev;
+	struct op_result result;
+
+	unlink(test.journal);
+	if (io_fault_open(memory, plan, &dev))
+		die("io_fault_open");
+	args.client = create_client(dev);
+	op_check(&args, &result);
+	bufio_client_destroy(args.client);
+	return result; /* the filter stays, because to close it closes the memory */
+}
+
+static bool replay(struct bufio_device *memory, bool forward, const uint8_t *want)
+{
+	struct bufio_client *c = create_client(memory);
+	struct op_result result;
+
+	op_journal_replay(c, "image", test.journal, forward, &result);
+	bufio_client_destroy(c);
+	if (result.outcome != OP_DONE)
+		printf("# %s\n", result.reason);
+	return result.outcome == OP_DONE && !memcmp(io_mem_data(memory), want, test.size);
+}
+
+static bool has_problems(const struct op_result *r)
+{
+	uint64_t n = 0;
+
+	for (unsigned s = 0; s < NR_SEVERITIES; s++)
+		n += r->problems[s];
+	return n;
+}
+
+/* Old, and something is said about it; or new, when it mattered to nobody; or between, with what it takes to go either way. */
+static bool is_safe(struct bufio_device *memory, const struct op_result *result)
+{
+	bool is_old = !memcmp(io_mem_data(memory), test.old, test.size);
+	bool is_new = !memcmp(io_mem_data(memory), test.repaired, test.size);
+
+	if (result->outcome == OP_DONE)
+		return is_new || (is_old && has_problems(result));
+	if (result->outcome != OP_PARTLY)
+		return is_old;
+	if (access(test.journal, F_OK))
+		return is_old;
+	return replay(memory, false, test.old) && replay(memory, true, test.repaired) && replay(memory, false, test.old);
+}
+
+/* How many were tried; 0: one of them went wrong, or there was none. */
+static uint64_t fail_each(unsigned kind, bool sticky)
+{
+	for (uint64_t n = 1;; n++) {
+		struct io_fault_plan plan = { .kinds = kind, .fail_at = n, .sticky = sticky, .error = EIO };
+		struct bufio_device *memory;
+		struct op_result result;
+		bool is_over, ok;
+
+		if (bufio_device_open_memory(test.size, &memory))
+			die("memory");
+		memcpy(io_mem_data(memory), test.old, test.size);
+		result = repair(memory, &plan);
+		is_over = plan.count < n;
+		ok = is_over ? !memcmp(io_mem_data(memory), test.repaired, test.size) : is_safe(memory, &result);
+		bufio_device_close(memory);
+		if (!ok)
+			printf("# %" PRIu64 ": outcome %d, %s\n", n, result.outcome, result.reason);
+		if (!ok || is_over)
+			return ok ? n - 1 : 0;
+	}
+}
+
+static void repair_once(void)
+{
+	struct io_fault_plan none = { 0 };
+	struct bufio_device *memory;
+	struct op_result result;
+
+	if (bufio_device_open_memory(test.size, &memory))
+		die("memory");
+	memcpy(io_mem_data(memory), test.old, test.size);
+	result = repair(memory, &none);
+	if (result.outcome != OP_DONE)
+		die(result.reason);
+	memcpy(test.repaired, io_mem_data(memory), test.size);
+	bufio_device_close(memory);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		unsigned kind;
+		const char *name;
+	} kinds[] = { { IO_FAULT_READ, "reads" }, { IO_FAULT_WRITE, "writes" }, { IO_FAULT_FLUSH, "flushes" } };
+	unsigned nr = 0;
+	bool failed = false;
+
+	if (argc != 2)
+		die("usage: fault-repair IMAGE");
+	snprintf(test.journal, sizeof(test.journal), "%s/fault-repair.%ld.journal", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+		 (long)getpid());
+	load(argv[1]);
+	repair_once();
+	for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+		for (unsigned sticky = 0; sticky < 2; sticky++) {
+			uint64_t n = fail_each(kinds[k].kind, sticky);
+
+			printf("%sok %u - repair: each of %" PRIu64 " %s failing%s: the pool is as it was, or can be so\n",
+			       n ? "" : "not ", ++nr, n, kinds[k].name, sticky ? ", and all later ones" : "");
+			failed |= !n;
+		}
+	printf("1..%u\n", nr);
+	unlink(test.journal);
+	return failed;
+}
