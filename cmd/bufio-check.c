@@ -70,6 +70,8 @@ static void check(struct argp_state *state, const struct door *door)
 	const struct op_check_args *a = &door->args;
 	bool is_part = a->use_snapshot || has_root(a);
 
+	if (a->journal && (!*a->journal || !(a->auto_repair || a->clear_needs_check)))
+		argp_error(state, "--journal: names a file, and goes with --auto-repair or --clear-needs-check-flag");
 	if (!a->image)
 		argp_error(state, "no IMAGE: name a block device or a file");
 	if (door->device.block_size != 4096)
@@ -92,8 +94,11 @@ static uint64_t parse_root(struct argp_state *state, const char *option, const c
 	return cli_parse_number(state, option, arg);
 }
 
+/* An empty word is passed over, as LVM's options may have one. */
 static void parse_image(struct argp_state *state, struct op_check_args *a, const char *arg)
 {
+	if (!*arg)
+		return;
 	if (a->image)
 		argp_error(state, "too many words: '%s'", arg);
 	a->image = arg;
@@ -191,14 +196,18 @@ static enum cli_status open_device(struct door *door)
 static enum cli_status open_output(struct door *door)
 {
 	struct op_check_args *a = &door->args;
-	enum cli_status status = cli_output_open(&door->output, a->program, a->image);
+	enum cli_status status;
+
+	if (door->output.letter)
+		door->output.path = door->output.letter;
+	status = cli_output_open(&door->output, a->program, a->image);
 
 	a->out_fd = door->output.fd;
 	a->info_fd = -1;
 	a->message_fd = door->output.quiet ? -1 : STDERR_FILENO;
 	if (door->is_named && !door->output.quiet)
 		a->info_fd = STDOUT_FILENO;
-	if (door->is_named)
+	if (door->is_named && !door->output.path && !a->json)
 		a->out_fd = a->message_fd;
 	if (door->output.quiet && !door->output.path && !a->json)
 		a->out_fd = -1;

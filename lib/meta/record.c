@@ -603,6 +603,7 @@ static const struct field check_fields[] = {
 	T(record_check, verdict),
 	T(record_check, state),
 	T(record_check, next),
+	F(record_check, is_complete, "complete", NULL, FIELD_BOOL),
 	F(record_check, is_safe, "safe_to_activate", NULL, FIELD_BOOL),
 	F(record_check, transaction, "transaction", NULL, FIELD_OPTIONAL),
 	F(record_check, devices, "devices", NULL, FIELD_OPTIONAL),

@@ -502,7 +502,7 @@ struct record_restore {
 struct record_check {
 	const char *image;
 	const char *verdict, *state, *next; /* a word, a sentence, a command or NULL */
-	uint32_t is_safe;                   /* to activate */
+	uint32_t is_complete, is_safe;      /* everything was looked at; to activate */
 	uint64_t transaction, devices, mappings;    /* RECORD_UNKNOWN: not looked at */
 	uint64_t metadata_used, metadata_total, data_used, data_total;
 	uint64_t passes;                            /* over the mappings, to count data blocks */

@@ -478,11 +478,12 @@ static int show_all_touched(const struct check *k, struct meta_visitor *v, const
 static void format_finding(const struct problem *p, const char *message, uint64_t alike, char *text, size_t size)
 {
 	const char *where = problem_where_text(p->where);
+	bool is_lost = problem_table[p->code].severity == SEVERITY_BY_WHERE;
 	char more[64] = "";
 
 	if (alike > 1)
 		snprintf(more, sizeof(more), " (and %" PRIu64 " more like this)", alike - 1);
-	if (p->block != PROBLEM_NO_BLOCK && p->block)
+	if (p->block != PROBLEM_NO_BLOCK && (p->block || is_lost))
 		snprintf(text, size, "block %" PRIu64 " (%s): %s%s", p->block, where, message, more);
 	else
 		snprintf(text, size, "%s: %s%s", where, message, more);
@@ -589,7 +590,7 @@ static const struct {
 		    "bufio-check --auto-repair ", "" },
 	[REPAIRABLE] = { "repairable", "Repairable: no mapping is lost, but the pool is not safe to activate.",
 			 "bufio-dump --repair --format=xml ", " | bufio-restore --count-mapped-blocks -i - -o NEW" },
-	[LOST] = { "lost", "Mappings lost: copy the metadata first, then repair the copy; the ranges above cannot be reached.",
+	[LOST] = { "lost", "Mappings lost: copy the metadata first, then repair the copy.",
 		   "bufio-dump --repair --format=xml ", " | bufio-restore --count-mapped-blocks -i - -o NEW" },
 };
 
@@ -622,12 +623,44 @@ static bool needs_check(const struct check *k)
 	return has_flag(k) && !k->is_cleared;
 }
 
+/* A name as a shell takes it. */
+static void quote(const char *name, char *text, size_t size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-:@%,=";
+	size_t n = 0;
+
+	if (name[strspn(name, plain)] == '\0') {
+		snprintf(text, size, "%s", name);
+		return;
+	}
+	text[n++] = '\'';
+	for (; *name && n + 6 < size; name++) {
+		if (*name == '\'')
+			n += (size_t)snprintf(text + n, size - n, "'\\'");
+		text[n++] = *name;
+	}
+	snprintf(text + n, size - n, "'");
+}
+
+/* New metadata cannot be made by a command without more knowledge; what is lost can be shown. */
+static bool wants_a_look(const struct check *k)
+{
+	return k->nr_of[PROBLEM_DATA_BEYOND] || k->nr_of[PROBLEM_SB_VERSION] || k->nr_of[PROBLEM_SB_DATA_BLOCK_SIZE] ||
+	       (k->nr_of[PROBLEM_DEVICE_SMALL] && k->found[SEVERITY_LOSSY]);
+}
+
 static bool format_next(const struct check *k, enum verdict v, char *text, size_t size)
 {
-	const char *image = k->args->image;
+	const struct op_check_args *a = k->args;
+	char image[OP_REASON_MAX];
 
+	quote(a->image, image, sizeof(image));
+	if (a->use_snapshot || a->has_mapping_root || a->has_details_root)
+		return false;
 	if (v == CLEAN && needs_check(k) && k->was_checked)
 		snprintf(text, size, "bufio-check --clear-needs-check-flag %s", image);
+	else if (v > LEAKS && wants_a_look(k))
+		snprintf(text, size, "bufio-dump bad %s", image);
 	else if (verdicts[v].next)
 		snprintf(text, size, "%s%s%s", verdicts[v].next, image, verdicts[v].behind);
 	else
@@ -641,8 +674,8 @@ static void format_mended(const struct check *k, char *text, size_t size)
 
 	*text = '\0';
 	if (k->is_repaired)
-		n = snprintf(text, size, "Repaired: %" PRIu64 " blocks were changed; to take that back: bufio-check --undo=%s %s\n",
-			     k->nr_repaired, k->journal, k->args->image);
+		n = snprintf(text, size, "Repaired: %" PRIu64 " block%s changed; to take that back: bufio-check --undo=%s %s\n",
+			     k->nr_repaired, k->nr_repaired == 1 ? "" : "s", k->journal, k->args->image);
 	if (k->is_cleared && n >= 0 && (size_t)n < size)
 		snprintf(text + n, size - (size_t)n, "Cleared: needs_check is not set any more.\n");
 }
@@ -693,7 +726,8 @@ static void fill_record(const struct check *k, struct record_check *r)
 		.image = k->args->image,
 		.verdict = verdicts[v].word,
 		.state = state_of(k, v),
-		.is_safe = v <= LEAKS,
+		.is_complete = has_maps,
+		.is_safe = has_maps && v <= LEAKS,
 		.transaction = k->pool.sb.trans_id,
 		.devices = k->was_checked ? k->checked.nr_devices : RECORD_UNKNOWN,
 		.mappings = k->was_checked && !k->checked.skip_mappings ? k->checked.nr_mappings : RECORD_UNKNOWN,
@@ -763,6 +797,7 @@ static void show_report(struct check *k)
 static void show_info(struct check *k)
 {
 	const struct thin_superblock *sb = &k->pool.live;
+	uint64_t nr = sb->metadata_sm.nr_blocks, used = sb->metadata_sm.nr_allocated;
 	struct text_out out;
 	int r;
 
@@ -770,7 +805,7 @@ static void show_info(struct check *k)
 		return;
 	text_out_init(&out, k->args->info_fd);
 	text_printf(&out, "TRANSACTION_ID=%" PRIu64 "\nMETADATA_FREE_BLOCKS=%" PRIu64 "\n", sb->trans_id,
-		    sb->metadata_sm.nr_blocks - sb->metadata_sm.nr_allocated);
+		    nr > used ? nr - used : 0);
 	r = text_out_flush(&out);
 	if (r)
 		op_fail(k->result, OP_OUTPUT, r, "output: %s", strerror(-r));

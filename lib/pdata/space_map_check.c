@@ -197,14 +197,17 @@ static unsigned find_free(const struct bitmap *b)
  * nr_free may count the blocks alone or all entries that the bitmap has room for, as the kernel does when it makes one;
  * none_free_before is good as long as nothing is free before it. One more or less is what thin_restore leaves.
  */
+static bool is_about(uint64_t said, uint64_t is)
+{
+	return said + 1 >= is && said <= is + 1;
+}
+
 static bool is_good_hint(const struct bitmap *b)
 {
 	uint32_t said = le32_get(b->hints->nr_free), before = le32_get(b->hints->none_free_before);
 	unsigned behind = PD_BITMAP_ENTRIES - b->nr;
 
-	return (said + 1 >= b->nr_free && said <= b->nr_free + 1) || said == b->nr_free + behind ?
-		       before <= b->first_free :
-		       false;
+	return before <= b->first_free && (is_about(said, b->nr_free) || is_about(said, b->nr_free + behind));
 }
 
 /* Free blocks that the kernel does not find. */

@@ -257,4 +257,5 @@ def main(argv):
         f.write(d)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
