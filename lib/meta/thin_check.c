@@ -20,6 +20,7 @@
 
 /* One byte a block. */
 #define BLOCK_WHERE 0x0F   /* enum problem_where: the structure that it was found in first */
+#define BLOCK_JUDGED 0x20  /* its shape was, where that is heard of */
 #define BLOCK_COUNTED 0x40 /* its pointers are */
 #define BLOCK_BAD 0x80     /* was reported as one that cannot be used */
 
@@ -33,6 +34,7 @@ struct check {
 	struct thin_pool pool, held; /* read by way of observer and sink */
 	bool has_held, in_held;      /* in_held: its trees are being walked */
 	bool has_hidden_data, has_hidden_metadata; /* there may be more references, behind damage */
+	bool is_used_unknown;        /* how many blocks are used: a part of the space maps could not be read */
 	int error;                   /* -errno that a callback could not return */
 	uint8_t *blocks;
 	uint64_t nr;
@@ -40,12 +42,14 @@ struct check {
 	struct pd_counts pointers, data;
 	struct pd_disk_walk walk;
 	struct pd_tally tally;    /* what is on its way to data */
-	_Atomic uint64_t newest;  /* time of any mapping or device */
+	uint64_t newest;          /* time of any mapping or device, as far as it may be news */
 	_Atomic uint64_t highest; /* data block that is mapped */
 	/* Neighbours whose counts differ in the same way. */
 	struct problem run;
 	struct problem *wrong; /* counts of blocks that are in use: first of data, then of metadata */
 	size_t nr_wrong, nr_wrong_data;
+	uint64_t nr_missing;  /* mappings that devices should have, by their details, where no damage explains it */
+	uint64_t nr_leaked;   /* data blocks with a larger count than was found, though nothing is hidden */
 	uint64_t nr_hidden;   /* counts that are larger than what was found, where there may be more */
 };
 
@@ -62,13 +66,19 @@ static bool is_block_lost(const struct problem *p)
 	return problem_table[p->code].severity == SEVERITY_BY_WHERE;
 }
 
-/* What may have been below a block that is lost, and so was not counted. */
+/* The block is the one that was meant, and only what was in it is lost. */
+static bool is_only_contents(const struct problem *p)
+{
+	return p->code == PROBLEM_BLOCK_UNREADABLE || p->code == PROBLEM_BLOCK_ZEROED || p->code == PROBLEM_BLOCK_CHECKSUM;
+}
+
+/* What may have been below a block that is lost, or where a wrong pointer should have led, was not counted. */
 static void note_hidden(struct check *k, const struct problem *p)
 {
 	bool has_mappings = p->where == WHERE_TOP || p->where == WHERE_MAPPINGS || p->where == WHERE_HELD;
 
 	k->has_hidden_data |= has_mappings || p->where == WHERE_HELD_TREES;
-	k->has_hidden_metadata |= !p->is_leaf || p->where == WHERE_TOP;
+	k->has_hidden_metadata |= !p->is_leaf || p->where == WHERE_TOP || !is_only_contents(p);
 }
 
 /* True if this is the first that is heard of it. */
@@ -90,6 +100,8 @@ static void report(struct problem_sink *sink, const struct problem *p)
 
 	if (is_lost)
 		note_hidden(k, p);
+	k->has_hidden_data |= p->code == PROBLEM_DATA_BEYOND;
+	k->has_hidden_metadata |= p->code == PROBLEM_DEVICE_MAPPINGS;
 	if (k->in_held && !is_new)
 		return;
 	if (k->in_held && p->where != WHERE_HELD)
@@ -112,10 +124,14 @@ static void add_pointer(struct check *k, uint64_t block)
 	add_pointers(k, &block, 1);
 }
 
-static void judge_shape(const struct pd_context *ctx, const struct pd_cursor *c, const struct pd_node *n)
+/* Once; a walk that only counts goes before the one that is heard. */
+static void judge_shape(struct check *k, const struct pd_context *ctx, const struct pd_cursor *c, const struct pd_node *n)
 {
 	unsigned room = pd_room(n), expected = pd_max_entries(n->value_size);
 
+	if (k->blocks[n->block] & BLOCK_JUDGED || c->reader->is_quiet)
+		return;
+	k->blocks[n->block] |= BLOCK_JUDGED;
 	if (room != expected)
 		pd_report(c->reader, ctx, PROBLEM_NODE_ROOM, n->block,
 			  (struct problem){ .expected = expected, .found = room });
@@ -124,18 +140,41 @@ static void judge_shape(const struct pd_context *ctx, const struct pd_cursor *c,
 			  (struct problem){ .expected = expected, .found = n->nr });
 }
 
+static void note_time(struct check *k, uint64_t time)
+{
+	if (time > k->newest)
+		k->newest = time;
+}
+
+/*
+ * Of leaves that are not known from the walk on the disk to be sound. That one may not have been able to read what can be
+ * read now: then its blocks were not counted.
+ */
+static void note_leaf(struct check *k, const struct pd_node *leaf)
+{
+	for (unsigned i = 0; i < leaf->nr; i++)
+		note_time(k, pd_value64(leaf, i) & THIN_TIME_MASK);
+	k->has_hidden_data |= !pd_disk_walk_has_leaf(&k->walk, leaf->block);
+}
+
 static void entered(struct pd_observer *o, const struct pd_context *ctx, uint64_t block, struct pd_cursor *c,
 		    const struct pd_node *n)
 {
 	struct check *k = (struct check *)o;
 	uint64_t pointers[PD_BLOCK_SIZE / sizeof(uint64_t)];
 
-	if (!n || block >= k->nr || k->blocks[block] & BLOCK_COUNTED)
+	if (n && n->is_leaf && ctx->where == WHERE_MAPPINGS)
+		note_leaf(k, n);
+	if (block >= k->nr)
 		return;
-	k->blocks[block] |= BLOCK_COUNTED;
 	if (!(k->blocks[block] & BLOCK_WHERE))
 		k->blocks[block] |= (uint8_t)ctx->where;
-	judge_shape(ctx, c, n);
+	if (!n)
+		return;
+	judge_shape(k, ctx, c, n);
+	if (k->blocks[block] & BLOCK_COUNTED)
+		return;
+	k->blocks[block] |= BLOCK_COUNTED;
 	if (n->is_leaf && ctx->where != WHERE_TOP)
 		return;
 	for (unsigned i = 0; i < n->nr; i++)
@@ -159,11 +198,12 @@ static enum problem_where where_of(const struct check *k, uint64_t block)
 
 struct leaf_values {
 	uint64_t data[PD_BLOCK_SIZE / sizeof(uint64_t)];
-	uint64_t newest, highest;
+	uint64_t highest;
 	bool is_good;
 };
 
-static void decode_values(const struct pd_node *leaf, uint64_t nr_data_blocks, struct leaf_values *v)
+/* A leaf is good when nothing is to be said of it, wherever it may be found. */
+static void decode_values(const struct pd_node *leaf, const struct thin_pool *pool, struct leaf_values *v)
 {
 	uint64_t newest = 0, highest = 0;
 
@@ -174,9 +214,9 @@ static void decode_values(const struct pd_node *leaf, uint64_t nr_data_blocks, s
 		highest = data > highest ? data : highest;
 		newest = time > newest ? time : newest;
 	}
-	v->newest = newest;
 	v->highest = highest;
-	v->is_good = (!leaf->nr || highest < nr_data_blocks) && !pd_is_underfull(leaf) && pd_room(leaf) == pd_max_entries(leaf->value_size);
+	v->is_good = highest < pool->nr_data_blocks && newest <= pool->sb.time && !pd_is_underfull(leaf) &&
+		     pd_room(leaf) == pd_max_entries(leaf->value_size);
 }
 
 static void raise_to(_Atomic uint64_t *highest, uint64_t value)
@@ -193,8 +233,7 @@ static int count_leaf(void *context, const struct pd_node *leaf)
 	struct leaf_values v;
 	int r;
 
-	decode_values(leaf, k->pool.nr_data_blocks, &v);
-	raise_to(&k->newest, v.newest);
+	decode_values(leaf, &k->pool, &v);
 	raise_to(&k->highest, v.highest);
 	r = pd_tally_add(&k->tally, v.data, leaf->nr);
 	return r ? r : v.is_good;
@@ -254,7 +293,7 @@ static void judge_details(struct check *k, const struct thin_device *d)
 	if (d->transaction_id > sb->trans_id)
 		pd_report(&k->pool.reader, &ctx, PROBLEM_DEVICE_TRANSACTION, PROBLEM_NO_BLOCK,
 			  (struct problem){ .expected = sb->trans_id, .found = d->transaction_id });
-	raise_to(&k->newest, d->snapshotted_time);
+	note_time(k, d->snapshotted_time);
 }
 
 static int check_device(struct check *k, struct thin_pool *pool, const struct thin_device *d)
@@ -269,6 +308,8 @@ static int check_device(struct check *k, struct thin_pool *pool, const struct th
 		return r;
 	k->c->nr_devices++;
 	k->c->nr_mappings += count.mappings;
+	if (d->has_details && d->mapped_blocks > count.mappings && !count.holes && !k->c->skip_mappings)
+		k->nr_missing += d->mapped_blocks - count.mappings;
 	k->has_hidden_data |= d->has_details && !d->has_root;
 	return r;
 }
@@ -406,6 +447,7 @@ static bool differs(struct pd_sm_check *c, uint64_t block, uint64_t expected, ui
 		k->nr_hidden++;
 		return false;
 	}
+	k->nr_leaked += stored > expected && !c->is_metadata;
 	if (expected) { /* leaks are all alike */
 		p.expected = expected;
 		p.found = stored;
@@ -430,6 +472,16 @@ static void judge_used(struct check *k, const struct pd_sm_check *c, enum proble
 	if (!c->nr_unknown && (said > c->nr_used + 1 || said + 1 < c->nr_used) && said <= c->root.nr_blocks)
 		pd_report(&k->pool.reader, &ctx, PROBLEM_SM_USED, 0,
 			  (struct problem){ .expected = c->nr_used, .found = said });
+}
+
+/* Devices have fewer mappings than they should, and data blocks fewer than their counts: so it is no wrong number. */
+static void judge_missing(struct check *k)
+{
+	struct pd_context ctx = context(WHERE_MAPPINGS, PROBLEM_NO_DEVICE);
+
+	if (k->nr_missing && k->nr_leaked)
+		pd_report(&k->pool.reader, &ctx, PROBLEM_MAPPINGS_GONE, PROBLEM_NO_BLOCK,
+			  (struct problem){ .expected = k->nr_missing, .found = k->nr_leaked });
 }
 
 /* What is counted too high because something may be hidden is one problem, and is none when nothing else is wrong. */
@@ -468,7 +520,7 @@ static int check_data_map(struct check *k)
 	add_pointer(k, c.root.bitmap_root);
 	add_pointer(k, c.root.ref_count_root);
 	if (k->pool.nr_data_blocks == THIN_UNKNOWN_SIZE) {
-		k->has_hidden_metadata = true; /* what it consists of is not looked at */
+		k->has_hidden_metadata = k->is_used_unknown = true; /* what it consists of is not looked at */
 		return 0;
 	}
 	while (more && !r) {
@@ -477,8 +529,10 @@ static int check_data_map(struct check *k)
 		if (!r && (more = !c.is_at_end))
 			r = next_window(k, &more);
 	}
+	k->is_used_unknown |= c.nr_unknown != 0;
 	judge_used(k, &c, WHERE_DATA_SM);
 	report_hidden(k, WHERE_DATA_SM);
+	judge_missing(k);
 	k->c->data_used = c.nr_used;
 	k->nr_wrong_data = k->nr_wrong;
 	return r;
@@ -496,14 +550,17 @@ static int check_metadata_map(struct check *k)
 	add_pointer(k, 0);
 	add_pointer(k, c.root.bitmap_root);
 	add_pointer(k, c.root.ref_count_root);
+	k->is_used_unknown |= c.root.nr_blocks > k->pointers.nr_blocks;
 	if (c.root.nr_blocks > k->pointers.nr_blocks)
 		return 0; /* the device is too small, or the size impossible: both were said */
 	r = pd_sm_count_metadata(&k->pool.reader, &c.root, &k->pointers);
-	if (!r)
+	k->has_hidden_metadata |= r > 0;
+	if (r >= 0)
 		r = k->error;
 	if (!r)
 		r = pd_sm_check_window(&c);
 	flush_run(k);
+	k->is_used_unknown |= c.nr_unknown != 0;
 	judge_used(k, &c, WHERE_META_SM);
 	report_hidden(k, WHERE_META_SM);
 	k->c->metadata_used = c.nr_used;
@@ -519,6 +576,8 @@ static int fix_superblock(struct check *k)
 	bool is_right;
 	int r;
 
+	if (k->is_used_unknown)
+		return 0;
 	d = bufio_read(k->pool.reader.client, 0, &b);
 	if (!d)
 		return -errno;
@@ -682,9 +741,9 @@ static int run(struct check *k)
 	if (!r)
 		r = check_devices(k, &k->pool);
 	if (!r)
-		judge_time(k);
-	if (!r)
 		r = check_held(k);
+	if (!r)
+		judge_time(k);
 	if (!r)
 		r = drop_misplaced(k);
 	if (!r)

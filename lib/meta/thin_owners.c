@@ -138,12 +138,11 @@ static void entered(struct pd_observer *observer, const struct pd_context *ctx, 
 static bool skip(struct pd_cursor *c, uint64_t block, bool ahead)
 {
 	const struct owners *o = (const struct owners *)c->reader->observer;
-	const struct pd_disk_walk *w = o->args->walk;
 
 	(void)ahead;
 	if (o->nr_visits > MAX_VISITS)
 		return true;
-	if (block >= w->reader->nr_blocks || !(w->leaves.words[block / 64] >> block % 64 & 1))
+	if (!pd_disk_walk_has_leaf(o->args->walk, block))
 		return false;
 	return !is_wanted_leaf(o, block) && !find_metadata(o->args, block);
 }

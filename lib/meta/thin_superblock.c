@@ -61,6 +61,7 @@ static void judge_header(const struct thin_pool *pool)
 	judge(pool, sb->blocknr == 0, PROBLEM_SB_NUMBER, 0, sb->blocknr);
 	judge(pool, sb->magic == THIN_MAGIC, PROBLEM_SB_MAGIC, THIN_MAGIC, sb->magic);
 	judge(pool, sb->version && sb->version <= THIN_VERSION_MAX, PROBLEM_SB_VERSION, THIN_VERSION_MAX, sb->version);
+	judge(pool, sb->time <= THIN_TIME_MASK, PROBLEM_SB_TIME_BEYOND, THIN_TIME_MASK, sb->time);
 	judge(pool, !sb->incompat_flags, PROBLEM_SB_INCOMPAT, 0, sb->incompat_flags);
 	judge(pool, !sb->compat_ro_flags, PROBLEM_SB_COMPAT_RO, 0, sb->compat_ro_flags);
 	judge(pool, !sb->compat_flags, PROBLEM_SB_FLAGS, 0, sb->compat_flags);

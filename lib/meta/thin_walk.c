@@ -203,7 +203,7 @@ void thin_judge_leaf(const struct thin_pool *pool, struct pd_cursor *c, const st
 
 void thin_judge_mapped(const struct thin_pool *pool, const struct thin_device *device, uint64_t mappings)
 {
-	struct pd_context ctx = context(WHERE_MAPPINGS, device->id);
+	struct pd_context ctx = context(WHERE_DETAILS, device->id);
 
 	if (device->has_details && mappings != device->mapped_blocks)
 		pd_report(&pool->reader, &ctx, PROBLEM_MAPPED_BLOCKS, PROBLEM_NO_BLOCK,

@@ -384,12 +384,17 @@ static int order_of(uint64_t a, uint64_t b)
 	return a < b ? -1 : a > b;
 }
 
-/* Those of little weight are one finding, whatever their numbers are. */
+/* Those of little weight, and those that come by the thousand, are one finding, whatever their numbers are. */
+static bool is_one_of_many(const struct problem *p)
+{
+	return (problem_severity(p) == SEVERITY_COSMETIC && p->code != PROBLEM_NEEDS_CHECK) || p->code == PROBLEM_SM_COUNT;
+}
+
 static bool is_alike(const struct problem *a, const struct problem *b)
 {
 	if (a->code != b->code || a->where != b->where)
 		return false;
-	if (problem_severity(a) == SEVERITY_COSMETIC && a->code != PROBLEM_NEEDS_CHECK)
+	if (is_one_of_many(a))
 		return true;
 	return a->block == b->block && a->expected == b->expected && a->found == b->found;
 }
@@ -429,7 +434,7 @@ static void format_touched(const struct problem *p, const char *keys, char text[
 /* What the range of a problem is of; NULL: it has none. */
 static const char *keys_of(const struct problem *p)
 {
-	bool is_virtual = p->is_touch && p->dev_id != PROBLEM_NO_DEVICE;
+	bool is_virtual = p->dev_id != PROBLEM_NO_DEVICE && (p->is_touch || p->where == WHERE_HELD_TREES);
 	const char *keys = problem_where_keys(is_virtual ? WHERE_MAPPINGS : p->where);
 
 	return p->begin != p->end && *keys ? keys : NULL;
@@ -489,21 +494,30 @@ static void format_finding(const struct problem *p, const char *message, uint64_
 		snprintf(text, size, "%s: %s%s", where, message, more);
 }
 
+static uint64_t count_problems(const struct problem *p, size_t nr)
+{
+	uint64_t problems = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		problems += !p[i].is_touch;
+	return problems;
+}
+
 /* Leaks are counted by the block, all others by the problem. */
 static uint64_t add_up(const struct problem *p, size_t nr)
 {
-	uint64_t sum = 0;
+	uint64_t sum = 0, problems = count_problems(p, nr);
 
 	for (size_t i = 0; i < nr; i++)
 		sum += p[i].is_touch ? 0 : p[i].count;
-	return sum ? sum : nr;
+	return sum ? sum : problems ? problems : nr;
 }
 
 static int show_finding(const struct check *k, struct meta_visitor *v, const struct problem *p, size_t nr)
 {
 	char message[TEXT_MAX], text[2 * TEXT_MAX];
 	struct problem first = *p;
-	bool is_cosmetic = problem_severity(p) == SEVERITY_COSMETIC;
+	bool is_many = is_one_of_many(p);
 	struct record_finding record = {
 		.name = problem_table[p->code].name,
 		.severity = problem_severity_name(problem_severity(p)),
@@ -513,15 +527,15 @@ static int show_finding(const struct check *k, struct meta_visitor *v, const str
 		.meaning = problem_meaning(p),
 		.means = problem_meaning(p),
 		.remedy = problem_table[p->code].remedy,
-		.count = is_cosmetic ? nr : add_up(p, nr),
+		.count = is_many ? nr : add_up(p, nr),
 		.text = text,
 	};
 	int r;
 
-	if (!is_cosmetic && p->code != PROBLEM_DATA_BEYOND)
+	if (!is_many && p->code != PROBLEM_DATA_BEYOND)
 		first.count = record.count;
 	text_message(&first, message, sizeof(message));
-	format_finding(p, message, is_cosmetic ? nr : 1, text, sizeof(text));
+	format_finding(p, message, is_many ? nr : 1, text, sizeof(text));
 	r = v->begin(v, RECORD_FINDING, &record);
 	if (!r)
 		r = show_all_touched(k, v, p, nr);
@@ -553,15 +567,6 @@ static int show_findings(const struct check *k, struct meta_visitor *v)
 			r = show_finding(k, v, &k->kept[i], length);
 	}
 	return r;
-}
-
-static uint64_t count_problems(const struct problem *p, size_t nr)
-{
-	uint64_t problems = 0;
-
-	for (size_t i = 0; i < nr; i++)
-		problems += !p[i].is_touch;
-	return problems;
 }
 
 static uint64_t count_not_shown(const struct check *k)
@@ -615,6 +620,8 @@ static const char *state_of(const struct check *k, enum verdict v)
 		return "Nothing is wrong with the superblock and the devices (mappings and space maps were not looked at).";
 	if (k->checked.skip_space_maps)
 		return "Nothing is wrong with these trees (space maps were not compared with them).";
+	if (k->found[SEVERITY_COSMETIC])
+		return "Clean: nothing that matters is wrong with this pool.";
 	return verdicts[v].state;
 }
 

@@ -15,15 +15,27 @@
 #define MAX_TRIES 1000
 
 /* Only the last folder may be missing. */
+static int make_folder(const char *path)
+{
+	struct stat s;
+
+	if (!mkdir(path, 0700))
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	return stat(path, &s) ? -errno : S_ISDIR(s.st_mode) ? 0 : -ENOTDIR;
+}
+
 static int find_folder(char path[OP_JOURNAL_PATH_MAX])
 {
 	const char *state = getenv("XDG_STATE_HOME");
+	int length;
 
 	if (state && *state)
-		snprintf(path, OP_JOURNAL_PATH_MAX, "%s/bufio", state);
+		length = snprintf(path, OP_JOURNAL_PATH_MAX, "%s/bufio", state);
 	else
-		snprintf(path, OP_JOURNAL_PATH_MAX, SYSTEM_FOLDER);
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+		length = snprintf(path, OP_JOURNAL_PATH_MAX, SYSTEM_FOLDER);
+	return length >= OP_JOURNAL_PATH_MAX ? -ENAMETOOLONG : make_folder(path);
 }
 
 static const char *last_part(const char *image)
@@ -43,7 +55,11 @@ int op_journal_name(const char *verb, const char *image, char path[OP_JOURNAL_PA
 
 	strftime(when, sizeof(when), "%Y%m%dT%H%M%S", gmtime_r(&now, &tm));
 	for (unsigned i = 0; i < MAX_TRIES; i++) {
-		snprintf(path + used, OP_JOURNAL_PATH_MAX - used, "/%s-%.200s-%s.%u.journal", verb, last_part(image), when, i);
+		size_t room = OP_JOURNAL_PATH_MAX - used;
+		int length = snprintf(path + used, room, "/%s-%.200s-%s.%u.journal", verb, last_part(image), when, i);
+
+		if (!r && (size_t)length >= room)
+			return -ENAMETOOLONG;
 		if (r || access(path, F_OK))
 			return r;
 	}

@@ -75,6 +75,7 @@ struct pd_reader {
 	struct problem_sink *sink;
 	struct pd_observer *observer; /* or NULL */
 	_Atomic uint64_t *progress;   /* or NULL: goes up by one with each block that is read */
+	bool is_quiet;                /* nobody hears of damage: this walk goes before the one that is heard */
 };
 
 /* Counts a block that was read other than by pd_read(). */

@@ -60,6 +60,8 @@ bool pd_node_decode(const void *data, uint64_t block, uint32_t value_size, struc
 		return wrong(p, PROBLEM_NODE_MAX_ENTRIES, pd_max_entries(size), max);
 	if (nr > max)
 		return wrong(p, PROBLEM_NODE_NR_ENTRIES, max, nr);
+	if (!nr && !is_leaf) /* an empty tree is a leaf; the kernel would take what lies behind the header for a child */
+		return wrong(p, PROBLEM_NODE_CHILDLESS, 0, 0);
 	*node = (struct pd_node){
 		.block = block,
 		.is_leaf = is_leaf,
@@ -187,14 +189,11 @@ void pd_memo_set(struct pd_memo *memo, uint64_t block, uint64_t first, uint64_t 
 	};
 }
 
-/* @entries of them were below @block, at @depth of the path, and the last of the cursor is the last one of these. */
-static void remember(struct pd_cursor *c, uint64_t block, unsigned depth, uint64_t first, uint64_t entries,
+/* @entries of them were below @block, and the last of the cursor is the last one of these. @height: 0, not known. */
+static void remember(struct pd_cursor *c, uint64_t block, unsigned height, uint64_t first, uint64_t entries,
 		     bool is_damaged)
 {
-	bool has_entry = memo_entry(c, block);
-	unsigned height = c->leaf_depth > depth && !is_damaged ? c->leaf_depth - depth : 0;
-
-	if (has_entry)
+	if (memo_entry(c, block))
 		pd_memo_set(c->memo, block, entries ? first : 0, entries ? c->last_key : 0, entries, height, is_damaged);
 }
 
@@ -209,7 +208,7 @@ static void hole(struct pd_cursor *c, enum problem_code code, uint64_t block, st
 static void dead_node(struct pd_cursor *c, uint64_t block)
 {
 	c->holes++;
-	remember(c, block, c->depth, 0, 0, true);
+	remember(c, block, 0, 0, 0, true);
 }
 
 /* The keys of the node against what its parent said, and its place against the other leaves. */
@@ -226,9 +225,11 @@ static bool check_place(struct pd_cursor *c, const struct pd_node *n)
 		pd_report(c->reader, &c->ctx, PROBLEM_NODE_EMPTY, n->block, (struct problem){ 0 });
 	if (n->is_leaf && !c->leaf_depth)
 		c->leaf_depth = c->depth + 1;
-	else if (n->is_leaf && c->leaf_depth != c->depth + 1)
+	if (n->is_leaf && c->leaf_depth != c->depth + 1) {
 		pd_report(c->reader, &c->ctx, PROBLEM_LEAF_DEPTH, n->block,
 			  (struct problem){ .expected = c->leaf_depth, .found = c->depth + 1 });
+		c->uneven++;
+	}
 	return true;
 }
 
@@ -292,7 +293,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 		c->entries += n.nr;
 		if (n.nr)
 			c->last_key = pd_key(&n, n.nr - 1);
-		remember(c, block, c->depth, n.nr ? pd_key(&n, 0) : 0, n.nr, false);
+		remember(c, block, 1, n.nr ? pd_key(&n, 0) : 0, n.nr, false);
 		tell_entered(c, &n);
 	} else {
 		c->path[c->depth] = (struct pd_level){
@@ -303,6 +304,7 @@ static int enter(struct pd_cursor *c, uint64_t block)
 			.entries = c->entries,
 			.holes = c->holes,
 			.flaws = c->flaws,
+			.uneven = c->uneven,
 			.revisits = c->revisits,
 		};
 		tell_entered(c, &n);
@@ -311,13 +313,16 @@ static int enter(struct pd_cursor *c, uint64_t block)
 	return 1;
 }
 
+/* What has leaves at another level below it has no height, and is visited by everyone for that to be told. */
 static void leave(struct pd_cursor *c)
 {
 	struct pd_level *l = &c->path[--c->depth];
+	bool is_damaged = c->holes != l->holes || c->flaws != l->flaws || c->uneven != l->uneven;
+	bool has_height = c->entries != l->entries && c->leaf_depth > c->depth && !is_damaged;
 
 	if (c->revisits == l->revisits)
-		remember(c, l->node.block, c->depth, l->node.nr ? pd_key(&l->node, 0) : 0, c->entries - l->entries,
-			 c->holes != l->holes || c->flaws != l->flaws);
+		remember(c, l->node.block, has_height ? c->leaf_depth - c->depth : 0,
+			 l->node.nr ? pd_key(&l->node, 0) : 0, c->entries - l->entries, is_damaged);
 	bufio_release(l->buffer);
 }
 
@@ -450,7 +455,7 @@ void pd_cursor_flaw(struct pd_cursor *c, const struct pd_node *n)
 	struct pd_memo_entry *e = memo_entry(c, n->block);
 
 	c->flaws++;
-	if (e)
+	if (e && e->is_seen)
 		e->is_damaged = true;
 }
 
@@ -459,7 +464,7 @@ void pd_cursor_revisit(struct pd_cursor *c, const struct pd_node *leaf)
 	struct pd_memo_entry *e = memo_entry(c, leaf->block);
 
 	c->revisits++;
-	if (e)
+	if (e && e->is_seen)
 		e->is_seen = false;
 }
 

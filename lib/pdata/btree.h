@@ -104,7 +104,7 @@ struct pd_level {
 	unsigned next;       /* child to visit */
 	unsigned ahead;      /* children before this one were asked for in advance */
 	uint64_t begin, end; /* keys that this node may have */
-	uint64_t entries, holes, flaws, revisits; /* the cursor's, when this node was entered */
+	uint64_t entries, holes, flaws, uneven, revisits; /* the cursor's, when this node was entered */
 };
 
 /*
@@ -145,6 +145,7 @@ struct pd_cursor {
 	uint64_t last_key; /* of the last entry */
 	uint64_t holes;   /* nodes that were skipped as damaged */
 	uint64_t flaws;   /* nodes that the caller found fault with */
+	uint64_t uneven;  /* leaves that lie at another level than the first */
 	uint64_t revisits; /* leaves of pd_cursor_revisit() */
 	uint64_t from;     /* of pd_cursor_seek() */
 };

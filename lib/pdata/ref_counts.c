@@ -2,6 +2,7 @@
 #include "pdata/ref_counts.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -188,7 +189,7 @@ int pd_counts_add_run(struct pd_counts *c, uint64_t block, uint64_t nr)
 
 unsigned pd_counts_find_slots(const struct pd_counts *c, const uint64_t *blocks, unsigned nr, uint32_t *slots)
 {
-	uint64_t length = c->end - c->begin;
+	uint64_t length = atomic_load_explicit(&c->end, memory_order_relaxed) - c->begin;
 	unsigned found = 0;
 
 	for (unsigned i = 0; i < nr; i++) {

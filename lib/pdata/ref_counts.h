@@ -16,7 +16,8 @@
 
 struct pd_counts {
 	uint64_t nr_blocks;             /* that have counts */
-	uint64_t begin, end;            /* of these, the window */
+	uint64_t begin;                 /* of these, the window */
+	_Atomic uint64_t end;           /* it may lose its end while pd_counts_find_slots() looks */
 	struct pd_bitmap_disk *bitmaps; /* of the window; their headers are not used */
 	uint32_t **above;               /* by bitmap of the window: what its counts have above 3; NULL: none has */
 	uint64_t nr_bitmaps;            /* that fit into the window */

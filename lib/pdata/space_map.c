@@ -80,6 +80,7 @@ static void report_blocks(struct problem_sink *sink, const struct problem *p)
 	struct pd_sm_sink *s = (struct pd_sm_sink *)sink;
 	struct problem q = *p;
 
+	q.is_leaf = false; /* below those of an index there are bitmaps */
 	if (q.begin != q.end && !checked_mul(q.begin, PD_BITMAP_ENTRIES, &q.begin))
 		q.begin = s->nr_blocks;
 	if (p->begin != p->end && (!checked_mul(q.end, PD_BITMAP_ENTRIES, &q.end) || q.end > s->nr_blocks))

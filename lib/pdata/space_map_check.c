@@ -24,17 +24,45 @@ static struct pd_context context_of(const struct pd_sm_check *c, enum problem_wh
 	return (struct pd_context){ .where = c->is_metadata ? metadata : data, .dev_id = PROBLEM_NO_DEVICE };
 }
 
+/* --- what is news of a tree --- */
+
+static void report_news(struct problem_sink *sink, const struct problem *p)
+{
+	struct pd_sm_news *news = (struct pd_sm_news *)sink;
+
+	if (!news->is_again || p->begin > news->last)
+		news->below->report(news->below, p);
+}
+
+static struct problem_sink *news_to(struct pd_sm_news *news, struct problem_sink *below)
+{
+	news->sink.report = report_news;
+	news->below = below;
+	return &news->sink;
+}
+
+/* A cursor stops at a leaf, and all that it comes to later begins behind it. */
+static void close_tree(struct pd_cursor *c, struct pd_sm_news *news)
+{
+	if (c->started) {
+		news->is_again = true;
+		news->last = c->ctx.begin;
+	}
+	pd_cursor_close(c);
+}
+
 /* --- counts of 3 and more --- */
 
-static int open_counts(struct pd_sm_check *c)
+static void open_counts(struct pd_sm_check *c)
 {
 	struct pd_context ctx = context_of(c, WHERE_DATA_COUNTS, WHERE_META_COUNTS);
 
-	pd_cursor_open(&c->counts, c->reader, &ctx, c->root.ref_count_root, sizeof(le32));
+	c->counts_reader = *c->reader;
+	c->counts_reader.sink = news_to(&c->counts_news, c->reader->sink);
+	pd_cursor_open(&c->counts, &c->counts_reader, &ctx, c->root.ref_count_root, sizeof(le32));
 	pd_cursor_seek(&c->counts, c->expected->begin);
 	c->counts.ahead_end = c->expected->end;
 	c->next_count = 0;
-	return 0;
 }
 
 static int next_count(struct pd_sm_check *c)
@@ -133,7 +161,7 @@ static int stored_count(struct bitmap *b, unsigned i, uint64_t *count, bool *is_
 	}
 	*is_known = false;
 	if (!b->c->counts.holes)
-		pd_report(b->c->reader, &ctx, PROBLEM_SM_COUNT, b->block,
+		pd_report(b->c->reader, &ctx, PROBLEM_SM_COUNT, PROBLEM_NO_BLOCK,
 			  (struct problem){ .begin = block, .end = block + 1, .found = block });
 	return 0;
 }
@@ -197,17 +225,13 @@ static unsigned find_free(const struct bitmap *b)
  * nr_free may count the blocks alone or all entries that the bitmap has room for, as the kernel does when it makes one;
  * none_free_before is good as long as nothing is free before it. One more or less is what thin_restore leaves.
  */
-static bool is_about(uint64_t said, uint64_t is)
-{
-	return said + 1 >= is && said <= is + 1;
-}
-
 static bool is_good_hint(const struct bitmap *b)
 {
 	uint32_t said = le32_get(b->hints->nr_free), before = le32_get(b->hints->none_free_before);
 	unsigned behind = PD_BITMAP_ENTRIES - b->nr;
 
-	return before <= b->first_free && (is_about(said, b->nr_free) || is_about(said, b->nr_free + behind));
+	return before <= b->first_free &&
+	       ((said + 1 >= b->nr_free && said <= b->nr_free + 1) || said == b->nr_free + behind);
 }
 
 /* Free blocks that the kernel does not find. */
@@ -244,7 +268,9 @@ static void judge_tail(struct bitmap *b)
 
 	if (!behind || count_free(b, PD_BITMAP_ENTRIES) - count_free(b, b->nr) == behind)
 		return;
-	pd_report(b->c->reader, &b->ctx, PROBLEM_SM_TAIL, b->block, (struct problem){ .found = b->index });
+	pd_report(b->c->reader, &b->ctx, PROBLEM_SM_TAIL, b->block,
+		  (struct problem){ .begin = first_block(b) + b->nr, .end = first_block(b) + PD_BITMAP_ENTRIES,
+				    .found = b->index });
 	for (unsigned i = b->nr; b->c->is_fixing && i < PD_BITMAP_ENTRIES; i++)
 		set_count(b, i, 0);
 }
@@ -289,6 +315,8 @@ static int check_bitmap(struct pd_sm_check *c, uint64_t index, struct pd_index_e
 		r = pd_counts_add(c->pointers, &b.block, 1);
 	if (!r)
 		r = pd_read(c->reader, &b.ctx, b.block, PD_BITMAP, &data, &buffer);
+	if (r > 0 && c->reader->observer)
+		c->reader->observer->entered(c->reader->observer, &b.ctx, b.block, NULL, NULL);
 	if (!r)
 		c->nr_unknown++;
 	if (r <= 0)
@@ -354,40 +382,73 @@ static int save_hints(struct pd_sm_check *c, uint64_t block, enum pd_kind kind, 
 static int check_index_block(struct pd_sm_check *c)
 {
 	struct pd_context ctx = context_of(c, WHERE_DATA_SM, WHERE_META_SM);
-	uint64_t nr = pd_bitmaps(c->root.nr_blocks);
+	struct window w = window_of(c->expected);
+	uint64_t end = pd_bitmaps(c->root.nr_blocks), nr;
+	struct pd_reader reader = *c->reader;
 	struct pd_index_disk *index;
 	uint8_t before[PD_BLOCK_SIZE];
 	struct bufio_buffer *b;
 	const void *data;
 	int r;
 
+	nr = end > w.begin ? (end < w.end ? end : w.end) - w.begin : 0;
 	ctx.end = c->root.nr_blocks;
-	r = pd_read(c->reader, &ctx, c->root.bitmap_root, PD_INDEX, &data, &b);
+	if (w.begin) /* its damage was told with the first window */
+		reader.sink = &problem_silent;
+	r = pd_read(&reader, &ctx, c->root.bitmap_root, PD_INDEX, &data, &b);
 	if (!r)
 		c->nr_unknown += nr;
 	if (r <= 0)
 		return r;
 	index = (struct pd_index_disk *)data;
 	memcpy(before, data, sizeof(before));
-	r = check_entries(c, 0, index->entries, nr < PD_INDEX_ENTRIES ? (unsigned)nr : PD_INDEX_ENTRIES);
-	if (!r)
+	if (w.begin < PD_INDEX_ENTRIES)
+		r = check_entries(c, w.begin, &index->entries[w.begin],
+				  (unsigned)(nr < PD_INDEX_ENTRIES - w.begin ? nr : PD_INDEX_ENTRIES - w.begin));
+	if (r >= 0)
 		r = save_hints(c, c->root.bitmap_root, PD_INDEX, before);
 	bufio_release(b);
 	return r;
 }
 
-static void report_gap(struct pd_sm_check *c, const struct pd_cursor *index, uint64_t first, uint64_t end)
+/* Bitmaps that the index does not have: counts of theirs are no strays. */
+static int pass_gap(struct pd_sm_check *c, const struct pd_cursor *index, uint64_t first, uint64_t end)
 {
 	struct pd_context ctx = context_of(c, WHERE_DATA_SM, WHERE_META_SM);
 
 	if (first >= end)
-		return;
+		return 0;
 	c->nr_unknown += end - first;
 	ctx.begin = first * PD_BITMAP_ENTRIES;
 	ctx.end = end == pd_bitmaps(c->root.nr_blocks) ? c->root.nr_blocks : end * PD_BITMAP_ENTRIES;
 	if (!index->holes)
 		pd_report(c->reader, &ctx, PROBLEM_SM_INDEX, index->leaf_buffer ? index->leaf.block : c->root.bitmap_root,
 			  (struct problem){ .found = first });
+	return seek_count(c, ctx.end, false);
+}
+
+/* Bitmaps of a larger map than this one says it is: nobody looks at them, but they are referred to. */
+static int count_surplus(struct pd_sm_check *c, const struct pd_index_entry_disk *entries, unsigned nr)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < nr && c->pointers && !r; i++) {
+		uint64_t block = le64_get(entries[i].blocknr);
+
+		r = pd_counts_add(c->pointers, &block, 1);
+	}
+	return r;
+}
+
+/* The entries that are left are of the next window, or of none. */
+static int end_window(struct pd_sm_check *c, const struct pd_cursor *index, const struct window *w, uint64_t *next,
+		      const struct pd_index_entry_disk *left, unsigned nr)
+{
+	bool is_last = w->end == pd_bitmaps(c->root.nr_blocks);
+	int r = pass_gap(c, index, *next, w->end);
+
+	*next = w->end;
+	return r || !is_last ? r : count_surplus(c, left, nr);
 }
 
 /* The entries of one leaf that are in the window, in runs of neighbours. */
@@ -409,10 +470,11 @@ static int check_index_leaf(struct pd_sm_check *c, const struct pd_cursor *index
 			continue;
 		}
 		if (first >= w->end)
-			break;
-		report_gap(c, index, *next, first);
+			return end_window(c, index, w, next, &entries[i], leaf->nr - i);
+		r = pass_gap(c, index, *next, first);
 		*next = first + (end - i);
-		r = check_entries(c, first, &entries[i], end - i);
+		if (!r)
+			r = check_entries(c, first, &entries[i], end - i);
 	}
 	return r;
 }
@@ -429,11 +491,14 @@ static int check_index_tree(struct pd_sm_check *c)
 	struct pd_cursor index;
 	int r = 0, e = 0;
 
-	reader.sink = &sink.sink;
+	if (c->is_at_end)
+		return 0;
+	reader.sink = news_to(&c->index_news, &sink.sink);
 	pd_cursor_open(&index, &reader, &ctx, c->root.bitmap_root, sizeof(struct pd_index_entry_disk));
 	pd_cursor_seek(&index, w.begin);
 	index.ahead_end = w.end;
-	while (!e && (r = pd_cursor_next(&index, &leaf)) > 0 && next < w.end) {
+	/* Of a map of no blocks too, as there may be bitmaps. */
+	while (!e && (next < w.end || !index.started) && (r = pd_cursor_next(&index, &leaf)) > 0) {
 		memcpy(before, leaf->keys - sizeof(struct pd_node_disk), sizeof(before));
 		e = check_index_leaf(c, &index, &w, &next);
 		if (!e)
@@ -441,20 +506,21 @@ static int check_index_tree(struct pd_sm_check *c)
 	}
 	c->is_at_end = !r;
 	if (!e && r >= 0)
-		report_gap(c, &index, next, r ? w.end : pd_bitmaps(c->root.nr_blocks));
-	pd_cursor_close(&index);
+		e = pass_gap(c, &index, next, r ? w.end : pd_bitmaps(c->root.nr_blocks));
+	close_tree(&index, &c->index_news);
 	return r < 0 ? r : e;
 }
 
 int pd_sm_check_window(struct pd_sm_check *c)
 {
-	int r = open_counts(c);
+	bool is_last = c->expected->end >= c->root.nr_blocks;
+	int r;
 
-	if (!r)
-		r = c->is_metadata ? check_index_block(c) : check_index_tree(c);
-	if (!r)
-		r = seek_count(c, c->expected->end, !c->nr_unknown);
-	pd_cursor_close(&c->counts);
+	open_counts(c);
+	r = c->is_metadata ? check_index_block(c) : check_index_tree(c);
+	if (!r) /* behind the last block there may be counts, too */
+		r = seek_count(c, is_last ? NO_MORE : c->expected->end, !c->nr_unknown);
+	close_tree(&c->counts, &c->counts_news);
 	return r;
 }
 
@@ -480,15 +546,28 @@ static int count_bitmaps(const struct pd_reader *r, const struct pd_sm_root *roo
 	return e;
 }
 
+/* Remembers that something was lost, below which there may be more. */
+struct loss {
+	struct problem_sink sink;
+	bool is_any;
+};
+
+static void note_loss(struct problem_sink *sink, const struct problem *p)
+{
+	((struct loss *)sink)->is_any |= problem_table[p->code].severity == SEVERITY_BY_WHERE && !p->is_leaf;
+}
+
 int pd_sm_count_metadata(const struct pd_reader *r, const struct pd_sm_root *root, struct pd_counts *pointers)
 {
 	struct pd_context ctx = { .where = WHERE_META_COUNTS, .dev_id = PROBLEM_NO_DEVICE };
+	struct loss loss = { { note_loss }, false };
 	struct pd_reader quiet = *r;
 	const struct pd_node *leaf;
 	struct pd_cursor c;
 	int e;
 
-	quiet.sink = &problem_silent;
+	quiet.sink = &loss.sink;
+	quiet.is_quiet = true;
 	e = count_bitmaps(&quiet, root, pointers);
 	if (e)
 		return e;
@@ -496,5 +575,5 @@ int pd_sm_count_metadata(const struct pd_reader *r, const struct pd_sm_root *roo
 	while ((e = pd_cursor_next(&c, &leaf)) > 0)
 		;
 	pd_cursor_close(&c);
-	return e;
+	return e ? e : loss.is_any;
 }

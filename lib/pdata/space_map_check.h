@@ -23,7 +23,15 @@ struct pd_sm_check {
 	uint64_t nr_stranded; /* free blocks that the hints hide */
 	uint64_t nr_unknown;  /* bitmaps that could not be read */
 	bool is_at_end;       /* there are no bitmaps behind this window, which was reported if there should be */
+	/* Trees are walked once more for each window, and what was told of nodes that were met before is no news. */
+	struct pd_sm_news {
+		struct problem_sink sink;
+		struct problem_sink *below;
+		bool is_again;
+		uint64_t last; /* where the last node begins that was met before */
+	} index_news, counts_news;
 	/* Within one call. */
+	struct pd_reader counts_reader;
 	struct pd_cursor counts;
 	uint64_t next_count, next_value;
 };
@@ -37,7 +45,7 @@ int pd_sm_check_window(struct pd_sm_check *c);
 
 /*
  * The bitmaps of a space map of metadata as references in @pointers; the nodes of its tree are for the observer of @r to
- * count. Says nothing of damage. 0 or -errno.
+ * count. Says nothing of damage; returns 0, 1 when there may be more of either behind some, or -errno.
  */
 int pd_sm_count_metadata(const struct pd_reader *r, const struct pd_sm_root *root, struct pd_counts *pointers);
 

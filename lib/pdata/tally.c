@@ -14,6 +14,9 @@
 #define BIN_STRIDE (BIN_ROOM + 32) /* a cache line more: at powers of 2 all bins would want the same few lines of a cache */
 #define MAX_STAGES 64
 #define WORTH_A_RUN 16
+#define MAX_AT_ONCE (PD_TALLY_RUNS * WORTH_A_RUN) /* that an empty stage has room for, whatever they are */
+
+_Static_assert(MAX_AT_ONCE <= PD_TALLY_STAGE, "they fit if none of them is in a run");
 
 static unsigned count_stages(void)
 {
@@ -106,7 +109,7 @@ static unsigned length_of_run(const uint64_t *blocks, unsigned nr)
 {
 	unsigned i = 1;
 
-	while (i < nr && blocks[i] == blocks[i - 1] + 1)
+	while (i < nr && blocks[i] == blocks[i - 1] + 1 && blocks[i])
 		i++;
 	return i;
 }
@@ -127,7 +130,7 @@ static void stage(const struct pd_tally *t, struct pd_tally_stage *s, const uint
 	s->nr += pd_counts_find_slots(t->counts, &blocks[from], nr - from, &s->slots[s->nr]);
 }
 
-int pd_tally_add(struct pd_tally *t, const uint64_t *blocks, unsigned nr)
+static int add(struct pd_tally *t, const uint64_t *blocks, unsigned nr)
 {
 	struct pd_tally_stage *s = take_stage(t);
 	int r = 0;
@@ -137,6 +140,15 @@ int pd_tally_add(struct pd_tally *t, const uint64_t *blocks, unsigned nr)
 	stage(t, s, blocks, nr);
 	atomic_store_explicit(&s->is_taken, false, memory_order_release);
 	return r;
+}
+
+int pd_tally_add(struct pd_tally *t, const uint64_t *blocks, unsigned nr)
+{
+	int r = 0;
+
+	for (; nr > MAX_AT_ONCE && !r; nr -= MAX_AT_ONCE, blocks += MAX_AT_ONCE)
+		r = add(t, blocks, MAX_AT_ONCE);
+	return r ? r : add(t, blocks, nr);
 }
 
 int pd_tally_settle(struct pd_tally *t)

@@ -93,25 +93,36 @@ static int see_node(struct pd_disk_walk *w, const struct pd_node *n)
 	return 0;
 }
 
+/* Whoever counted a leaf cannot go on without it: one that is not there any more is an error, not damage. */
+static int see_again(const struct level *l, uint64_t block, const void *data, int error)
+{
+	struct problem p;
+	struct pd_node n;
+	int r;
+
+	if (error)
+		return error;
+	if (!pd_node_decode(data, block, l->w->value_size, &n, &p) || !n.is_leaf)
+		return -EIO;
+	r = l->again(l->w->context, &n);
+	return r < 0 ? r : 0;
+}
+
 static int see_block(void *context, uint64_t block, const void *data, int error)
 {
 	const struct level *l = context;
 	struct pd_disk_walk *w = l->w;
 	struct problem p;
 	struct pd_node n;
-	int r;
 
 	pd_advance(w->reader);
+	if (l->again)
+		return see_again(l, block, data, error);
 	if (error)
 		return error == -ENOMEM ? error : 0;
-	if (!l->again && !pd_is_block(data, PD_NODE, block))
+	if (!pd_is_block(data, PD_NODE, block) || !pd_node_decode(data, block, w->value_size, &n, &p))
 		return 0;
-	if (!pd_node_decode(data, block, w->value_size, &n, &p))
-		return 0;
-	if (!l->again)
-		return n.is_leaf ? see_leaf(w, &n) : see_node(w, &n);
-	r = n.is_leaf ? l->again(w->context, &n) : 0;
-	return r < 0 ? r : 0;
+	return n.is_leaf ? see_leaf(w, &n) : see_node(w, &n);
 }
 
 /* @threads: 0, as many as there are processors. */
@@ -156,7 +167,8 @@ int pd_disk_walk_run(struct pd_disk_walk *w)
 {
 	int r = 0;
 
-	while (w->next.nr && !r) {
+	/* No cursor goes deeper; and a level that is one block of a long chain costs a look at the whole set. */
+	for (unsigned depth = 0; depth < PD_MAX_DEPTH && w->next.nr && !r; depth++) {
 		struct pd_block_set level = w->next;
 		struct level l = { .w = w, .set = &level };
 
@@ -173,6 +185,11 @@ int pd_disk_walk_leaves(struct pd_disk_walk *w)
 	struct level l = { .w = w, .set = &w->leaves, .again = w->leaf };
 
 	return scan(&l, 0);
+}
+
+bool pd_disk_walk_has_leaf(const struct pd_disk_walk *w, uint64_t block)
+{
+	return block < w->reader->nr_blocks && w->leaves.words[block / WORD_BITS] >> block % WORD_BITS & 1;
 }
 
 int pd_disk_walk_drop(struct pd_disk_walk *w, const uint64_t *accepted,

@@ -45,6 +45,9 @@ int pd_disk_walk_run(struct pd_disk_walk *w);
 /* Gives all leaves again, in the order of the disk, without a look at their checksums; what w->leaf says of them is not kept. */
 int pd_disk_walk_leaves(struct pd_disk_walk *w);
 
+/* Whether the leaf at @block is one of those that were given. */
+bool pd_disk_walk_has_leaf(const struct pd_disk_walk *w, uint64_t block);
+
 /*
  * Takes leaves back that are not in @accepted, a bit for each block: gives them to @drop, by one thread, and they are no
  * leaves any more. 0 or -errno.

@@ -112,6 +112,7 @@ check() { # NAME STATUS ORIGINAL WRONG=RIGHT...
 
 while read -r name status problems; do
 	case " $problems" in *" block-"* | *" node-"*) ;; *) continue ;; esac
+	is_sampled || continue
 	original=$(original_of "$name")
 	ok "${original:+1}" "$name: its original is known" && check "$name" "$status" $original
 done <"$corpus/expect.txt"

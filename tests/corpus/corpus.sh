@@ -183,12 +183,14 @@ check_damaged() { # NAME STATUS PROBLEM...
 for xml in "$corpus"/*.xml.xz; do
 	name=$(basename "$xml" .xml.xz)
 	case $name in *.msnap) continue ;; esac
+	is_sampled || continue
 	"$corpus/get" "$name" "$name.img" && check_healthy "$name"
 	rm -f "$name.img"
 done
 
 while read -r name status problems; do
 	case $name in '#'*) continue ;; esac
+	is_sampled || continue
 	"$corpus/get" "$name" "$name.img"
 	case $? in
 	0) check_damaged "$name" "$status" $problems ;;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * fault IMAGE: every view of a dump, with read number n failing, for n = 1, 2, ... until the view needs no more reads;
- * then with block n of the image unreadable, for each n.
+ * fault IMAGE: every view of a dump, and a check, with read number n failing, for n = 1, 2, ... until it needs no more
+ * reads; then with block n of the image unreadable, for each n.
  *
  * An unreadable block is a hole, or the end with a word: never a crash, and never a result that looks whole. A read that
  * fails once may be healed: what was read ahead of time is read again in its turn. Prints a TAP line for each view, read
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "io/io.h"
+#include "ops/check.h"
 #include "ops/dump.h"
 
 #define MEMORY_LIMIT (16 << 20)
@@ -58,12 +59,25 @@ static const struct view {
 	{ "diff", { .view = DUMP_DIFF }, 0 },
 };
 
+/* All blocks that are in use. */
+static const struct view check_view = { .name = "check", .blocks = 55 };
+
 #define NR_VIEWS (sizeof(views) / sizeof(*views))
 
 static void die(const char *what)
 {
 	fprintf(stderr, "fault: %s: %s\n", what, strerror(errno));
 	exit(99);
+}
+
+static void check(const struct op_dump_args *a, struct op_result *result)
+{
+	struct op_check_args args = {
+		.client = a->client, .image = a->image, .program = a->program, .may_raise_memory = true,
+		.out_fd = null_fd, .info_fd = null_fd, .message_fd = null_fd,
+	};
+
+	op_check(&args, result);
 }
 
 /* One run; the number of blocks on the device. */
@@ -84,7 +98,7 @@ static uint64_t run(const char *image, const struct view *view, struct io_fault_
 	args.program = "fault";
 	args.out_fd = args.message_fd = args.svg_fd = null_fd;
 	args.ranges = &(struct op_range){ .end = 20 };
-	args.client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
+	args.client = bufio_client_create(dev, 4096, view == &check_view ? CHECK_HELD_BUFFERS : DUMP_HELD_BUFFERS, 0, NULL, NULL);
 	args.client2 = bufio_client_create(other, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
 	if (!args.client || !args.client2)
 		die("client");
@@ -93,7 +107,10 @@ static uint64_t run(const char *image, const struct view *view, struct io_fault_
 	bufio_set_memory_limit(args.client2, MEMORY_LIMIT);
 	nr_blocks = bufio_get_device_size(args.client);
 	plan->count = 0;
-	op_dump(&args, result);
+	if (view == &check_view)
+		check(&args, result);
+	else
+		op_dump(&args, result);
 	if (bufio_client_destroy(args.client) || bufio_client_destroy(args.client2))
 		die("a hold was not given up");
 	bufio_device_close(dev);
@@ -190,6 +207,8 @@ int main(int argc, char **argv)
 		return 99;
 	}
 	null_fd = open("/dev/null", O_WRONLY);
+	for (unsigned i = 0; i < 2; i++)
+		failed |= !test_view(argv[1], &check_view, errors[i], &nr);
 	for (size_t v = 0; v < NR_VIEWS; v++)
 		for (unsigned i = 0; i < 2; i++)
 			failed |= !test_view(argv[1], &views[v], errors[i], &nr);

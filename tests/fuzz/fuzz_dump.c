@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Fuzz target: all views of a dump over any bytes. Nothing may crash, hang, leak or read past anything.
+ * Fuzz target: all views of a dump, and checks, over any bytes. Nothing may crash, hang, leak or read past anything.
  *
  * As LLVMFuzzerTestOneInput for libFuzzer (compile with -fsanitize=fuzzer -DLIBFUZZER), and as a program of its own:
  *
@@ -18,9 +18,11 @@
 #include "io/io.h"
 #include "meta/thin.h"
 #include "mutate.h"
+#include "ops/check.h"
 #include "ops/dump.h"
 
 #define MEMORY_LIMIT (1 << 20)
+#define CHECK_MEMORY_LIMIT (4 << 20)
 #define SECONDS_A_VIEW 20
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -63,11 +65,17 @@ static const struct op_dump_args views[] = {
 	{ .view = DUMP_SIZE },
 };
 
-static struct bufio_client *create_client(struct bufio_device *dev)
-{
-	struct bufio_client *client = bufio_client_create(dev, 4096, DUMP_HELD_BUFFERS, 0, NULL, NULL);
+static const struct op_check_args checks[] = {
+	{ .max_problems = 100 },
+	{ .json = true, .use_snapshot = true },
+	{ .json = true, .may_raise_memory = true },
+};
 
-	if (!client || bufio_set_memory_limit(client, MEMORY_LIMIT))
+static struct bufio_client *create_client(struct bufio_device *dev, unsigned held_buffers, uint64_t limit)
+{
+	struct bufio_client *client = bufio_client_create(dev, 4096, held_buffers, 0, NULL, NULL);
+
+	if (!client || bufio_set_memory_limit(client, limit))
 		abort();
 	return client;
 }
@@ -87,8 +95,8 @@ static struct op_result dump(struct bufio_device *dev, struct op_dump_args args,
 	args.image = args.image2 = args.program = "fuzz";
 	args.out_fd = args.message_fd = args.svg_fd = fd;
 	args.root = root;
-	args.client = create_client(dev);
-	args.client2 = args.view == DUMP_DIFF ? create_client(undamaged) : NULL;
+	args.client = create_client(dev, DUMP_HELD_BUFFERS, MEMORY_LIMIT);
+	args.client2 = args.view == DUMP_DIFF ? create_client(undamaged, DUMP_HELD_BUFFERS, MEMORY_LIMIT) : NULL;
 	range.end = bufio_get_device_size(args.client) < 64 ? bufio_get_device_size(args.client) : 64;
 	args.ranges = &range;
 	alarm(SECONDS_A_VIEW);
@@ -110,6 +118,19 @@ static void compare_forms(struct bufio_device *dev, int fd)
 	flat = dump(dev, args, 0, fd);
 	if (once.outcome != flat.outcome || memcmp(once.problems, flat.problems, sizeof(once.problems)))
 		abort();
+}
+
+static void check(struct bufio_device *dev, struct op_check_args args, int fd)
+{
+	struct op_result result;
+
+	args.image = args.program = "fuzz";
+	args.out_fd = args.info_fd = args.message_fd = fd;
+	args.client = create_client(dev, CHECK_HELD_BUFFERS, CHECK_MEMORY_LIMIT);
+	alarm(SECONDS_A_VIEW);
+	op_check(&args, &result);
+	alarm(0);
+	destroy_client(args.client);
 }
 
 /* Older roots are at hand where the superblock had its own. */
@@ -135,6 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (views[v].view != DUMP_DIFF || undamaged)
 			dump(dev, views[v], some_root(data, size), fd);
 	compare_forms(dev, fd);
+	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++)
+		check(dev, checks[i], fd);
 	bufio_device_close(dev);
 	close(fd);
 	return 0;

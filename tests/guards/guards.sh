@@ -9,7 +9,7 @@ copy() {
 	[ ! -d copy ] || chmod -R u+w copy
 	rm -rf copy
 	mkdir copy
-	(cd "$srcdir" && tar cf - --exclude=tests/corpus --exclude=tests/golden lib cmd man completions tests README.md \
+	(cd "$srcdir" && tar cf - --exclude=tests/corpus --exclude='tests/golden/dump-*' lib cmd man completions tests README.md \
 		HACKING.md CHANGES configure.ac examples) | tar xf - -C copy
 	chmod -R u+w copy # the sources may be read-only
 }
@@ -132,6 +132,14 @@ fails "a row without a test or a reason" "neither a test nor a reason: 15 a row"
 copy
 echo 'passes "files include only what lies to their left" true' >>copy/tests/guards/guards.sh
 fails "two tests have one name" "two tests of one name: guards" "$guards/rows" copy "$unit"
+
+passes "every kind of damage has a case in which it is found" "$guards/cases" "$srcdir"
+copy
+echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "it is", "wait")' >>copy/lib/pdata/problem.def
+fails "a kind of damage without a case" "no case for brand-new" "$guards/cases" copy
+copy
+sed 's/node-loop/node-lop/g' "$srcdir/tests/golden/check-node-loop/expect" >copy/tests/golden/check-node-loop/expect
+fails "a case that finds something else" "check-node-loop does not find node-loop" "$guards/cases" copy
 
 passes "every file has its licence, none speaks of a place outside" "$guards/tree" "$srcdir"
 copy

@@ -1154,6 +1154,401 @@ static void revisited_leaf(void)
 	image_close();
 }
 
+/* --- what a memo remembers --- */
+
+static void memo_entry_fields(void)
+{
+	static const uint64_t counts[] = { 0, 1, 252, (1 << 18) - 1, 1 << 18, (1 << 30) - 1 };
+	static const uint64_t keys[] = { 0, 1, UINT64_C(1) << 40, (UINT64_C(1) << PD_MEMO_KEY_BITS) - 1 };
+	struct pd_memo *memo = new_memo();
+	const struct pd_memo_entry *e = &memo_entries[7];
+
+	for (unsigned c = 0; c < LEN(counts); c++)
+		for (unsigned k = 0; k < LEN(keys); k++)
+			for (unsigned height = 0; height <= 15; height++) {
+				pd_memo_set(memo, 7, keys[k] / 2, keys[k], counts[c], height, height % 2);
+				CU_ASSERT_TRUE(e->is_seen);
+				CU_ASSERT_EQUAL(e->first, keys[k] / 2);
+				CU_ASSERT_EQUAL(e->last, keys[k]);
+				CU_ASSERT_EQUAL(pd_memo_count(e), counts[c]);
+				CU_ASSERT_EQUAL(e->height, height);
+				CU_ASSERT_EQUAL(e->is_damaged, height % 2);
+			}
+	pd_memo_set(memo, 7, 0, 0, 0, 16, false);
+	CU_ASSERT_EQUAL(e->height, 0);
+	CU_ASSERT_FALSE(memo_entries[6].is_seen || memo_entries[8].is_seen);
+}
+
+static void memo_entry_of_large_keys(void)
+{
+	static const uint64_t keys[] = { UINT64_C(1) << PD_MEMO_KEY_BITS, UINT64_C(1) << 63, UINT64_MAX - 1, UINT64_MAX };
+	struct pd_memo *memo = new_memo();
+
+	for (unsigned k = 0; k < LEN(keys); k++) {
+		pd_memo_set(memo, 7, 5, keys[k], 2, 1, false);
+		CU_ASSERT_FALSE(memo_entries[7].is_seen);
+	}
+}
+
+/* Around the largest key that is remembered: counted right, and visited by everyone where it is not. */
+static void largest_remembered_key(void)
+{
+	uint64_t last = (UINT64_C(1) << PD_MEMO_KEY_BITS) - 1;
+	struct pd_memo *memo = new_memo();
+
+	start();
+	leaf(2, last - 4, 3);
+	leaf(3, last - 1, 2);
+	leaf(4, last + 1, 6);
+	PARENT(5, { last - 4, 2 }, { last - 1, 3 });
+	PARENT(6, { last + 1, 4 });
+	PARENT(1, { last - 4, 5 }, { last + 1, 6 });
+	for (unsigned i = 0; i < 3; i++) {
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+		CU_ASSERT_EQUAL(seen.entries, 11);
+		CU_ASSERT_EQUAL(seen.nr, i ? 6 : 11);
+	}
+	CU_ASSERT_EQUAL(remembered(5), 5);
+	CU_ASSERT_EQUAL(memo_entries[5].height, 2);
+	CU_ASSERT_FALSE(memo_entries[1].is_seen || memo_entries[4].is_seen || memo_entries[6].is_seen);
+	CU_ASSERT_EQUAL(image.told.nr, 0);
+	image_close();
+}
+
+static void heights(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	three_levels();
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(memo_entries[1].height, 3);
+	CU_ASSERT_EQUAL(memo_entries[5].height, 2);
+	CU_ASSERT_EQUAL(memo_entries[6].height, 2);
+	CU_ASSERT_EQUAL(memo_entries[2].height, 1);
+	CU_ASSERT_EQUAL(memo_entries[7].height, 1);
+	image_close();
+}
+
+static void told_of_depth(unsigned i, uint64_t block, uint64_t found, uint64_t expected)
+{
+	CU_ASSERT_TRUE_FATAL(i < image.told.nr);
+	CU_ASSERT_EQUAL(image.told.p[i].code, PROBLEM_LEAF_DEPTH);
+	CU_ASSERT_EQUAL(image.told.p[i].block, block);
+	CU_ASSERT_EQUAL(image.told.p[i].found, found);
+	CU_ASSERT_EQUAL(image.told.p[i].expected, expected);
+}
+
+/* The leaf 3 is at level 2, where others are at level 3, in the trees 1 and 8. In 13 it is where it belongs. */
+static void leaf_too_high(bool is_known)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	leaf(2, 0, 10);
+	leaf(3, 10, 10);
+	leaf(9, 0, 5);
+	leaf(12, 20, 5);
+	PARENT(5, { 0, 2 });
+	PARENT(1, { 0, 5 }, { 10, 3 });
+	PARENT(11, { 0, 9 });
+	PARENT(8, { 0, 11 }, { 10, 3 });
+	PARENT(13, { 10, 3 }, { 20, 12 });
+	if (is_known) { /* as from a walk in the order of the disk */
+		pd_memo_set(memo, 2, 0, 9, 10, 1, false);
+		pd_memo_set(memo, 3, 10, 19, 10, 1, false);
+	}
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 20);
+	CU_ASSERT_EQUAL(seen.leaves, is_known ? 1 : 2);
+	told_of_depth(0, 3, 2, 3);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 15);
+	told_of_depth(1, 3, 2, 3);
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	told_of_depth(2, 3, 2, 3);
+	CU_ASSERT_EQUAL(walk_remembering(13, memo), 0);
+	CU_ASSERT_EQUAL(seen.entries, 15);
+	CU_ASSERT_EQUAL(seen.leaves, 1);
+	CU_ASSERT_EQUAL(image.told.nr, 3);
+	image_close();
+}
+
+static void leaf_too_high_told_to_all(void)
+{
+	leaf_too_high(false);
+	leaf_too_high(true);
+}
+
+/* What is below 5 is a level too deep in the trees 1 and 8, and is where it belongs in 13. */
+static void subtree_too_deep_told_to_all(void)
+{
+	static const uint64_t orders[][3] = { { 1, 8, 13 }, { 13, 1, 8 }, { 1, 13, 8 } };
+
+	for (unsigned o = 0; o < LEN(orders); o++) {
+		struct pd_memo *memo = new_memo();
+		unsigned nr_told = 0;
+
+		start();
+		leaf(2, 0, 10);
+		leaf(9, 0, 5);
+		leaf(7, 10, 10);
+		leaf(12, 20, 5);
+		PARENT(5, { 10, 7 });
+		PARENT(1, { 0, 2 }, { 10, 5 });
+		PARENT(8, { 0, 9 }, { 10, 5 });
+		PARENT(14, { 20, 12 });
+		PARENT(13, { 10, 5 }, { 20, 14 });
+		for (unsigned i = 0; i < 3; i++) {
+			CU_ASSERT_EQUAL(walk_remembering(orders[o][i], memo), 0);
+			CU_ASSERT_EQUAL(seen.entries, orders[o][i] == 1 ? 20 : 15);
+			CU_ASSERT_EQUAL(seen.holes, 0);
+			if (orders[o][i] != 13)
+				told_of_depth(nr_told++, 7, 3, 2);
+			CU_ASSERT_EQUAL(image.told.nr, nr_told);
+		}
+		image_close();
+	}
+}
+
+/* A node without children has no depth at which its leaves are. */
+static void node_without_leaves(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	three_leaves();
+	image_node(5, 1, 0, 252, 8);
+	PARENT(1, { 0, 2 }, { 10, 3 }, { 20, 5 });
+	leaf(7, 10, 5);
+	PARENT(6, { 0, 5 });
+	PARENT(9, { 10, 7 });
+	PARENT(8, { 0, 6 }, { 10, 9 });
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+	for (unsigned i = 0; i < image.told.nr; i++)
+		CU_ASSERT_EQUAL(image.told.p[i].code, PROBLEM_NODE_CHILDLESS);
+	image_close();
+}
+
+static void depth_retelling_ends(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	start();
+	leaf(2, 0, 10);
+	leaf(3, 10, 10);
+	PARENT(5, { 0, 2 });
+	PARENT(1, { 0, 5 }, { 10, 3 });
+	memo->retell = 2;
+	for (unsigned i = 0; i < 5; i++) {
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+		CU_ASSERT_EQUAL(seen.entries, 20);
+	}
+	CU_ASSERT_EQUAL(image.told.nr, 2);
+	image_close();
+}
+
+/* --- nodes that were accepted --- */
+
+static uint64_t accepted[NR_BLOCKS / 64 + 1];
+
+static struct pd_memo *new_accepting_memo(void)
+{
+	struct pd_memo *memo = new_memo();
+
+	memset(accepted, 0, sizeof(accepted));
+	memo->accepted = accepted;
+	return memo;
+}
+
+static void are_accepted(const uint64_t *blocks, unsigned nr)
+{
+	uint64_t expected[NR_BLOCKS / 64 + 1] = { 0 };
+
+	for (unsigned i = 0; i < nr; i++)
+		expected[blocks[i] / 64] |= UINT64_C(1) << blocks[i] % 64;
+	CU_ASSERT_EQUAL(memcmp(accepted, expected, sizeof(expected)), 0);
+}
+
+#define ACCEPTED(...) are_accepted((const uint64_t[]){ __VA_ARGS__ }, sizeof((const uint64_t[]){ __VA_ARGS__ }) / 8)
+
+static void accepts_good_nodes(void)
+{
+	struct pd_memo *memo = new_accepting_memo();
+
+	start();
+	three_levels();
+	leaf(100, 0, 5);
+	image_at(4)[40] ^= 1;
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	ACCEPTED(1, 5, 2, 3, 6, 7);
+	CU_ASSERT_EQUAL(walk_remembering(100, memo), 0);
+	ACCEPTED(1, 5, 2, 3, 6, 7, 100);
+	image_close();
+}
+
+/* Its parent says that the keys of 3 begin at 12; then another one, that they begin at 10. */
+static void accepts_where_it_fits(void)
+{
+	for (unsigned is_known = 0; is_known < 2; is_known++) {
+		struct pd_memo *memo = new_accepting_memo();
+
+		start();
+		three_leaves();
+		PARENT(8, { 0, 2 }, { 12, 3 });
+		if (is_known)
+			pd_memo_set(memo, 3, 10, 19, 10, 1, false);
+		CU_ASSERT_EQUAL(walk_remembering(8, memo), 0);
+		ACCEPTED(8, 2);
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+		ACCEPTED(8, 2, 1, 3, 4);
+		image_close();
+	}
+}
+
+static void accepts_what_is_remembered(void)
+{
+	struct pd_memo *memo = new_accepting_memo();
+
+	start();
+	three_leaves();
+	pd_memo_set(memo, 2, 0, 9, 10, 1, false);
+	pd_memo_set(memo, 4, 20, 29, 10, 1, false);
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(seen.leaves, 1);
+	CU_ASSERT_EQUAL(seen.entries, 30);
+	ACCEPTED(1, 2, 3, 4);
+	image_close();
+}
+
+static void accepts_no_loop(void)
+{
+	struct pd_memo *memo = new_accepting_memo();
+
+	start();
+	three_leaves();
+	PARENT(1, { 0, 2 }, { 10, NR_BLOCKS }, { 20, 1 });
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	ACCEPTED(1, 2);
+	image_close();
+}
+
+/* --- a memo that has room for a part of its entries --- */
+
+#define NR_LARGE (3 * PD_MEMO_PAGE)
+
+static struct pd_memo_entry large_entries[NR_LARGE];
+static _Atomic uint64_t used_pages[1];
+
+static struct pd_memo *start_large(uint64_t max_pages)
+{
+	static struct pd_memo memo;
+
+	image_open(NR_LARGE, NR_LARGE, PD_MAX_DEPTH + 1);
+	memset(large_entries, 0, sizeof(large_entries));
+	used_pages[0] = 0;
+	memo = (struct pd_memo){
+		.entries = large_entries, .nr = NR_LARGE, .retell = 1000, .pages = used_pages, .max_pages = max_pages,
+	};
+	return &memo;
+}
+
+static unsigned nr_pages_touched(void)
+{
+	static const struct pd_memo_entry none[PD_MEMO_PAGE];
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < NR_LARGE; i += PD_MEMO_PAGE)
+		nr += memcmp(&large_entries[i], none, sizeof(none)) != 0;
+	return nr;
+}
+
+/* Root 1 over leaves in all three pages; root 300 over two of them and one more. */
+static void in_three_pages(void)
+{
+	leaf(2, 0, 10);
+	leaf(257, 10, 10);
+	leaf(600, 20, 10);
+	leaf(3, 30, 10);
+	PARENT(1, { 0, 2 }, { 10, 257 }, { 20, 600 }, { 30, 3 });
+	leaf(301, 0, 5);
+	PARENT(300, { 0, 301 }, { 10, 257 }, { 20, 600 });
+}
+
+static void pages_that_fit(void)
+{
+	for (uint64_t max = 0; max <= 4; max++) {
+		struct pd_memo *memo = start_large(max);
+
+		in_three_pages();
+		for (unsigned i = 0; i < 3; i++) {
+			CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+			CU_ASSERT_EQUAL(seen.entries, 40);
+			CU_ASSERT_EQUAL(walk_remembering(300, memo), 0);
+			CU_ASSERT_EQUAL(seen.entries, 25);
+			CU_ASSERT_EQUAL(seen.holes, 0);
+		}
+		CU_ASSERT_EQUAL(memo->nr_pages, max < 3 ? max : 3);
+		CU_ASSERT_EQUAL(nr_pages_touched(), memo->nr_pages);
+		CU_ASSERT_EQUAL(__builtin_popcountll(used_pages[0]), memo->nr_pages);
+		CU_ASSERT_EQUAL(image.told.nr, 0);
+		image_close();
+	}
+}
+
+/* Everyone who comes to a leaf that there was no room for is given it. */
+static void no_room_visits_again(void)
+{
+	struct pd_memo *memo = start_large(1);
+
+	in_three_pages();
+	CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+	CU_ASSERT_EQUAL(seen.leaves, 4);
+	CU_ASSERT_TRUE(large_entries[2].is_seen && large_entries[3].is_seen);
+	CU_ASSERT_EQUAL(walk_remembering(300, memo), 0);
+	CU_ASSERT_EQUAL(seen.leaves, 3);
+	CU_ASSERT_EQUAL(walk_remembering(300, memo), 0);
+	CU_ASSERT_EQUAL(seen.leaves, 3);
+	image_close();
+}
+
+static void no_room_tells_again(void)
+{
+	struct pd_memo *memo = start_large(0);
+
+	in_three_pages();
+	image_at(257)[40] ^= 1;
+	memo->retell = 0;
+	for (unsigned i = 1; i <= 3; i++) {
+		CU_ASSERT_EQUAL(walk_remembering(1, memo), 0);
+		CU_ASSERT_EQUAL(seen.holes, 1);
+		CU_ASSERT_EQUAL(seen.entries, 30);
+		CU_ASSERT_EQUAL(image.told.nr, i);
+	}
+	image_close();
+}
+
+/* Fault that is found with a node does not take room either. */
+static void no_room_for_flaws(void)
+{
+	struct pd_memo *memo = start_large(0);
+	const struct pd_node *n;
+	struct pd_cursor c;
+
+	in_three_pages();
+	pd_cursor_open(&c, &image.reader, &everything, 1, 8);
+	c.memo = memo;
+	while (pd_cursor_next(&c, &n) > 0) {
+		pd_cursor_flaw(&c, n);
+		pd_cursor_revisit(&c, n);
+	}
+	CU_ASSERT_EQUAL(c.flaws, 4);
+	CU_ASSERT_EQUAL(nr_pages_touched(), 0);
+	pd_cursor_close(&c);
+	image_close();
+}
+
 /* --- seeking --- */
 
 static void expect_entry(struct pd_cursor *c, uint64_t from, uint64_t expected)
@@ -1330,9 +1725,10 @@ static void key_in_node_without_children(void)
 {
 	start();
 	image_node(1, 1, 0, 252, 8);
-	CU_ASSERT_EQUAL(look_up(1, 3), 1);
+	CU_ASSERT_EQUAL(look_up(1, 3), 0);
+	CU_ASSERT_EQUAL(image.told.nr, 1);
+	CU_ASSERT_EQUAL(image.told.p[0].code, PROBLEM_NODE_CHILDLESS);
 	CU_ASSERT_EQUAL(way.nr, 1);
-	CU_ASSERT_FALSE(way.hops[0].is_leaf);
 	CU_ASSERT_EQUAL(image_blocks_read(), 1);
 	image_close();
 }
@@ -1678,6 +2074,22 @@ static const struct unit_case cases[] = {
 	{ "what is remembered of a tree covers the remembered subtrees in it", remembered_below_remembered },
 	{ "nodes whose children are all the same end with a memo too", bomb_with_memo },
 	{ "a leaf that is to be given again is, to everyone who shares it, and nothing else", revisited_leaf },
+	{ "a memo keeps what it is told of a block, up to the largest numbers", memo_entry_fields },
+	{ "a memo keeps nothing of a block with keys of more than 46 bits", memo_entry_of_large_keys },
+	{ "up to the largest key of 46 bits subtrees are remembered, behind it they are visited", largest_remembered_key },
+	{ "a memo knows how many levels there are from a node to its leaves", heights },
+	{ "a shared leaf at another level is told to everyone in whose tree it is so", leaf_too_high_told_to_all },
+	{ "a shared subtree at another level is told to everyone in whose tree it is so", subtree_too_deep_told_to_all },
+	{ "a remembered node without leaves does not say at which level leaves are", node_without_leaves },
+	{ "leaves at another level are told a bounded number of times", depth_retelling_ends },
+	{ "nodes that are good where the walk comes to them are accepted", accepts_good_nodes },
+	{ "a node is accepted if it fits one of its parents, known before or not", accepts_where_it_fits },
+	{ "what is known from the memo is accepted without being read", accepts_what_is_remembered },
+	{ "where a pointer leads back or outside nothing is accepted", accepts_no_loop },
+	{ "a memo uses no more pages than it may, and the counts are right all the same", pages_that_fit },
+	{ "a leaf that a memo has no room for is visited by everyone", no_room_visits_again },
+	{ "damage that a memo has no room for is told to everyone", no_room_tells_again },
+	{ "fault that is found takes no room in a memo that has none", no_room_for_flaws },
 	{ "seeking goes forward and reads only the nodes on the way", seeks },
 	{ "what is sought need not be there: the next key is given", seeks_past_gaps },
 	{ "damage before the place that is sought is not seen", seeks_past_damage },

@@ -15,6 +15,13 @@
 
 #define MAX_BAD 8
 
+/* What is slow because it is instrumented, and beside other tests, does not hang. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define PATIENCE 6
+#else
+#define PATIENCE 1
+#endif
+
 struct rig rig;
 
 /* The device on top. */
@@ -438,7 +445,7 @@ static void run_and_exit(void (*run)(void), unsigned seconds)
 	for (unsigned i = 0; f && i < before; i++)
 		f = f->pNext;
 	CU_get_current_test()->pJumpBuf = &end;
-	alarm(seconds);
+	alarm(PATIENCE * seconds);
 	if (!setjmp(end))
 		run();
 	f = CU_get_failure_list();

@@ -90,7 +90,7 @@ uint64_t rig_resident_bytes(void);
 
 /*
  * Runs a test in a process of its own, which must end within so many seconds with every assertion true: for promises
- * that show themselves broken by a hang or a crash.
+ * that show themselves broken by a hang or a crash. Instrumented code has more time.
  */
 void rig_run_apart(void (*run)(void), unsigned seconds);
 /* Waits until it is so, for so many milliseconds at most; whether it is. */
