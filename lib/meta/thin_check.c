@@ -525,10 +525,10 @@ static int check_data_map(struct check *k)
 	}
 	while (more && !r) {
 		r = pd_sm_check_window(&c);
-		flush_run(k);
 		if (!r && (more = !c.is_at_end))
 			r = next_window(k, &more);
 	}
+	flush_run(k); /* runs go on from window to window */
 	k->is_used_unknown |= c.nr_unknown != 0;
 	judge_used(k, &c, WHERE_DATA_SM);
 	report_hidden(k, WHERE_DATA_SM);

@@ -755,7 +755,8 @@ static void fill_record(const struct check *k, struct record_check *r)
 static int show(struct check *k, struct text_emitter *e)
 {
 	struct meta_visitor *v = &e->visitor;
-	char heading[256], totals[256], next[OP_REASON_MAX], next_text[OP_REASON_MAX + 16] = "", mended[2 * OP_REASON_MAX];
+	char heading[256], totals[256], mended[3 * OP_REASON_MAX];
+	char next[OP_REASON_MAX + 128], next_text[OP_REASON_MAX + 144] = "";
 	struct record_check record;
 	int r;
 

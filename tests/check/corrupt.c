@@ -5,8 +5,8 @@
  *	corrupt [--seed S] [--count N] [--blind] IMAGE...
  *
  * Half of them are raw, of any bytes of a block; the other half change one field, and make the block's checksum right
- * again. What must be said is in the table of rows.c. Each case is printed before it is run, and can be repeated with its
- * seed and a count of 1. --blind: the undamaged image is checked, so that nothing is found, which must be noticed.
+ * again. What must be said is in the table of rows.c. Each case is printed before it is run, and can be repeated with
+ * its seed and a count of 1. --blind: the undamaged image is checked, so that nothing is found, which must be noticed.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -528,8 +528,8 @@ static void store_field(uint8_t *b, const struct change *c)
 static enum pd_kind kind_of(const struct world *w, uint64_t block)
 {
 	static const enum pd_kind of[NR_THIN_ROLES] = {
-		[ROLE_SUPERBLOCK] = PD_THIN_SUPERBLOCK, [ROLE_HELD] = PD_THIN_SUPERBLOCK, [ROLE_DATA_BITMAP] = PD_BITMAP,
-		[ROLE_META_BITMAP] = PD_BITMAP, [ROLE_META_INDEX] = PD_INDEX,
+		[ROLE_SUPERBLOCK] = PD_THIN_SUPERBLOCK, [ROLE_HELD] = PD_THIN_SUPERBLOCK,
+		[ROLE_DATA_BITMAP] = PD_BITMAP, [ROLE_META_BITMAP] = PD_BITMAP, [ROLE_META_INDEX] = PD_INDEX,
 	};
 	enum pd_kind stored = pd_block_kind(block_at(w, block)), kind = of[role_of(w, block)];
 
@@ -546,6 +546,13 @@ static void reseal(const struct run *r, const struct change *c)
 		pd_block_seal(target(r, c->block), kind_of(&r->world, c->block), is_number ? c->new : c->block);
 }
 
+static const char *shape_name(const struct world *w, uint64_t block)
+{
+	if (!is_node(role_of(w, block)))
+		return "";
+	return node_at(w, block).is_leaf ? ", leaf" : ", internal";
+}
+
 static void damage_field(const struct run *r, struct change *c, struct rng *rng)
 {
 	const struct world *w = &r->world;
@@ -560,8 +567,8 @@ static void damage_field(const struct run *r, struct change *c, struct rng *rng)
 	while (c->new == c->old);
 	store_field(target(r, c->block), c);
 	reseal(r, c);
-	printf("block %" PRIu64 " (%s%s): %s", c->block, thin_role_name(role_of(w, c->block)),
-	       !is_node(role_of(w, c->block)) ? "" : node_at(w, c->block).is_leaf ? ", leaf" : ", internal", c->rule->name);
+	printf("block %" PRIu64 " (%s%s): %s", c->block, thin_role_name(role_of(w, c->block)), shape_name(w, c->block),
+	       c->rule->name);
 	if (c->rule->place != AT)
 		printf(" %u (at %u)", c->entry, c->offset);
 	printf(": %" PRIu64 " -> %" PRIu64, c->old, c->new);
@@ -661,12 +668,13 @@ static void print_news(const struct findings *f)
 	}
 }
 
-static void print_counts(const struct findings *f)
+static void print_findings(const struct findings *f)
 {
+	print_news(f);
 	for (unsigned s = 0; s < NR_SEVERITIES; s++)
 		if (f->by_verb[s] != f->reported[s])
-			printf("\t%s: %" PRIu64 " by the verb, %" PRIu64 " below it\n", problem_severity_name(s), f->by_verb[s],
-			       f->reported[s]);
+			printf("\t%s: %" PRIu64 " by the verb, %" PRIu64 " below it\n", problem_severity_name(s),
+			       f->by_verb[s], f->reported[s]);
 }
 
 static void print_unexplained(const struct run *r, uint64_t seed, const struct row *row, const char *what)
@@ -679,7 +687,7 @@ static void print_unexplained(const struct run *r, uint64_t seed, const struct r
 		printf("\n");
 	}
 	for (unsigned pool = 0; pool < NR_POOLS; pool++)
-		print_news(&r->found[pool]), print_counts(&r->found[pool]);
+		print_findings(&r->found[pool]);
 	printf("\tto repeat it: corrupt --seed %" PRIu64 " --count 1 %s\n", seed, r->world.name);
 }
 

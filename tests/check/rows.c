@@ -350,7 +350,8 @@ static bool is_before_creation(const struct world *w, const struct change *c)
 const struct rule rules[] = {
 	/* Any bytes, the checksum not made right: it covers all of them. */
 	{ "bytes", FREE_ROLES, ANY, RAW, 0, 0, .rows = { NOTHING_SAID } },
-	{ "bytes", ON(SUPERBLOCK), ANY, RAW, 0, 0, .rows = { NAMED(NULL, REPAIRABLE, "superblock-checksum", "superblock-number") } },
+	{ "bytes", ON(SUPERBLOCK), ANY, RAW, 0, 0,
+	  .rows = { NAMED(NULL, REPAIRABLE, "superblock-checksum", "superblock-number") } },
 	{ "bytes", ON(TOP) | ON(MAPPINGS), ANY, RAW, 0, 0, .rows = { NAMED(NULL, LOSSY, LOST_NAMES) } },
 	{ "bytes", ON(HELD) | ON(DETAILS) | COUNT_NODES | ON(DATA_INDEX) | BITMAPS | ON(META_INDEX), ANY, RAW, 0, 0,
 	  .rows = { NAMED(NULL, REPAIRABLE, LOST_NAMES) } },
@@ -397,7 +398,8 @@ const struct rule rules[] = {
 		UNKNOWN_UP_TO(LEAK, is_one_off_used, "other writers leave it off by one"),
 		NAMED(NULL, LEAK, "space-map-used") } },
 	{ "data bitmap_root", ON(SUPERBLOCK), ANY, AT, DATA_SM(bitmap_root), 8, .rows = { FOUND(NULL, REPAIRABLE) } },
-	{ "data ref_count_root", ON(SUPERBLOCK), ANY, AT, DATA_SM(ref_count_root), 8, .rows = { FOUND(NULL, REPAIRABLE) } },
+	{ "data ref_count_root", ON(SUPERBLOCK), ANY, AT, DATA_SM(ref_count_root), 8,
+	  .rows = { FOUND(NULL, REPAIRABLE) } },
 	{ "behind data map root", ON(SUPERBLOCK), ANY, SPAN, SB(data_space_map_root) + sizeof(struct pd_sm_root_disk), 8,
 	  .span = SM_ROOT_REST, .rows = { UNKNOWN(NULL, "room that is not used") } },
 	{ "metadata nr_blocks", ON(SUPERBLOCK), ANY, AT, META_SM(nr_blocks), 8, .rows = {
@@ -411,13 +413,15 @@ const struct rule rules[] = {
 		NAMED(NULL, LEAK, "space-map-used") } },
 	{ "metadata bitmap_root", ON(SUPERBLOCK), ANY, AT, META_SM(bitmap_root), 8,
 	  .rows = { FOUND(NULL, LEAK) } }, /* to an older one, which may count all that is in use, and itself */
-	{ "metadata ref_count_root", ON(SUPERBLOCK), ANY, AT, META_SM(ref_count_root), 8, .rows = { FOUND(NULL, REPAIRABLE) } },
+	{ "metadata ref_count_root", ON(SUPERBLOCK), ANY, AT, META_SM(ref_count_root), 8,
+	  .rows = { FOUND(NULL, REPAIRABLE) } },
 	{ "behind metadata map root", ON(SUPERBLOCK), ANY, SPAN,
 	  SB(metadata_space_map_root) + sizeof(struct pd_sm_root_disk), 8,
 	  .span = SM_ROOT_REST, .rows = { UNKNOWN(NULL, "room that is not used") } },
 
 	{ "data_mapping_root", SUPERBLOCKS, ANY, AT, SB(data_mapping_root), 8, .rows = { FOUND(NULL, REPAIRABLE) } },
-	{ "device_details_root", SUPERBLOCKS, ANY, AT, SB(device_details_root), 8, .rows = { FOUND(NULL, REPAIRABLE) } },
+	{ "device_details_root", SUPERBLOCKS, ANY, AT, SB(device_details_root), 8,
+	  .rows = { FOUND(NULL, REPAIRABLE) } },
 	{ "data_block_size", ON(SUPERBLOCK), ANY, AT, SB(data_block_size), 4, .rows = {
 		UNKNOWN(is_block_size, "another size that is possible: LVM knows it, the metadata does not"),
 		NAMED(NULL, REPAIRABLE, "superblock-data-block-size") } },
@@ -432,7 +436,8 @@ const struct rule rules[] = {
 	{ "incompat_flags", ON(SUPERBLOCK), ANY, AT, SB(incompat_flags), 4,
 	  .rows = { NAMED(NULL, REPAIRABLE, "superblock-incompat") } },
 	{ "behind the superblock", SUPERBLOCKS, ANY, SPAN, sizeof(struct thin_superblock_disk), 8,
-	  .span = PD_BLOCK_SIZE - sizeof(struct thin_superblock_disk), .rows = { UNKNOWN(NULL, "room that is not used") } },
+	  .span = PD_BLOCK_SIZE - sizeof(struct thin_superblock_disk),
+	  .rows = { UNKNOWN(NULL, "room that is not used") } },
 	{ "time", ON(HELD), ANY, AT, SB(time), 4, .rows = {
 		FOUND(is_before_newest, FATAL, "superblock-time"),
 		UNKNOWN_UP_TO(FATAL, NULL, "as in the superblock itself; and nobody takes snapshots by it") } },
@@ -440,8 +445,10 @@ const struct rule rules[] = {
 	{ "flags", ON(HELD), ANY, AT, SB(flags), 4, .rows = { UNKNOWN(NULL, COPY) } },
 	{ "version", ON(HELD), ANY, AT, SB(version), 4, .rows = { UNKNOWN(NULL, COPY) } },
 	{ "held_root", ON(HELD), ANY, AT, SB(held_root), 8, .rows = { UNKNOWN(NULL, COPY) } },
-	{ "space map roots", ON(HELD), ANY, SPAN, SB(data_space_map_root), 8, .span = 256, .rows = { UNKNOWN(NULL, COPY) } },
-	{ "fields of the pool", ON(HELD), ANY, SPAN, SB(data_block_size), 4, .span = 28, .rows = { UNKNOWN(NULL, COPY) } },
+	{ "space map roots", ON(HELD), ANY, SPAN, SB(data_space_map_root), 8, .span = 256,
+	  .rows = { UNKNOWN(NULL, COPY) } },
+	{ "fields of the pool", ON(HELD), ANY, SPAN, SB(data_block_size), 4, .span = 28,
+	  .rows = { UNKNOWN(NULL, COPY) } },
 
 	/* What all nodes have. */
 	{ "csum", NODES, ANY, AT, NODE(csum), 4, .seal = SEAL_NOTHING, .rows = { NAMED(NULL, REPAIRABLE, LOST_NAMES) } },

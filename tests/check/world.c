@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * A healthy image: roles by the survey, and by a walk of our own the bounds of all nodes, and every reference. The walk is
- * the simple one, which trusts what it finds; that both see the same blocks is made sure of.
+ * A healthy image: roles by the survey, and by a walk of our own the bounds of all nodes, and every reference. The walk
+ * is the simple one, which trusts what it finds; that both see the same blocks is made sure of.
  */
 #include <stdio.h>
 #include <stdlib.h>
