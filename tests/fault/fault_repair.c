@@ -54,23 +54,22 @@ static struct bufio_client *create_client(struct bufio_device *dev)
 	return c;
 }
 
-/* One run on @memory; *@plan says what fails, and counts. */
-static struct op_result repair(struct bufio_device *memory, struct io_fault_plan *plan)
+/* One run on @memory; *@plan says what fails, and counts. *@dev is the filter, which closes the memory too. */
+static struct op_result repair(struct bufio_device *memory, struct io_fault_plan *plan, struct bufio_device **dev)
 {
 	struct op_check_args args = {
 		.image = "image", .program = "fault-repair", .out_fd = -1, .info_fd = -1, .message_fd = -1,
 		.auto_repair = true, .journal = test.journal,
 	};
-	struct bufio_device *dev;
 	struct op_result result;
 
 	unlink(test.journal);
-	if (io_fault_open(memory, plan, &dev))
+	if (io_fault_open(memory, plan, dev))
 		die("io_fault_open");
-	args.client = create_client(dev);
+	args.client = create_client(*dev);
 	op_check(&args, &result);
 	bufio_client_destroy(args.client);
-	return result; /* the filter stays, because to close it closes the memory */
+	return result;
 }
 
 static bool replay(struct bufio_device *memory, bool forward, const uint8_t *want)
@@ -114,17 +113,17 @@ static uint64_t fail_each(unsigned kind, bool sticky)
 {
 	for (uint64_t n = 1;; n++) {
 		struct io_fault_plan plan = { .kinds = kind, .fail_at = n, .sticky = sticky, .error = EIO };
-		struct bufio_device *memory;
+		struct bufio_device *memory, *dev;
 		struct op_result result;
 		bool is_over, ok;
 
 		if (bufio_device_open_memory(test.size, &memory))
 			die("memory");
 		memcpy(io_mem_data(memory), test.old, test.size);
-		result = repair(memory, &plan);
+		result = repair(memory, &plan, &dev);
 		is_over = plan.count < n;
 		ok = is_over ? !memcmp(io_mem_data(memory), test.repaired, test.size) : is_safe(memory, &result);
-		bufio_device_close(memory);
+		bufio_device_close(dev);
 		if (!ok)
 			printf("# %" PRIu64 ": outcome %d, %s\n", n, result.outcome, result.reason);
 		if (!ok || is_over)
@@ -135,17 +134,17 @@ static uint64_t fail_each(unsigned kind, bool sticky)
 static void repair_once(void)
 {
 	struct io_fault_plan none = { 0 };
-	struct bufio_device *memory;
+	struct bufio_device *memory, *dev;
 	struct op_result result;
 
 	if (bufio_device_open_memory(test.size, &memory))
 		die("memory");
 	memcpy(io_mem_data(memory), test.old, test.size);
-	result = repair(memory, &none);
+	result = repair(memory, &none, &dev);
 	if (result.outcome != OP_DONE)
 		die(result.reason);
 	memcpy(test.repaired, io_mem_data(memory), test.size);
-	bufio_device_close(memory);
+	bufio_device_close(dev);
 }
 
 int main(int argc, char **argv)
@@ -173,5 +172,7 @@ int main(int argc, char **argv)
 		}
 	printf("1..%u\n", nr);
 	unlink(test.journal);
+	free(test.old);
+	free(test.repaired);
 	return failed;
 }

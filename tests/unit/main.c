@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Runs every suite, or those named on the command line, and prints TAP: one line a case. --list only names them. */
+/*
+ * Runs every suite, or those named on the command line or in UNIT_SUITES, and prints TAP: one line a case. --list only
+ * names them.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,12 +33,25 @@ static const struct unit_suite *const suites[] = {
 static unsigned nr_done;
 static unsigned nr_failed;
 
+/* Names with blanks between them; NULL has all. */
+static int has_name(const char *names, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!names)
+		return 1;
+	for (const char *at = names; (at = strstr(at, name)); at += len)
+		if ((at == names || at[-1] == ' ') && (at[len] == ' ' || !at[len]))
+			return 1;
+	return 0;
+}
+
 static int is_wanted(const char *name, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(name, argv[i]))
 			return 1;
-	return argc < 2;
+	return argc < 2 && has_name(getenv("UNIT_SUITES"), name);
 }
 
 static void add(const struct unit_suite *suite)
