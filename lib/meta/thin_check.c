@@ -658,17 +658,21 @@ uint64_t thin_check_bytes(const struct thin_pool *pool)
 	       pointers_bytes(pool) + MAX_WRONG * sizeof(struct problem);
 }
 
-/* The tally's part grows with the counts, by an eighth and a little. */
+/* The tally's part is a quarter of the counts' and a little, in whole huge pages. */
+#define ROUNDED (UINT64_C(2) << 20)
+
 static uint64_t memory_for_counts(uint64_t memory)
 {
-	uint64_t fixed = pd_tally_bytes(0);
+	uint64_t fixed = pd_tally_bytes(0), rest = memory > fixed ? memory - fixed : 0;
 
-	return memory > fixed ? (memory - fixed) / 8 * 7 : 0;
+	if (rest > 4 * ROUNDED)
+		rest -= ROUNDED;
+	return rest / 9 * 7;
 }
 
 static uint64_t memory_with_tally(uint64_t counts)
 {
-	return pd_tally_bytes(0) + counts / 7 * 8 + 8;
+	return pd_tally_bytes(0) + counts / 7 * 9 + 9 + (counts > ROUNDED ? ROUNDED : 0);
 }
 
 uint64_t thin_check_least_memory(void)

@@ -4,15 +4,18 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/relax.h"
 
 /* A bin's piece of the counts: 2^16 of them, 16 KiB, so that where one is in its bin has 16 bits. */
 #define BIN_BITS 16
-#define BIN_ROOM 1024
+#define BIN_ROOM 2048
 #define BIN_STRIDE (BIN_ROOM + 32) /* a cache line more: at powers of 2 all bins would want the same few lines of a cache */
 #define MAX_STAGES 64
+#define CACHE_LINE 64
+#define HUGE_PAGE (UINT64_C(2) << 20)
 #define WORTH_A_RUN 16
 #define MAX_AT_ONCE (PD_TALLY_RUNS * WORTH_A_RUN) /* that an empty stage has room for, whatever they are */
 
@@ -30,20 +33,34 @@ static uint64_t count_bins(uint64_t nr_bitmaps)
 	return (nr_bitmaps * PD_COUNT_SLOTS >> BIN_BITS) + 1;
 }
 
+/* In huge pages, when it is worth one. */
+static size_t bins_bytes(uint64_t nr_bins)
+{
+	size_t bytes = nr_bins * BIN_STRIDE * sizeof(uint16_t);
+	size_t page = bytes < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE;
+
+	return (bytes + page - 1) / page * page;
+}
+
 uint64_t pd_tally_bytes(uint64_t memory)
 {
-	return count_stages() * sizeof(struct pd_tally_stage) +
-	       count_bins(memory / PD_BLOCK_SIZE + 1) * (BIN_STRIDE * sizeof(uint16_t) + sizeof(unsigned));
+	uint64_t nr = count_bins(memory / PD_BLOCK_SIZE + 1);
+
+	return count_stages() * sizeof(struct pd_tally_stage) + bins_bytes(nr) + nr * sizeof(unsigned);
 }
 
 int pd_tally_create(struct pd_tally *t, struct pd_counts *counts)
 {
+	size_t bytes = bins_bytes(count_bins(counts->nr_bitmaps));
+
 	*t = (struct pd_tally){ .counts = counts, .nr_stages = count_stages() };
 	pthread_mutex_init(&t->lock, NULL);
 	t->nr_bins = (unsigned)count_bins(counts->nr_bitmaps);
 	t->stages = calloc(t->nr_stages, sizeof(*t->stages));
-	t->bins = malloc((size_t)t->nr_bins * BIN_STRIDE * sizeof(*t->bins));
+	t->bins = aligned_alloc(bytes < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE, bytes);
 	t->fill = calloc(t->nr_bins, sizeof(*t->fill));
+	if (t->bins && bytes >= HUGE_PAGE) /* they are written to at random */
+		madvise(t->bins, bytes, MADV_HUGEPAGE);
 	return t->stages && t->bins && t->fill ? 0 : -ENOMEM;
 }
 
