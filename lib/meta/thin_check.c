@@ -736,6 +736,19 @@ static void destroy(struct check *k)
 	destroy_memo(&k->memo, k->nr);
 }
 
+/* Counts of data are in bitmaps, each of which is a block of metadata: a larger size would cost passes without end. */
+static void judge_data_size(struct check *k)
+{
+	struct pd_context ctx = context(WHERE_DATA_SM, PROBLEM_NO_DEVICE);
+	uint64_t metadata = k->pool.live.metadata_sm.nr_blocks, found = k->pool.nr_data_blocks;
+	uint64_t most = (metadata < PD_MAX_METADATA_BLOCKS ? metadata : PD_MAX_METADATA_BLOCKS) * PD_BITMAP_ENTRIES;
+
+	if (found == THIN_UNKNOWN_SIZE || found <= most || !metadata)
+		return;
+	pd_report(&k->pool.reader, &ctx, PROBLEM_SM_ROOT_BLOCKS, 0, (struct problem){ .expected = most, .found = found });
+	k->pool.nr_data_blocks = THIN_UNKNOWN_SIZE;
+}
+
 static int run(struct check *k)
 {
 	int r = open_held(k);
@@ -767,6 +780,7 @@ int thin_check(struct thin_pool *pool, struct thin_check *c)
 	k.pool.reader.nr_blocks = k.nr;
 	k.pool.reader.observer = &k.observer;
 	k.pool.reader.sink = &k.sink;
+	judge_data_size(&k);
 	r = create(&k);
 	if (!r)
 		r = run(&k);
