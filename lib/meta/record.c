@@ -637,7 +637,6 @@ static const struct field finding_fields[] = {
 	T(record_finding, remedy),
 	N(record_finding, count, NULL),
 	HIDDEN_TEXT(record_finding, text),
-	HIDDEN_TEXT(record_finding, means),
 };
 
 static const struct field touched_fields[] = {
@@ -925,7 +924,7 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_FINDING] = {
 		.name = "problem", .plural = "problems", FIELDS(finding_fields),
-		.begin = "\n{severity}: {text} [{name}]\n", .end = "    meaning: {means}\n    what to do: {remedy}\n",
+		.begin = "\n{severity}: {text} [{name}]\n", .end = "    meaning: {meaning}\n    what to do: {remedy}\n",
 	},
 	[RECORD_TOUCHED] = {
 		.name = "touched", .plural = "touched", FIELDS(touched_fields), .begin = "    {text}\n",

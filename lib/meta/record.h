@@ -518,7 +518,7 @@ struct record_finding {
 	uint64_t block; /* RECORD_UNKNOWN: of no block */
 	const char *message, *meaning, *remedy;
 	uint64_t count; /* blocks, or problems that are alike */
-	const char *text, *means; /* for people */
+	const char *text; /* for people */
 };
 
 /* A device, a range, or both. */

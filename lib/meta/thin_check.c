@@ -4,10 +4,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#include "base/checked.h"
 #include "meta/thin_disk.h"
 #include "meta/thin_int.h"
 #include "meta/thin_owners.h"
@@ -60,12 +58,6 @@ static struct pd_context context(enum problem_where where, uint64_t dev_id)
 
 /* --- what is damaged --- */
 
-/* The block is not used where it was found; all other problems are about contents, or about no block. */
-static bool is_block_lost(const struct problem *p)
-{
-	return problem_table[p->code].severity == SEVERITY_BY_WHERE;
-}
-
 /* The block is the one that was meant, and only what was in it is lost. */
 static bool is_only_contents(const struct problem *p)
 {
@@ -95,7 +87,7 @@ static bool mark_bad(struct check *k, uint64_t block)
 static void report(struct problem_sink *sink, const struct problem *p)
 {
 	struct check *k = (struct check *)((char *)sink - offsetof(struct check, sink));
-	bool is_lost = is_block_lost(p), is_new = is_lost && mark_bad(k, p->block);
+	bool is_lost = problem_is_block_lost(p), is_new = is_lost && mark_bad(k, p->block);
 	struct problem held = *p;
 
 	if (is_lost)
@@ -658,31 +650,14 @@ uint64_t thin_check_bytes(const struct thin_pool *pool)
 	       pointers_bytes(pool) + MAX_WRONG * sizeof(struct problem);
 }
 
-/* The tally's part is a quarter of the counts' and a little, in whole huge pages. */
-#define ROUNDED (UINT64_C(2) << 20)
-
-static uint64_t memory_for_counts(uint64_t memory)
-{
-	uint64_t fixed = pd_tally_bytes(0), rest = memory > fixed ? memory - fixed : 0;
-
-	if (rest > 4 * ROUNDED)
-		rest -= ROUNDED;
-	return rest / 9 * 7;
-}
-
-static uint64_t memory_with_tally(uint64_t counts)
-{
-	return pd_tally_bytes(0) + counts / 7 * 9 + 9 + (counts > ROUNDED ? ROUNDED : 0);
-}
-
 uint64_t thin_check_least_memory(void)
 {
-	return memory_with_tally(pd_counts_least());
+	return pd_tally_memory(pd_counts_least());
 }
 
 uint64_t thin_check_enough_memory(const struct thin_pool *pool)
 {
-	return memory_with_tally(pd_counts_enough(nr_data(pool)));
+	return pd_tally_memory(pd_counts_enough(nr_data(pool)));
 }
 
 /* Most of it is never touched, and then costs nothing. */
@@ -721,7 +696,7 @@ static int create(struct check *k)
 	if (!r)
 		r = pd_counts_create(&k->pointers, k->nr, UINT64_MAX / 2); /* see thin_check_bytes() */
 	if (!r)
-		r = pd_counts_create(&k->data, nr_data(&k->pool), memory_for_counts(k->c->memory));
+		r = pd_counts_create(&k->data, nr_data(&k->pool), pd_tally_memory_for_counts(k->c->memory));
 	return r ? r : pd_tally_create(&k->tally, &k->data);
 }
 

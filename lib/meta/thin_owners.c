@@ -21,7 +21,7 @@ struct owners {
 
 /* --- what is in question --- */
 
-/* The one of @p with @key in it, which begins at the member of that name; or NULL. */
+/* The one that the data block is in, or NULL. */
 static const struct problem *find_data(const struct thin_owners *a, uint64_t data)
 {
 	size_t low = 0, high = a->nr_data;

@@ -149,20 +149,6 @@ static void entered(struct pd_observer *o, const struct pd_context *ctx, uint64_
 
 /* --- what is damaged --- */
 
-/* Problems after which the block is not used where it was found; all others are about contents, or about no block. */
-static bool spoils_block(enum problem_code code)
-{
-	static const bool spoils[NR_PROBLEMS] = {
-		[PROBLEM_BLOCK_UNREADABLE] = true, [PROBLEM_BLOCK_ZEROED] = true, [PROBLEM_BLOCK_CHECKSUM] = true,
-		[PROBLEM_BLOCK_KIND] = true, [PROBLEM_BLOCK_NUMBER] = true, [PROBLEM_NODE_FLAGS] = true,
-		[PROBLEM_NODE_VALUE_SIZE] = true, [PROBLEM_NODE_MAX_ENTRIES] = true,
-		[PROBLEM_NODE_NR_ENTRIES] = true, [PROBLEM_NODE_CHILDLESS] = true, [PROBLEM_NODE_KEY_ORDER] = true,
-		[PROBLEM_NODE_KEY_RANGE] = true, [PROBLEM_NODE_LOOP] = true, [PROBLEM_TREE_DEPTH] = true,
-	};
-
-	return spoils[code];
-}
-
 /* True if this is the first that is heard of it. */
 static bool mark_bad(struct survey *v, const struct problem *p)
 {
@@ -184,7 +170,7 @@ static bool mark_bad(struct survey *v, const struct problem *p)
 static void report(struct problem_sink *sink, const struct problem *p)
 {
 	struct survey *v = (struct survey *)((char *)sink - offsetof(struct survey, sink));
-	bool spoils = spoils_block(p->code) && p->block < v->nr;
+	bool spoils = problem_is_block_lost(p) && p->block < v->nr;
 	bool is_news = spoils ? mark_bad(v, p) : p->code == PROBLEM_BLOCK_BEYOND;
 	struct problem held = *p;
 

@@ -125,10 +125,7 @@ static bool take_memory(struct check *k, struct bufio_client *c, uint64_t limit)
 
 static bool fail_errno(struct check *k, int error)
 {
-	if (error == -ENOMEM || error == -EDEADLK)
-		op_fail(k->result, OP_INTERNAL, error, "%s: not enough memory within the limit", k->args->image);
-	else
-		op_fail(k->result, OP_INPUT, error, "%s: %s", k->args->image, strerror(-error));
+	op_fail_errno(k->result, k->args->image, error);
 	return false;
 }
 
@@ -234,8 +231,10 @@ static int run_round(struct check *k, struct bufio_client *c, uint64_t limit, bo
 
 	*round = (struct round){ .sink = { count } };
 	r = thin_pool_open(&pool, c, &round->sink);
-	if (r || !take_memory(k, c, limit))
-		return r ? r : -ENOMEM;
+	if (r)
+		return r;
+	if (!take_memory(k, c, limit))
+		return -ENOMEM;
 	k->checked.is_fixing = is_fixing;
 	r = thin_check(&pool, &k->checked);
 	if (!r)
@@ -263,7 +262,7 @@ static bool repair_in(struct check *k, struct bufio_device *journal, struct bufi
 	if (!r && !is_worse_than(round.problems, SEVERITY_LEAK))
 		r = run_round(k, c, limit, false, &round);
 	if (r)
-		return fail_repair(k, OP_INPUT, r, strerror(-r));
+		return k->result->outcome == OP_DONE ? fail_errno(k, r) : false;
 	if (is_worse_than(round.problems, SEVERITY_COSMETIC))
 		return fail_repair(k, OP_INTERNAL, 0, "the leaks could not be mended; nothing was changed");
 	r = io_journal_commit(journal, &why);
@@ -483,12 +482,11 @@ static int show_all_touched(const struct check *k, struct meta_visitor *v, const
 static void format_finding(const struct problem *p, const char *message, uint64_t alike, char *text, size_t size)
 {
 	const char *where = problem_where_text(p->where);
-	bool is_lost = problem_table[p->code].severity == SEVERITY_BY_WHERE;
 	char more[64] = "";
 
 	if (alike > 1)
 		snprintf(more, sizeof(more), " (and %" PRIu64 " more like this)", alike - 1);
-	if (p->block != PROBLEM_NO_BLOCK && (p->block || is_lost))
+	if (p->block != PROBLEM_NO_BLOCK && (p->block || problem_is_block_lost(p)))
 		snprintf(text, size, "block %" PRIu64 " (%s): %s%s", p->block, where, message, more);
 	else
 		snprintf(text, size, "%s: %s%s", where, message, more);
@@ -525,7 +523,6 @@ static int show_finding(const struct check *k, struct meta_visitor *v, const str
 		.block = p->block,
 		.message = message,
 		.meaning = problem_meaning(p),
-		.means = problem_meaning(p),
 		.remedy = problem_table[p->code].remedy,
 		.count = is_many ? nr : add_up(p, nr),
 		.text = text,
@@ -837,19 +834,6 @@ static void run(struct check *k)
 		k->result->problems[SEVERITY_LEAK] = 0;
 }
 
-static void open_outputs(struct check *k)
-{
-	const struct op_progress *p = k->args->progress;
-
-	text_out_init(&k->out, k->args->out_fd);
-	text_out_init(&k->messages, k->args->message_fd);
-	if (!p)
-		return;
-	k->out.before_write = p->before_output;
-	k->messages.before_write = p->before_message;
-	k->out.context = k->messages.context = p->context;
-}
-
 void op_check(const struct op_check_args *args, struct op_result *result)
 {
 	struct check *k = calloc(1, sizeof(*k));
@@ -862,7 +846,7 @@ void op_check(const struct op_check_args *args, struct op_result *result)
 	k->sink.report = report;
 	k->args = args;
 	k->result = result;
-	open_outputs(k);
+	op_open_outputs(args->progress, &k->out, args->out_fd, &k->messages, args->message_fd);
 	run(k);
 	free(k->kept);
 	free(k);

@@ -60,10 +60,8 @@ void dump_fail_errno(struct dump *d, int error)
 {
 	if (d->out.error && error == d->out.error)
 		op_fail(d->result, OP_OUTPUT, error, "output: %s", strerror(-error));
-	else if (error == -ENOMEM || error == -EDEADLK)
-		op_fail(d->result, OP_INTERNAL, error, "%s: not enough memory within the limit", d->args->image);
 	else
-		op_fail(d->result, OP_INPUT, error, "%s: %s", d->args->image, strerror(-error));
+		op_fail_errno(d->result, d->args->image, error);
 }
 
 /* What a view that was given up would have shown, and what was left out of one that was not. */
@@ -189,19 +187,6 @@ static enum text_format text_format(const struct op_dump_args *args)
 	return TEXT_HUMAN;
 }
 
-static void open_outputs(struct dump *d)
-{
-	const struct op_progress *p = d->args->progress;
-
-	text_out_init(&d->out, d->args->out_fd);
-	text_out_init(&d->messages, d->args->message_fd);
-	if (!p)
-		return;
-	d->out.before_write = p->before_output;
-	d->messages.before_write = p->before_message;
-	d->out.context = d->messages.context = p->context;
-}
-
 static struct text_emitter *create_emitter(struct dump *d)
 {
 	bool is_screen = views[d->args->view].is_screen && d->args->format == DUMP_HUMAN;
@@ -242,7 +227,7 @@ void op_dump(const struct op_dump_args *args, struct op_result *result)
 	}
 	d->args = args;
 	d->result = result;
-	open_outputs(d);
+	op_open_outputs(args->progress, &d->out, args->out_fd, &d->messages, args->message_fd);
 	if (dump_open_lvm(d)) {
 		d->emitter = create_emitter(d);
 		if (d->emitter)

@@ -20,6 +20,8 @@ enum op_outcome {
 	OP_INTERNAL,     /* out of memory, or a fault of ours */
 };
 
+struct text_out;
+
 /* How far a verb is, for whoever wants to show it; read by another thread. */
 struct op_progress {
 	_Atomic uint64_t blocks; /* that were read */
@@ -46,5 +48,12 @@ struct op_result {
 
 __attribute__((format(printf, 4, 5))) void op_fail(struct op_result *r, enum op_outcome outcome, int error,
 						   const char *format, ...);
+
+/* @error, a -errno, of reading @image. */
+void op_fail_errno(struct op_result *r, const char *image, int error);
+
+/* Both are made to write there; the line of @progress, or NULL, gives way. */
+void op_open_outputs(const struct op_progress *progress, struct text_out *out, int out_fd, struct text_out *messages,
+		     int message_fd);
 
 #endif

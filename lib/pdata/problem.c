@@ -32,6 +32,11 @@ enum problem_severity problem_severity(const struct problem *p)
 	return s == SEVERITY_BY_WHERE ? wheres[p->where].severity : s;
 }
 
+bool problem_is_block_lost(const struct problem *p)
+{
+	return problem_table[p->code].severity == SEVERITY_BY_WHERE;
+}
+
 const char *problem_severity_name(enum problem_severity s)
 {
 	return severity_names[s];

@@ -64,6 +64,9 @@ enum problem_severity problem_severity(const struct problem *p);
 
 const char *problem_severity_name(enum problem_severity s);
 
+/* The block is not used where it was found; all other problems are about contents, or about no block. */
+bool problem_is_block_lost(const struct problem *p);
+
 /* What it means to who uses the pool. */
 const char *problem_meaning(const struct problem *p);
 

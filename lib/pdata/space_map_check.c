@@ -16,7 +16,7 @@ struct bitmap {
 	unsigned nr;                     /* entries that stand for blocks */
 	struct pd_index_entry_disk *hints; /* in the index: in the cache */
 	unsigned nr_free, first_free;
-	bool is_changed, is_lost;        /* is_lost: counts of 3 and more could not be read */
+	bool is_changed;
 };
 
 static struct pd_context context_of(const struct pd_sm_check *c, enum problem_where data, enum problem_where metadata)
@@ -554,7 +554,7 @@ struct loss {
 
 static void note_loss(struct problem_sink *sink, const struct problem *p)
 {
-	((struct loss *)sink)->is_any |= problem_table[p->code].severity == SEVERITY_BY_WHERE && !p->is_leaf;
+	((struct loss *)sink)->is_any |= problem_is_block_lost(p) && !p->is_leaf;
 }
 
 int pd_sm_count_metadata(const struct pd_reader *r, const struct pd_sm_root *root, struct pd_counts *pointers)

@@ -42,11 +42,27 @@ static size_t bins_bytes(uint64_t nr_bins)
 	return (bytes + page - 1) / page * page;
 }
 
-uint64_t pd_tally_bytes(uint64_t memory)
+/* What it takes however few the counts are. */
+static uint64_t fixed_bytes(void)
 {
-	uint64_t nr = count_bins(memory / PD_BLOCK_SIZE + 1);
+	uint64_t nr = count_bins(1);
 
 	return count_stages() * sizeof(struct pd_tally_stage) + bins_bytes(nr) + nr * sizeof(unsigned);
+}
+
+/* The rest is a quarter of the counts and a little, in whole huge pages. */
+uint64_t pd_tally_memory(uint64_t counts)
+{
+	return fixed_bytes() + counts / 7 * 9 + 9 + (counts > HUGE_PAGE ? HUGE_PAGE : 0);
+}
+
+uint64_t pd_tally_memory_for_counts(uint64_t memory)
+{
+	uint64_t fixed = fixed_bytes(), rest = memory > fixed ? memory - fixed : 0;
+
+	if (rest > 4 * HUGE_PAGE)
+		rest -= HUGE_PAGE;
+	return rest / 9 * 7;
 }
 
 int pd_tally_create(struct pd_tally *t, struct pd_counts *counts)
@@ -90,7 +106,6 @@ static int sort_stage(struct pd_tally *t, struct pd_tally_stage *s)
 
 	for (unsigned i = 0; i < s->nr_runs && !r; i++)
 		r = pd_counts_add_run(t->counts, s->runs[i].block, s->runs[i].nr);
-
 	for (unsigned i = 0; i < s->nr && !r; i++) {
 		unsigned bin = s->slots[i] >> BIN_BITS;
 
