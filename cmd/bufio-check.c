@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The door of check: argv in, exit status out. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,6 +217,14 @@ static enum cli_status open_output(struct door *door)
 	return status;
 }
 
+static enum cli_status say(const struct op_check_args *a, const char *what)
+{
+	if (printf("%s: %s\n", a->image, what) >= 0 && !fflush(stdout))
+		return CLI_OK;
+	cli_error(a->program, "output: %s", strerror(errno));
+	return CLI_IO;
+}
+
 static enum cli_status replay(const struct door *door)
 {
 	const struct op_check_args *a = &door->args;
@@ -225,7 +234,7 @@ static enum cli_status replay(const struct door *door)
 	if (result.outcome != OP_DONE)
 		cli_error(a->program, "%s", result.reason);
 	else if (!door->output.quiet)
-		printf("%s: %s\n", a->image, door->is_forward ? "the repair is finished" : "is as it was before the repair");
+		return say(a, door->is_forward ? "the repair is finished" : "is as it was before the repair");
 	return cli_status_of(&result);
 }
 
