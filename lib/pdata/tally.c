@@ -42,23 +42,22 @@ static size_t bins_bytes(uint64_t nr_bins)
 	return (bytes + page - 1) / page * page;
 }
 
-/* What it takes however few the counts are. */
-static uint64_t fixed_bytes(void)
+uint64_t pd_tally_bytes(uint64_t memory)
 {
-	uint64_t nr = count_bins(1);
+	uint64_t nr = count_bins(memory / PD_BLOCK_SIZE + 1);
 
 	return count_stages() * sizeof(struct pd_tally_stage) + bins_bytes(nr) + nr * sizeof(unsigned);
 }
 
-/* The rest is a quarter of the counts and a little, in whole huge pages. */
+/* What grows with the counts is a quarter of them and a little, in whole huge pages. */
 uint64_t pd_tally_memory(uint64_t counts)
 {
-	return fixed_bytes() + counts / 7 * 9 + 9 + (counts > HUGE_PAGE ? HUGE_PAGE : 0);
+	return pd_tally_bytes(0) + counts / 7 * 9 + 9 + (counts > HUGE_PAGE ? HUGE_PAGE : 0);
 }
 
 uint64_t pd_tally_memory_for_counts(uint64_t memory)
 {
-	uint64_t fixed = fixed_bytes(), rest = memory > fixed ? memory - fixed : 0;
+	uint64_t fixed = pd_tally_bytes(0), rest = memory > fixed ? memory - fixed : 0;
 
 	if (rest > 4 * HUGE_PAGE)
 		rest -= HUGE_PAGE;

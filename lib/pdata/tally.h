@@ -36,6 +36,9 @@ struct pd_tally {
 	unsigned *fill; /* of each bin */
 };
 
+/* Bytes that a tally for counts of @memory bytes takes besides these. */
+uint64_t pd_tally_bytes(uint64_t memory);
+
 /* Bytes that counts of @counts bytes take together with their tally; and how many of @memory are for the counts then. */
 uint64_t pd_tally_memory(uint64_t counts);
 uint64_t pd_tally_memory_for_counts(uint64_t memory);

@@ -234,6 +234,12 @@ static void memory(void)
 		CU_ASSERT_TRUE(pd_tally_bytes(bytes) - taken <= 64 << 10); /* a bin for each 2^16 counts */
 		close_tally();
 	}
+	for (uint64_t bytes = 4096; bytes < UINT64_C(1) << 40; bytes += bytes / 3) {
+		uint64_t both = pd_tally_memory(bytes), counted = pd_tally_memory_for_counts(bytes);
+
+		CU_ASSERT_TRUE(pd_tally_memory_for_counts(both) >= bytes); /* what is enough, is */
+		CU_ASSERT_TRUE(!counted || counted + pd_tally_bytes(counted) <= bytes);
+	}
 	CU_ASSERT_TRUE(pd_tally_bytes(800 << 20) - pd_tally_bytes(0) <= 206 << 20); /* a quarter and a little */
 }
 
