@@ -145,20 +145,33 @@ static unsigned length_of_run(const uint64_t *blocks, unsigned nr)
 	return i;
 }
 
+/* The first run that is worth one, at @from or later; @nr: there is none. One look tells of most places that none begins. */
+static unsigned find_run(const uint64_t *blocks, unsigned from, unsigned nr, unsigned *length)
+{
+	const unsigned last = WORTH_A_RUN - 1;
+
+	for (; from + last < nr; from++) {
+		if (blocks[from + last] != blocks[from] + last)
+			continue;
+		*length = length_of_run(&blocks[from], nr - from);
+		if (*length >= WORTH_A_RUN)
+			return from;
+	}
+	return nr;
+}
+
 /* Runs that are too short stay with what is around them. */
 static void stage(const struct pd_tally *t, struct pd_tally_stage *s, const uint64_t *blocks, unsigned nr)
 {
-	unsigned from = 0;
+	unsigned length = 0;
 
-	for (unsigned i = 0, length; i < nr; i += length) {
-		length = length_of_run(&blocks[i], nr - i);
-		if (length < WORTH_A_RUN)
-			continue;
-		s->nr += pd_counts_find_slots(t->counts, &blocks[from], i - from, &s->slots[s->nr]);
-		s->runs[s->nr_runs++] = (struct pd_tally_run){ blocks[i], length };
-		from = i + length;
+	for (unsigned from = 0, run; from < nr; from = run + length) {
+		run = find_run(blocks, from, nr, &length);
+		s->nr += pd_counts_find_slots(t->counts, &blocks[from], run - from, &s->slots[s->nr]);
+		if (run == nr)
+			break;
+		s->runs[s->nr_runs++] = (struct pd_tally_run){ blocks[run], length };
 	}
-	s->nr += pd_counts_find_slots(t->counts, &blocks[from], nr - from, &s->slots[s->nr]);
 }
 
 static int add(struct pd_tally *t, const uint64_t *blocks, unsigned nr)

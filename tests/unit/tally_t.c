@@ -203,6 +203,28 @@ static void as_many_as_can_be(void)
 	close_tally();
 }
 
+/* Its ends are as far apart as those of a run, and in between is something else; wherever a real one begins. */
+static void looks_like_a_run(void)
+{
+	enum { LENGTH = 16, MOST = 40 };
+
+	open_tally(PLENTY);
+	for (unsigned odd = 0; odd < LENGTH; odd++)
+		for (unsigned before = 0; before < MOST - LENGTH; before++) {
+			uint64_t blocks[MOST];
+
+			for (unsigned i = 0; i < MOST; i++)
+				blocks[i] = i < before ? 7 * i : 1000 + i;
+			blocks[before + odd] = 3 * ENTRIES + odd;
+			for (unsigned i = 0; i < MOST; i++)
+				plain[blocks[i]]++;
+			CU_ASSERT_EQUAL(pd_tally_add(&tally, blocks, MOST), 0);
+		}
+	CU_ASSERT_EQUAL(pd_tally_settle(&tally), 0);
+	is_as_plain();
+	close_tally();
+}
+
 /* Numbers do not go on behind the largest. */
 static void largest_number(void)
 {
@@ -250,6 +272,7 @@ static const struct unit_case cases[] = {
 	{ "a window that loses its end while threads add loses nothing else", window_gives_way },
 	{ "after it was settled a tally takes more, and none counts twice", settles_again },
 	{ "so many may be added at once as one likes", as_many_as_can_be },
+	{ "what only looks like neighbours by its ends is counted as it is", looks_like_a_run },
 	{ "block 0 is no neighbour of the largest number", largest_number },
 	{ "a tally takes as many bytes as it says, and not many less", memory },
 	{ NULL, NULL },
