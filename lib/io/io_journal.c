@@ -41,7 +41,7 @@ int io_journal_close(struct bufio_device *dev)
 {
 	struct io_journal_device *d = (struct io_journal_device *)dev;
 
-	if (d->phase < IO_JOURNAL_IS_COMMITTED)
+	if (d->phase < IO_JOURNAL_IS_COMMITTED && !d->is_plan)
 		remove_file(d);
 	free_device(d);
 	return 0;
@@ -52,11 +52,11 @@ int io_journal_close(struct bufio_device *dev)
 static int judge(const struct bufio_device *below, const struct io_journal_args *args, uint32_t block_size,
 		 struct bufio_reason *why)
 {
-	if (below->info.read_only)
+	if (below->info.read_only && args->path)
 		return refuse(why, -EROFS, "%s: is open for reading only; open it for writing", args->target);
 	if (!io_journal_is_block_size(block_size))
 		return refuse(why, -EINVAL, "%s: a journal cannot have blocks of %" PRIu32 " bytes; 4096 is usual",
-			      args->path, block_size);
+			      args->target, block_size);
 	if (block_size % below->info.alignment)
 		return refuse(why, -EINVAL, "%s: takes only multiples of %" PRIu32 " bytes, and blocks have %" PRIu32,
 			      args->target, below->info.alignment, block_size);
@@ -101,6 +101,28 @@ static int make_file(struct io_journal_device *d, const struct io_journal_args *
 	return refuse(why, -errno, "%s: cannot be made: %s", args->path, strerror(errno));
 }
 
+static const char *temporary_folder(void)
+{
+	const char *folder = getenv("TMPDIR");
+
+	return folder && *folder ? folder : "/tmp";
+}
+
+/* Not every file system has files without a name from the beginning. */
+static int make_unnamed_file(struct io_journal_device *d, struct bufio_reason *why)
+{
+	char path[4096];
+
+	d->file.fd = open(d->path, O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+	if (d->file.fd < 0 && (size_t)snprintf(path, sizeof(path), "%s/bufio-plan-XXXXXX", d->path) < sizeof(path)) {
+		d->file.fd = mkostemp(path, O_CLOEXEC);
+		if (d->file.fd >= 0)
+			unlink(path);
+	}
+	return d->file.fd >= 0 ? 0 : refuse(why, -errno, "%s: a file for the plan cannot be made there: %s; $TMPDIR may "
+					    "name another folder", d->path, strerror(errno));
+}
+
 /* The name of a file is in its folder. EINVAL: folders need not be flushed here. */
 static int sync_folder(const struct io_journal_device *d)
 {
@@ -113,11 +135,12 @@ static int fill_file(struct io_journal_device *d, const struct io_journal_args *
 
 	if (!r)
 		r = io_journal_file_create(&d->file);
-	if (!r)
+	if (!r && !d->is_plan)
 		r = sync_folder(d);
 	if (!r)
 		return 0;
-	remove_file(d);
+	if (!d->is_plan)
+		remove_file(d);
 	return refuse(why, r, "%s: cannot be written: %s", args->path, strerror(-r));
 }
 
@@ -142,7 +165,9 @@ static struct io_journal_device *new_device(struct bufio_device *below, const st
 		return NULL;
 	d->dev.ops = &io_journal_ops;
 	d->dev.info = below->info;
+	d->dev.info.read_only = false;
 	d->below = below;
+	d->is_plan = !args->path;
 	d->file.fd = d->folder = -1;
 	d->max_bytes = args->max_bytes;
 	d->memory = UINT64_MAX;
@@ -150,7 +175,7 @@ static struct io_journal_device *new_device(struct bufio_device *below, const st
 	pthread_mutex_init(&d->taking, NULL);
 	pthread_mutex_init(&d->lock, NULL);
 	io_queue_init(&d->done);
-	d->path = strdup(args->path);
+	d->path = strdup(d->is_plan ? temporary_folder() : args->path);
 	if (!d->path) {
 		free_device(d);
 		return NULL;
@@ -162,11 +187,11 @@ static struct io_journal_device *new_device(struct bufio_device *below, const st
 
 static int start(struct io_journal_device *d, const struct io_journal_args *args, struct bufio_reason *why)
 {
-	int r = open_folder(d, why);
+	int r = d->is_plan ? make_unnamed_file(d, why) : open_folder(d, why);
 
-	if (!r)
+	if (!r && !d->is_plan)
 		r = judge_place(d, args, why);
-	if (!r)
+	if (!r && !d->is_plan)
 		r = make_file(d, args, why);
 	return r ? r : fill_file(d, args, why);
 }
@@ -182,7 +207,7 @@ int io_journal_begin(struct bufio_device *below, const struct io_journal_args *a
 		return r;
 	d = new_device(below, args);
 	if (!d)
-		return refuse(why, -ENOMEM, "%s: no memory for a journal", args->path);
+		return refuse(why, -ENOMEM, "%s: no memory for a journal", args->target);
 	describe(&d->file.about, below->info.size, block_size, args);
 	r = start(d, args, why);
 	if (r)
@@ -231,6 +256,40 @@ static int write_record(struct io_journal_device *d, struct io_journal_table *t,
 	return io_journal_table_add(t, &record);
 }
 
+/* One slot's images, if they differ. */
+static int tell_change(struct io_journal_device *d, uint32_t slot,
+		       int (*change)(void *context, uint64_t block, const void *old, const void *new), void *context)
+{
+	const struct io_journal_slot *s = d->slots + slot;
+	struct io_journal_record record = { s->block, slot, s->old_sum, s->new_sum };
+	struct io_journal_file *f = &d->file;
+	int r = io_journal_load(f, &record, IO_JOURNAL_UNDO, f->current);
+
+	if (!r)
+		r = io_journal_load(f, &record, IO_JOURNAL_RESUME, f->images);
+	if (r || !memcmp(f->current, f->images, f->about.block_size))
+		return r;
+	return change(context, s->block, f->current, f->images);
+}
+
+int io_journal_for_each_change(struct bufio_device *dev,
+			       int (*change)(void *context, uint64_t block, const void *old, const void *new), void *context)
+{
+	struct io_journal_device *d = (struct io_journal_device *)dev;
+	uint32_t *order;
+	int r = 0;
+
+	pthread_mutex_lock(&d->working);
+	order = sorted(d);
+	if (!order || d->phase > IO_JOURNAL_IS_BROKEN)
+		r = order ? -EINVAL : -ENOMEM;
+	for (uint64_t i = 0; i < d->file.nr_slots && !r; i++)
+		r = tell_change(d, order[i], change, context);
+	pthread_mutex_unlock(&d->working);
+	free(order);
+	return r;
+}
+
 static int write_table(struct io_journal_device *d)
 {
 	struct io_journal_table t = { .file = &d->file, .buffer = io_journal_memory() };
@@ -250,6 +309,8 @@ static int judge_commit(struct io_journal_device *d, struct bufio_reason *why)
 {
 	const struct io_journal_file *f = &d->file;
 
+	if (d->is_plan)
+		return refuse(why, -EINVAL, "%s: this is a plan alone; nothing was written", f->about.target);
 	if (d->phase > IO_JOURNAL_IS_BROKEN)
 		return refuse(why, -EINVAL, "%s: this transaction was committed before", f->path);
 	if (d->phase == IO_JOURNAL_IS_BROKEN)

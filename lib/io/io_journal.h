@@ -4,6 +4,7 @@
  * or nothing. The only way by which metadata is changed in place.
  *
  *	io_journal_begin()    a device whose writes land in the journal; the one below is only read
+ *	io_journal_for_each_change()  what has become of it so far
  *	io_journal_commit()   all of it is written below, and can be undone from then on
  *	bufio_device_close()  ends it; without a commit nothing was changed, and the journal is removed
  *	io_journal_replay()   later, by itself: goes back to what was, or forward again
@@ -22,7 +23,11 @@
 #define IO_JOURNAL_BLOCK_SIZE 4096
 
 struct io_journal_args {
-	const char *path;        /* of the journal, which is made; its folder must be there */
+	/*
+	 * Of the journal, which is made; its folder must be there. NULL: a plan, in a file without a name in $TMPDIR. That
+	 * cannot be committed, and the device below may be open for reading only.
+	 */
+	const char *path;
 	const char *target;      /* what it is of, for people */
 	const struct stat *stat; /* of the target; NULL: not known, so nobody sees whether the journal lies on it */
 	uint32_t block_size;     /* a power of two, 512 to 65536; 0: IO_JOURNAL_BLOCK_SIZE */
@@ -37,12 +42,25 @@ struct io_journal_args {
  * @why:   filled on failure, untouched on success; may be NULL. So in all calls.
  * Errors: -EEXIST          there is a file of that name
  *         -EXDEV           the journal would lie on its own target
- *         -EROFS           @below is read-only
+ *         -EROFS           @below is read-only, and it is not a plan
  *         -EINVAL          a block size that is none, or that @below cannot do
  *         -ENOMEM; -ENOENT, -EACCES, -ENOSPC ... as open(2), write(2) and fsync(2)
  */
 int io_journal_begin(struct bufio_device *below, const struct io_journal_args *args, struct bufio_reason *why,
 		     struct bufio_device **dev);
+
+/*
+ * Calls @change for each block that is not as it was, in rising order, with its images of a whole block each, which are
+ * valid until it returns; what is not 0 ends it, and is returned. Before the commit, while nothing is outstanding; @change
+ * does not use the device.
+ *
+ * Errors: -EINVAL          it was committed
+ *         -EIO             an image is not in the journal as it was written
+ *         -ENOMEM; as read(2)
+ */
+int io_journal_for_each_change(struct bufio_device *dev,
+			       int (*change)(void *context, uint64_t block, const void *old, const void *new),
+			       void *context);
 
 /*
  * Writes the target: blocks in rising order, then a flush, then block 0, another flush, and all is read back. Nothing
@@ -51,7 +69,7 @@ int io_journal_begin(struct bufio_device *below, const struct io_journal_args *a
  * After an error either nothing was written below, and close removes the journal; or the journal is complete and stays,
  * to undo or to resume with. The reason says which.
  *
- * Errors: -EINVAL          it was committed before
+ * Errors: -EINVAL          it was committed before, or is a plan
  *         -ESTALE          the size of the target is another now
  *         -EIO             what was read back is not what was written
  *         -ENOMEM; what the device below or the journal's file system failed with

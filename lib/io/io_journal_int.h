@@ -136,7 +136,8 @@ struct io_journal_device {
 	struct io_journal_file file;
 	char *path;
 	const char *name; /* the last part of it */
-	int folder;       /* a descriptor */
+	int folder;       /* a descriptor; of a plan -1 */
+	bool is_plan;
 	uint64_t max_bytes;
 	enum io_journal_phase phase; /* changed under working and lock, as the slots are and their number */
 	struct io_journal_slot *slots;

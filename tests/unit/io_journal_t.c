@@ -259,7 +259,7 @@ static void bad_args(void)
 	jrig_open(BYTES);
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		args.block_size = sizes[i];
-		refused(&args, -EINVAL, jrig.path);
+		refused(&args, -EINVAL, "target");
 	}
 	args.block_size = 512;
 	jrig.below->info.alignment = 4096;
@@ -892,6 +892,107 @@ static void threads(void)
 	jrig_close();
 }
 
+/* --- plans, and what changed --- */
+
+struct changes {
+	unsigned nr, wrong, stop_at; /* stop_at: the change that ends it; 0: none */
+	uint64_t last;
+};
+
+static int note_change(void *context, uint64_t block, const void *old, const void *new)
+{
+	struct changes *c = context;
+
+	c->wrong += c->nr && block <= c->last;
+	c->wrong += memcmp(old, jrig.old + block * BLOCK, BLOCK) != 0 || memcmp(new, jrig.new + block * BLOCK, BLOCK) != 0 ||
+		    !memcmp(old, new, BLOCK);
+	c->last = block;
+	return ++c->nr == c->stop_at ? 77 : 0;
+}
+
+static void tells_changes(void)
+{
+	struct changes all = { 0 }, some = { .stop_at = 3 }, none = { 0 };
+
+	jrig_open(BYTES);
+	jrig_begin();
+	CU_ASSERT_EQUAL(io_journal_for_each_change(jrig.dev, note_change, &none), 0);
+	CU_ASSERT_EQUAL(none.nr, 0);
+	jrig_change();
+	CU_ASSERT_EQUAL(io_journal_for_each_change(jrig.dev, note_change, &all), 0);
+	CU_ASSERT_EQUAL(all.nr, JRIG_NR_CHANGED);
+	CU_ASSERT_EQUAL(all.wrong, 0);
+	CU_ASSERT_EQUAL(io_journal_for_each_change(jrig.dev, note_change, &some), 77);
+	CU_ASSERT_EQUAL(some.nr, 3);
+	CU_ASSERT_EQUAL(io_journal_commit(jrig.dev, NULL), 0);
+	CU_ASSERT_EQUAL(io_journal_for_each_change(jrig.dev, note_change, &all), -EINVAL);
+	CU_ASSERT_EQUAL(all.nr, JRIG_NR_CHANGED);
+	jrig_end();
+	jrig_close();
+}
+
+/* Of a target that is open for reading only, in a folder of its own. */
+static void plans(void)
+{
+	struct io_journal_args args = { .target = "target" };
+	struct changes all = { 0 };
+
+	jrig_open(BYTES);
+	CU_ASSERT_EQUAL(setenv("TMPDIR", jrig.folder, 1), 0);
+	jrig.below->info.read_only = true;
+	CU_ASSERT_EQUAL_FATAL(io_journal_begin(jrig.below, &args, &jrig.why, &jrig.dev), 0);
+	CU_ASSERT_FALSE(bufio_device_describe(jrig.dev)->read_only);
+	jrig_change();
+	CU_ASSERT_TRUE(reads_as(jrig.new, 0, BYTES));
+	CU_ASSERT_EQUAL(io_journal_for_each_change(jrig.dev, note_change, &all), 0);
+	CU_ASSERT_EQUAL(all.nr, JRIG_NR_CHANGED);
+	CU_ASSERT_EQUAL(all.wrong, 0);
+	CU_ASSERT_EQUAL(io_journal_commit(jrig.dev, &jrig.why), -EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(jrig.why.text, "nothing was written"));
+	CU_ASSERT_TRUE(jrig_is_old());
+	jrig_end();
+	CU_ASSERT_EQUAL(rmdir(jrig.folder), 0); /* nothing was left in it */
+	CU_ASSERT_EQUAL(mkdir(jrig.folder, 0700), 0);
+	jrig.below->info.read_only = false;
+	jrig_close();
+}
+
+static void no_place_for_plans(void)
+{
+	struct io_journal_args args = { .target = "target" };
+	struct bufio_device *dev = UNTOUCHED;
+
+	jrig_open(BYTES);
+	CU_ASSERT_EQUAL(setenv("TMPDIR", "/nowhere", 1), 0);
+	CU_ASSERT_EQUAL(io_journal_begin(jrig.below, &args, &jrig.why, &dev), -ENOENT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(jrig.why.text, "/nowhere"));
+	CU_ASSERT_PTR_EQUAL(dev, UNTOUCHED);
+	jrig_close();
+}
+
+/* $TMPDIR is everybody's. */
+static void with_tmpdir(void (*test)(void))
+{
+	char *before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
+
+	test();
+	if (before)
+		setenv("TMPDIR", before, 1);
+	else
+		unsetenv("TMPDIR");
+	free(before);
+}
+
+static void plan_is_a_plan(void)
+{
+	with_tmpdir(plans);
+}
+
+static void plan_without_place(void)
+{
+	with_tmpdir(no_place_for_plans);
+}
+
 static const struct unit_case cases[] = {
 	{ "reads see what was written, whole blocks and parts, and the target is as it was", reads_see_writes },
 	{ "it looks like the device below", same_description },
@@ -935,6 +1036,9 @@ static const struct unit_case cases[] = {
 	{ "what is not a journal is refused, without waiting for a FIFO", not_a_journal },
 	{ "status says what a journal is of, how many blocks it changes, and how far it is", status },
 	{ "a target's name is cut off where it is too long", long_name },
+	{ "changes are told in rising order, with both images, until one is not 0", tells_changes },
+	{ "a plan is for a target that may be read only, cannot be committed, and leaves nothing behind", plan_is_a_plan },
+	{ "a plan has no place in a folder that is not there", plan_without_place },
 	{ "four threads write and read through it, and each request comes back once", threads },
 	{ NULL, NULL },
 };
