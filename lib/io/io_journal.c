@@ -369,3 +369,8 @@ int io_journal_commit(struct bufio_device *dev, struct bufio_reason *why)
 	pthread_mutex_unlock(&d->working);
 	return r;
 }
+
+bool io_journal_is_committed(const struct bufio_device *dev)
+{
+	return ((const struct io_journal_device *)dev)->phase >= IO_JOURNAL_IS_COMMITTED;
+}

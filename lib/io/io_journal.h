@@ -76,6 +76,9 @@ int io_journal_for_each_change(struct bufio_device *dev,
  */
 int io_journal_commit(struct bufio_device *dev, struct bufio_reason *why);
 
+/* Whether the journal is complete and stays, so that the target may have been written, if a commit failed in part. */
+bool io_journal_is_committed(const struct bufio_device *dev);
+
 enum io_journal_direction {
 	IO_JOURNAL_UNDO,   /* to the old images */
 	IO_JOURNAL_RESUME, /* to the new ones */

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "meta/block_fields.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "meta/thin_disk.h"
 #include "pdata/btree.h"
@@ -336,4 +339,207 @@ int meta_visit_block_as(const void *data, unsigned size, uint64_t block, enum pd
 int meta_visit_block(const void *data, unsigned size, uint64_t block, struct meta_visitor *v)
 {
 	return meta_visit_block_as(data, size, block, size == PD_BLOCK_SIZE ? pd_block_kind(data) : PD_UNKNOWN, v);
+}
+
+/* --- fields by their names --- */
+
+/* Parts of a value of 8 bytes that is a mapping. */
+static const struct value_part {
+	const char *name;
+	unsigned shift, bits;
+} value_parts[] = {
+	{ ".data", THIN_TIME_BITS, 64 - THIN_TIME_BITS }, { ".time", 0, THIN_TIME_BITS },
+};
+
+#define NR_VALUE_PARTS (sizeof(value_parts) / sizeof(*value_parts))
+
+/* "value[3].data" is PREFIX value, index 3, suffix ".data". */
+struct indexed {
+	char prefix[16];
+	uint64_t index;
+	const char *suffix;
+};
+
+static bool split(const char *name, struct indexed *x)
+{
+	size_t length = strcspn(name, "[");
+	char *end;
+
+	if (!name[length] || length >= sizeof(x->prefix) || name[length + 1] < '0' || name[length + 1] > '9')
+		return false;
+	memcpy(x->prefix, name, length);
+	x->prefix[length] = '\0';
+	errno = 0;
+	x->index = strtoull(name + length + 1, &end, 10);
+	x->suffix = end + 1;
+	return !errno && *end == ']';
+}
+
+static int take_layout(const struct layout *l, unsigned base, const char *name, struct meta_field *f)
+{
+	for (; l->name; l++) {
+		if (strcmp(l->name, name) != 0)
+			continue;
+		if (l->how == 'b' || l->how == 's')
+			return -EINVAL;
+		*f = (struct meta_field){ base + l->offset, l->size, 0, 8u * l->size, false };
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static int take_part(unsigned base, const char *name, struct meta_field *f)
+{
+	for (size_t i = 0; i < NR_VALUE_PARTS; i++)
+		if (!strcmp(value_parts[i].name, name)) {
+			*f = (struct meta_field){ base, 8, value_parts[i].shift, value_parts[i].bits, false };
+			return 0;
+		}
+	return -ENOENT;
+}
+
+static int take_value(uint32_t size, bool may_be_mapping, unsigned base, const char *suffix, struct meta_field *f)
+{
+	const struct layout *l = value_layout(size);
+	int r = l ? take_layout(l, base, suffix, f) : -ENOENT;
+
+	return r == -ENOENT && size == 8 && may_be_mapping ? take_part(base, suffix, f) : r;
+}
+
+/* Of any kind of value, where there is no node that would say which. */
+static int check_value(const char *suffix)
+{
+	static const uint32_t sizes[] = { 4, 8, 12, 16, 24 };
+	struct meta_field f;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		if (!take_value(sizes[i], true, 0, suffix, &f))
+			return 0;
+	return -ENOENT;
+}
+
+static int find_in_node(const uint8_t *data, const struct indexed *x, struct meta_field *f)
+{
+	bool is_key = !strcmp(x->prefix, "key");
+	struct problem p = { 0 };
+	struct pd_node n;
+
+	if (is_key ? *x->suffix : strcmp(x->prefix, "value") != 0)
+		return -ENOENT;
+	if (!data)
+		return is_key ? 0 : check_value(x->suffix);
+	if (!pd_node_decode(data, 0, 0, &n, &p) && p.code != PROBLEM_NODE_KEY_ORDER)
+		return -EBADMSG;
+	if (x->index >= n.nr)
+		return -ERANGE;
+	if (is_key) {
+		*f = (struct meta_field){ (unsigned)(n.keys - data) + 8 * (unsigned)x->index, 8, 0, 64, false };
+		return 0;
+	}
+	return take_value(n.value_size, n.is_leaf, (unsigned)(pd_value(&n, (unsigned)x->index) - data), x->suffix, f);
+}
+
+static int find_in_index(const uint8_t *data, const struct indexed *x, struct meta_field *f)
+{
+	const size_t base = offsetof(struct pd_index_disk, entries);
+
+	(void)data;
+	if (strcmp(x->prefix, "entry") != 0)
+		return -ENOENT;
+	if (x->index >= PD_INDEX_ENTRIES)
+		return -ERANGE;
+	return take_layout(value_index, (unsigned)(base + x->index * sizeof(struct pd_index_entry_disk)), x->suffix, f);
+}
+
+static int find_in_bitmap(const uint8_t *data, const struct indexed *x, struct meta_field *f)
+{
+	(void)data;
+	if (strcmp(x->prefix, "count") != 0 || *x->suffix)
+		return -ENOENT;
+	if (x->index >= PD_BITMAP_ENTRIES)
+		return -ERANGE;
+	*f = (struct meta_field){ (unsigned)(offsetof(struct pd_bitmap_disk, counts) + x->index / 4), 1,
+				  (unsigned)x->index % 4 * 2, 2, true };
+	return 0;
+}
+
+static int find_in_array(const uint8_t *data, const struct indexed *x, struct meta_field *f)
+{
+	const struct pd_array_disk *d = (const void *)data;
+	uint32_t nr, size;
+
+	if (strcmp(x->prefix, "value") != 0 || *x->suffix)
+		return -ENOENT;
+	if (!d)
+		return 0;
+	nr = le32_get(d->nr_entries);
+	size = le32_get(d->value_size);
+	if ((size != 4 && size != 8) || nr > (PD_BLOCK_SIZE - sizeof(*d)) / size)
+		return -EBADMSG;
+	if (x->index >= nr)
+		return -ERANGE;
+	*f = (struct meta_field){ (unsigned)(sizeof(*d) + x->index * size), size, 0, 8 * size, false };
+	return 0;
+}
+
+/* By kind: the fields that are always there, and those that have a number. */
+static const struct named_fields {
+	const struct layout *header;
+	int (*find)(const uint8_t *data, const struct indexed *x, struct meta_field *f);
+} named_fields[NR_PD_KINDS] = {
+	[PD_NODE] = { node_header, find_in_node },
+	[PD_BITMAP] = { bitmap_header, find_in_bitmap },
+	[PD_INDEX] = { index_header, find_in_index },
+	[PD_ARRAY] = { array_header, find_in_array },
+	[PD_THIN_SUPERBLOCK] = { thin_superblock, NULL },
+	[PD_CACHE_SUPERBLOCK] = { cache_superblock, NULL },
+	[PD_ERA_SUPERBLOCK] = { era_superblock, NULL },
+};
+
+int meta_field_find(const void *data, enum pd_kind kind, const char *name, struct meta_field *field)
+{
+	const struct named_fields *fields = &named_fields[kind];
+	struct indexed x;
+	int r = fields->header ? take_layout(fields->header, 0, name, field) : -ENOENT;
+
+	return r == -ENOENT && fields->find && split(name, &x) ? fields->find(data, &x, field) : r;
+}
+
+int meta_field_check(enum pd_kind kind, const char *name)
+{
+	struct meta_field f;
+	int r = meta_field_find(NULL, kind, name, &f);
+
+	return r == -ERANGE ? -ENOENT : r;
+}
+
+/* A count as it is stored, or the other way. */
+static uint64_t swap_bits(uint64_t count)
+{
+	return (count & 1) << 1 | (count >> 1 & 1);
+}
+
+static uint64_t mask_of(const struct meta_field *f)
+{
+	return f->bits == 64 ? UINT64_MAX : (UINT64_C(1) << f->bits) - 1;
+}
+
+uint64_t meta_field_load(const void *data, const struct meta_field *f)
+{
+	uint64_t v = le_load((const uint8_t *)data + f->offset, f->size) >> f->shift & mask_of(f);
+
+	return f->is_count ? swap_bits(v) : v;
+}
+
+int meta_field_store(void *data, const struct meta_field *f, uint64_t value)
+{
+	uint8_t *at = (uint8_t *)data + f->offset;
+	uint64_t v, mask = mask_of(f);
+
+	if (value > mask)
+		return -ERANGE;
+	value = f->is_count ? swap_bits(value) : value;
+	v = (le_load(at, f->size) & ~(mask << f->shift)) | value << f->shift;
+	le_store(at, f->size, v);
+	return 0;
 }

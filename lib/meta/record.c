@@ -462,6 +462,23 @@ static const struct field diff_blocks_fields[] = {
 	HIDDEN_TEXT(record_diff_blocks, text),
 };
 
+static const struct field plan_fields[] = {
+	T(record_plan, script),
+	T(record_plan, name),
+	T(record_plan, target),
+	N(record_plan, blocks, NULL),
+	N(record_plan, block_size, NULL),
+};
+
+static const struct field plan_totals_fields[] = {
+	T(record_plan_totals, state),
+	N(record_plan_totals, blocks, NULL),
+	N(record_plan_totals, bytes, NULL),
+	T(record_plan_totals, digest),
+	T(record_plan_totals, journal),
+	HIDDEN_TEXT(record_plan_totals, text),
+};
+
 static const struct field diff_more_fields[] = {
 	T(record_diff_more, before), N(record_diff_more, count, NULL), T(record_diff_more, what),
 };
@@ -866,17 +883,22 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_DIFF_BLOCK_FIELD] = {
 		.name = "block_field", FIELDS(diff_block_field_fields),
-		.begin = "    {offset:4}  {name:-26} {left} -> {right}\n",
+		.begin = "    {offset:4}  {name:-26} {-}{left}{.} -> {+}{right}{.}\n",
 	},
 	[RECORD_DIFF_BYTES] = {
 		.name = "bytes", FIELDS(diff_bytes_fields),
-		.begin = "    {offset:4}  {length} bytes: {left} -> {right}\n",
+		.begin = "    {offset:4}  {length} bytes: {-}{left}{.} -> {+}{right}{.}\n",
 	},
 	[RECORD_DIFF_BLOCKS] = {
 		.name = "blocks", FIELDS(diff_blocks_fields), .begin = "  blocks {begin}..{last}: {text}\n",
 	},
 	[RECORD_DIFF_MORE] = { .name = "more", FIELDS(diff_more_fields), .begin = "{before}... and {count} more {what}\n" },
 	[RECORD_DIFF_TOTALS] = { .name = "totals", FIELDS(diff_totals_fields), .begin = "\n{text}\n" },
+	[RECORD_PLAN] = {
+		.name = "plan", FIELDS(plan_fields),
+		.begin = "{name}  {target}: {blocks} blocks of {block_size} bytes, by {script}\n",
+	},
+	[RECORD_PLAN_TOTALS] = { .name = "totals", FIELDS(plan_totals_fields), .begin = "\n{text}\n" },
 	[RECORD_ROOTS] = {
 		.name = "roots", .arrays = roots_arrays, FIELDS(roots_fields),
 		.begin = "{image}: generations that can still be found in {metadata_blocks} blocks of metadata, of "

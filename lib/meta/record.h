@@ -72,6 +72,8 @@ enum record_kind {
 	RECORD_DIFF_BLOCKS,  /* that only one image has */
 	RECORD_DIFF_MORE,    /* for people only: how many were left out */
 	RECORD_DIFF_TOTALS,
+	RECORD_PLAN,         /* of a script: contains blocks and what differs in them, as above */
+	RECORD_PLAN_TOTALS,
 	RECORD_ROOTS, /* contains the two below */
 	RECORD_GENERATION, /* contains its devices */
 	RECORD_GENERATION_DEVICE,
@@ -115,7 +117,7 @@ struct record_type {
 	const char *xml;    /* element, or NULL */
 	const char *const *arrays; /* what a document of it always has, ends with NULL; or NULL */
 	/*
-	 * Templates for people; {field} {field:W} right-aligned in W columns, {field:-W} left-aligned. A device's name
+	 * Templates for people; {-} and {+} begin what is gone and what is new, {.} ends it, in colours if there are any; {field} {field:W} right-aligned in W columns, {field:-W} left-aligned. A device's name
 	 * follows its id, "3 (home)"; but where that has a column, the name's own place is {lv}.
 	 */
 	const char *begin, *end;
@@ -432,6 +434,18 @@ struct record_diff_more {
 
 struct record_diff_totals {
 	uint64_t fields, devices, ranges, blocks, bytes, left_only_blocks, right_only_blocks, unreadable_blocks;
+	const char *text;
+};
+
+struct record_plan {
+	const char *script, *name, *target; /* name: of the target, in the script */
+	uint64_t blocks, block_size;
+};
+
+struct record_plan_totals {
+	const char *state; /* "plan", "applied" */
+	uint64_t blocks, bytes;
+	const char *digest, *journal; /* or NULL */
 	const char *text;
 };
 

@@ -16,6 +16,8 @@ enum op_outcome {
 	OP_INPUT,        /* the input cannot be read */
 	OP_OUTPUT,       /* the output cannot be written */
 	OP_REFUSED,      /* what is there would be lost */
+	OP_EXPECT,       /* something is not as it was said to be, and nothing was written */
+	OP_VERIFY,       /* the target was written, and is not what it should be */
 	OP_PARTLY,       /* the target was begun, and is not finished */
 	OP_INTERNAL,     /* out of memory, or a fault of ours */
 };

@@ -203,7 +203,8 @@ void target_look(struct bufio_client *client, const char *path, struct target_co
 {
 	struct signature signature;
 	struct bufio_buffer *b;
-	const void *data = bufio_get_device_size(client) ? bufio_read(client, 0, &b) : NULL;
+	bool has_block = bufio_get_device_size(client) && bufio_get_block_size(client) >= PD_BLOCK_SIZE;
+	const void *data = has_block ? bufio_read(client, 0, &b) : NULL;
 
 	*c = (struct target_contents){ 0 };
 	if (data) {

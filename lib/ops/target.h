@@ -22,7 +22,7 @@ struct target_contents {
 	char foreign[64]; /* type of what is not ours to replace: "ext4", "gpt", "dm-cache", "xml"; else empty */
 };
 
-/* Block 0, and what libblkid finds. What cannot be read counts as nothing. */
+/* Block 0, if blocks are large enough, and what libblkid finds. What cannot be read counts as nothing. */
 void target_look(struct bufio_client *client, const char *path, struct target_contents *c);
 
 /* Makes a file of @size bytes that is not there yet, all a hole. Returns 0 or -errno. */

@@ -43,6 +43,7 @@ struct text_emit_args {
 	const char *schema; /* "bufio.mappings/1", for JSON */
 	const char *image;  /* for JSON */
 	const struct text_names *names; /* beside each device's id, but in XML; NULL: none */
+	bool is_coloured;               /* for people */
 };
 
 /* Nothing is written before the first record. NULL when there is no memory. */

@@ -14,6 +14,7 @@ struct piece {
 	size_t len;
 	const struct field *field;
 	bool is_name;
+	char mark; /* instead of a field: '-' '+' '.', what is gone, what is new, the end of either; 0: none */
 	int width;
 };
 
@@ -26,6 +27,7 @@ struct human_emitter {
 	struct text_emitter e;
 	struct template begin[NR_RECORD_KINDS], end[NR_RECORD_KINDS];
 	const struct problem_info *last_problem;
+	bool is_coloured;
 };
 
 static struct human_emitter *human(struct meta_visitor *v)
@@ -61,6 +63,10 @@ static const char *cut_piece(const char *text, const struct record_type *t, stru
 	}
 	p->len = (size_t)(open - text);
 	name_end = open + 1 + strcspn(open + 1, ":}");
+	if (name_end - open == 2 && strchr("-+.", open[1])) {
+		p->mark = open[1];
+		return name_end + 1;
+	}
 	p->is_name = name_end - open == 3 && !memcmp(open + 1, "lv", 2);
 	p->field = p->is_name ? find_device(t) : find_field(t, open + 1, (size_t)(name_end - open - 1));
 	if (*name_end == ':')
@@ -122,6 +128,12 @@ static void trim(struct text_out *o)
 		o->len--;
 }
 
+/* Red, green, and as it was: what a diff has everywhere. */
+static void put_colour(struct text_out *o, char mark)
+{
+	text_puts(o, mark == '-' ? "\033[31m" : mark == '+' ? "\033[32m" : "\033[0m");
+}
+
 static int fill(struct human_emitter *h, const struct template *t, const void *record)
 {
 	struct text_out *o = h->e.out;
@@ -136,6 +148,8 @@ static int fill(struct human_emitter *h, const struct template *t, const void *r
 			continue;
 		}
 		text_put(o, p->literal, p->len);
+		if (p->mark && h->is_coloured)
+			put_colour(o, p->mark);
 		if (p->field && p->width)
 			put_column(o, h->e.names, p, record);
 		else if (p->field)
@@ -200,6 +214,7 @@ struct text_emitter *text_emit_human(const struct text_emit_args *args)
 		.names = args->names,
 		.destroy = human_destroy,
 	};
+	h->is_coloured = args->is_coloured;
 	for (unsigned k = 0; k < NR_RECORD_KINDS && !r; k++) {
 		r = compile(record_types[k].begin, &record_types[k], &h->begin[k]);
 		if (!r)
