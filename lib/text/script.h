@@ -172,7 +172,9 @@ struct script {
 /* Bounds: what is larger is an error with its place. */
 #define SCRIPT_MAX_BYTES (16 << 20)
 #define SCRIPT_MAX_OPS 1000000
-#define SCRIPT_MAX_NESTING 64
+#define SCRIPT_MAX_VOLUMES 64
+#define SCRIPT_MAX_NAME 32    /* characters */
+#define SCRIPT_MAX_NESTING 64 /* of brackets; operators in a statement: so no tree of expressions is deeper than both */
 #define SCRIPT_MAX_STEPS 8
 
 /*
