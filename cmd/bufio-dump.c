@@ -12,7 +12,7 @@
 enum {
 	KEY_FLAT = 0x200, KEY_DEV_ID, KEY_SKIP_MAPPINGS, KEY_ROOT, KEY_LVM_BACKUP, KEY_SHARED, KEY_BYTES, KEY_COLUMNS,
 	KEY_NO_HEADERS, KEY_LIST, KEY_DATA, KEY_VERBOSE, KEY_SVG, KEY_DATA_SIZE, KEY_DATA_BLOCK_SIZE, KEY_MAX_THINS,
-	KEY_TRANSACTION_ID, KEY_NR_DATA_BLOCKS, KEY_LVM_POOL,
+	KEY_TRANSACTION_ID, KEY_NR_DATA_BLOCKS, KEY_LVM_POOL, KEY_AS_SCRIPT,
 };
 
 static const struct argp_option options[] = {
@@ -41,6 +41,7 @@ static const struct argp_option options[] = {
 	{ "data", KEY_DATA, NULL, 0, "owner: N is a data block; who maps it", 0 },
 	{ "list", KEY_LIST, "FILE", 0, "owner: further ranges from FILE, also a map file of ddrescue", 0 },
 	{ "verbose", KEY_VERBOSE, NULL, 0, "delta: with the data blocks; diff: every difference", 0 },
+	{ "as-script", KEY_AS_SCRIPT, NULL, 0, "diff: a script that turns IMAGE into IMAGE2, for bufio-copy", 0 },
 	{ "svg", KEY_SVG, "FILE", 0, "map: a picture", 0 },
 	{ "data-size", KEY_DATA_SIZE, "SIZE", 0, "size: of the data device", 0 },
 	{ "max-thins", KEY_MAX_THINS, "N", 0, "size: thin devices and snapshots at most", 0 },
@@ -271,6 +272,7 @@ static const struct {
 	{ KEY_DATA, "data", OF(DUMP_OWNER) },
 	{ KEY_LIST, "list", OF(DUMP_OWNER) },
 	{ KEY_VERBOSE, "verbose", OF(DUMP_DELTA) | OF(DUMP_DIFF) },
+	{ KEY_AS_SCRIPT, "as-script", OF(DUMP_DIFF) },
 	{ KEY_SVG, "svg", OF(DUMP_MAP) },
 	{ KEY_DATA_SIZE, "data-size", OF(DUMP_SIZE) },
 	{ 'r', "repair", POOL_VIEWS },
@@ -401,6 +403,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_DATA: a->data = true; return 0;
 	case KEY_LIST: a->list = arg; return 0;
 	case KEY_VERBOSE: a->verbose = true; return 0;
+	case KEY_AS_SCRIPT: a->as_script = true; return 0;
 	case KEY_SVG:
 		if (!*arg)
 			argp_error(state, "--svg: the name is empty");

@@ -479,6 +479,16 @@ static const struct field plan_totals_fields[] = {
 	HIDDEN_TEXT(record_plan_totals, text),
 };
 
+static const struct field journal_fields[] = {
+	T(record_journal, journal),
+	T(record_journal, target),
+	N(record_journal, target_bytes, NULL),
+	N(record_journal, blocks, NULL),
+	N(record_journal, block_size, NULL),
+	T(record_journal, state),
+	HIDDEN_TEXT(record_journal, text),
+};
+
 static const struct field diff_more_fields[] = {
 	T(record_diff_more, before), N(record_diff_more, count, NULL), T(record_diff_more, what),
 };
@@ -899,6 +909,12 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.begin = "{name}  {target}: {blocks} blocks of {block_size} bytes, by {script}\n",
 	},
 	[RECORD_PLAN_TOTALS] = { .name = "totals", FIELDS(plan_totals_fields), .begin = "\n{text}\n" },
+	[RECORD_JOURNAL] = {
+		.name = "journal", FIELDS(journal_fields),
+		.begin = "{journal}: {text}\n"
+			 "target  {target}, {target_bytes} bytes\n"
+			 "blocks  {blocks} of {block_size} bytes\n",
+	},
 	[RECORD_ROOTS] = {
 		.name = "roots", .arrays = roots_arrays, FIELDS(roots_fields),
 		.begin = "{image}: generations that can still be found in {metadata_blocks} blocks of metadata, of "

@@ -74,6 +74,7 @@ enum record_kind {
 	RECORD_DIFF_TOTALS,
 	RECORD_PLAN,         /* of a script: contains blocks and what differs in them, as above */
 	RECORD_PLAN_TOTALS,
+	RECORD_JOURNAL,
 	RECORD_ROOTS, /* contains the two below */
 	RECORD_GENERATION, /* contains its devices */
 	RECORD_GENERATION_DEVICE,
@@ -447,6 +448,12 @@ struct record_plan_totals {
 	uint64_t blocks, bytes;
 	const char *digest, *journal; /* or NULL */
 	const char *text;
+};
+
+struct record_journal {
+	const char *journal, *target;
+	uint64_t target_bytes, blocks, block_size;
+	const char *state, *text;
 };
 
 struct record_roots {

@@ -94,6 +94,7 @@ struct op_dump_args {
 	bool verbose;           /* DUMP_DELTA: where the data is too; DUMP_DIFF: every difference */
 	struct bufio_client *client2; /* DUMP_DIFF */
 	const char *image2;
+	bool as_script;         /* DUMP_DIFF: what makes the one the other, as text */
 	const char *svg;        /* DUMP_MAP: file for a picture, or NULL */
 	int svg_fd;
 	uint64_t data_bytes, max_thins; /* DUMP_SIZE without an image, with overrides.data_block_bytes */

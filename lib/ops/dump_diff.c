@@ -401,8 +401,6 @@ static void open_image(struct diff *x, unsigned i, const char *name, struct bufi
 	struct bufio_buffer *b;
 	const void *data;
 
-	/* The limit is for both; a half that is too small for a cache is refused, and then each has it all. */
-	bufio_set_memory_limit(client, bufio_get_memory_limit(client) / 2);
 	*image = (struct image){ .sink = { report }, .diff = x, .name = name, .client = client };
 	data = bufio_read(client, 0, &b);
 	if (!data)
@@ -481,15 +479,25 @@ static int diff_images(struct diff *x)
 	return r ? r : v->end(v, RECORD_DIFF, &record);
 }
 
+void dump_share_limit(struct dump *d)
+{
+	bufio_set_memory_limit(d->args->client, bufio_get_memory_limit(d->args->client) / 2);
+	bufio_set_memory_limit(d->args->client2, bufio_get_memory_limit(d->args->client2) / 2);
+}
+
 int dump_diff(struct dump *d)
 {
-	struct diff *x = calloc(1, sizeof(*x));
+	struct diff *x;
 	int r;
 
+	if (d->args->as_script)
+		return dump_diff_script(d);
+	x = calloc(1, sizeof(*x));
 	if (!x)
 		return -ENOMEM;
 	x->d = d;
 	d->sink.report = dump_report_now;
+	dump_share_limit(d);
 	open_image(x, THIN_LEFT, d->args->image, d->args->client);
 	open_image(x, THIN_RIGHT, d->args->image2, d->args->client2);
 	r = diff_images(x);

@@ -172,6 +172,12 @@ bool dump_read_ranges(struct dump *d, const struct dump_space *space, struct ran
 /* dump_delta.c: a range as a record. @with_data: with the data blocks, else these are not known. */
 struct record_delta_range dump_delta_range(const struct thin_delta_range *range, bool with_data);
 
+/*
+ * dump_diff.c: the limit is for both images; a half that is too small for a cache is refused, and then each has it all.
+ */
+void dump_share_limit(struct dump *d);
+int dump_diff_script(struct dump *d); /* dump_diff() with --as-script */
+
 /* dump_repair.c: false, and the result says why */
 
 struct thin_scavenge;

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "io/io_journal.h"
+#include "text/emit.h"
 
 #define SYSTEM_FOLDER "/var/lib/bufio"
 #define MAX_TRIES 1000
@@ -97,4 +97,53 @@ void op_journal_replay(struct bufio_client *client, const char *image, const cha
 	bufio_client_reset(client);
 	if (r)
 		op_fail(result, outcome_of(r), r, "%s: %s", image, why.text[0] ? why.text : strerror(-r));
+}
+
+bool op_journal_read(const char *path, struct io_journal_status *status, struct op_result *result)
+{
+	struct bufio_reason why = { .text = "" };
+	int r = io_journal_status(path, status, &why);
+
+	*result = (struct op_result){ .outcome = OP_DONE };
+	if (r)
+		op_fail(result, outcome_of(r), r, "%s", why.text[0] ? why.text : strerror(-r));
+	return !r;
+}
+
+static const struct {
+	const char *name, *text;
+} states[] = {
+	[IO_JOURNAL_BEGUN] = { "begun", "was never committed: nothing was written by it" },
+	[IO_JOURNAL_COMMITTED] = { "committed", "was cut short: the target may be anything between old and new; resume or undo" },
+	[IO_JOURNAL_DONE] = { "done", "the target was written; it can be undone" },
+	[IO_JOURNAL_UNDONE] = { "undone", "the target is as it was before; to resume does it again" },
+};
+
+void op_journal_show(const char *program, const char *path, int out_fd, bool json, struct op_result *result)
+{
+	struct io_journal_status s;
+	struct record_journal record;
+	struct text_emitter *e;
+	struct text_out out;
+
+	if (!op_journal_read(path, &s, result))
+		return;
+	record = (struct record_journal){
+		.journal = path, .target = s.target, .state = states[s.state].name, .text = states[s.state].text,
+		.target_bytes = s.target_size, .block_size = s.block_size, .blocks = s.nr_blocks,
+	};
+	text_out_init(&out, out_fd);
+	e = text_emit_create(&(struct text_emit_args){
+		.format = json ? TEXT_JSON : TEXT_HUMAN, .out = &out, .messages = &out, .program = program,
+		.schema = "bufio.journal/1", .image = path });
+	if (!e) {
+		op_fail(result, OP_INTERNAL, -ENOMEM, "out of memory");
+		return;
+	}
+	e->visitor.begin(&e->visitor, RECORD_JOURNAL, &record);
+	e->visitor.end(&e->visitor, RECORD_JOURNAL, &record);
+	text_emit_finish(e);
+	text_emit_destroy(e);
+	if (text_out_flush(&out))
+		op_fail(result, OP_OUTPUT, out.error, "output: %s", strerror(-out.error));
 }

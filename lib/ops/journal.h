@@ -4,6 +4,7 @@
 #define OPS_JOURNAL_H
 
 #include "bufio/bufio.h"
+#include "io/io_journal.h"
 #include "ops/op.h"
 
 #define OP_JOURNAL_PATH_MAX 4096
@@ -20,5 +21,11 @@ int op_journal_name(const char *verb, const char *image, char path[OP_JOURNAL_PA
  */
 void op_journal_replay(struct bufio_client *client, const char *image, const char *path, bool forward,
 		       struct op_result *result);
+
+/* What the journal @path says of itself. False: the result says why it says nothing. */
+bool op_journal_read(const char *path, struct io_journal_status *status, struct op_result *result);
+
+/* The same for people, or as JSON; -1 for @out_fd: nowhere. *@result is filled in any case. */
+void op_journal_show(const char *program, const char *path, int out_fd, bool json, struct op_result *result);
 
 #endif

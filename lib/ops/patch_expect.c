@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL /* a header alone, nothing to be linked */
 #include <xxhash.h>
 
 #include "meta/meta.h"
@@ -288,8 +289,8 @@ static bool expect_numbers(struct patch *p, const struct script_op *op)
 
 	if (!patch_number(p, op->value, &a) || !patch_number(p, op->value2, &b))
 		return false;
-	return holds(op->compare, a, b) || patch_fail(p, OP_EXPECT, &op->place, "%" PRIu64 " %s %" PRIu64 " does not hold", a,
-						      names[op->compare], b);
+	return holds(op->compare, a, b) || patch_fail(p, OP_EXPECT, &op->value->place, "%" PRIu64 " %s %" PRIu64
+						      " does not hold", a, names[op->compare], b);
 }
 
 /* --- all --- */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL /* a header alone, nothing to be linked */
 #include <xxhash.h>
 
 #include "io/io_journal.h"

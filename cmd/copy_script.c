@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* bufio-copy --script: volumes for the names of a script, and asking before it is applied. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/copy_modes.h"
+#include "ops/patch.h"
+
+struct run {
+	const struct copy_script *c;
+	struct op_script *script;
+	struct op_patch_volume *volumes;
+	struct cli_device *devices;
+	struct stat *stats;
+	unsigned nr; /* of each of them */
+};
+
+static enum cli_status fail(const struct run *r, const struct op_result *result)
+{
+	cli_error(r->c->program, "%s", result->reason);
+	return cli_status_of(result);
+}
+
+static enum cli_status read_script(struct run *r)
+{
+	bool is_input = !strcmp(r->c->file, "-");
+	struct op_result result = { .outcome = OP_DONE };
+	int fd = is_input ? STDIN_FILENO : open(r->c->file, O_RDONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0) {
+		cli_error(r->c->program, "%s: %s", r->c->file, strerror(errno));
+		return CLI_IO;
+	}
+	ok = op_script_read(is_input ? "standard input" : r->c->file, fd, &r->script, &result);
+	if (!is_input)
+		close(fd);
+	return ok ? CLI_OK : fail(r, &result);
+}
+
+/* --- names --- */
+
+__attribute__((format(printf, 2, 3))) static enum cli_status wrong_word(const struct run *r, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	cli_error(r->c->program, "%s", text);
+	return CLI_USAGE;
+}
+
+static int volume_called(const struct run *r, const char *word, size_t length)
+{
+	for (unsigned i = 0; i < r->nr; i++) {
+		const char *name = op_script_volume(r->script, i);
+
+		if (strlen(name) == length && !memcmp(name, word, length))
+			return (int)i;
+	}
+	return -1;
+}
+
+static enum cli_status bind_word(struct run *r, const char *word)
+{
+	const char *equals = strchr(word, '=');
+	int i = equals ? volume_called(r, word, (size_t)(equals - word)) : -1;
+
+	if (!equals)
+		return wrong_word(r, "'%s': volumes are given as NAME=PATH, such as %s=%s", word, op_script_volume(r->script, 0), word);
+	if (i < 0)
+		return wrong_word(r, "'%s': the script has no volume of that name", word);
+	if (r->volumes[i].path)
+		return wrong_word(r, "'%s': %s was given before", word, op_script_volume(r->script, (unsigned)i));
+	if (!equals[1])
+		return wrong_word(r, "'%s': the path is empty", word);
+	r->volumes[i].path = equals + 1;
+	return CLI_OK;
+}
+
+static enum cli_status bind_words(struct run *r)
+{
+	enum cli_status status = CLI_OK;
+
+	r->nr = op_script_nr_volumes(r->script);
+	r->volumes = calloc(r->nr, sizeof(*r->volumes));
+	r->devices = calloc(r->nr, sizeof(*r->devices));
+	r->stats = calloc(r->nr, sizeof(*r->stats));
+	if (!r->volumes || !r->devices || !r->stats) {
+		cli_error(r->c->program, "out of memory");
+		return CLI_INTERNAL;
+	}
+	for (unsigned i = 0; i < r->c->nr_words && !status; i++)
+		status = bind_word(r, r->c->words[i]);
+	for (unsigned i = 0; i < r->nr && !status; i++)
+		if (!r->volumes[i].path)
+			status = wrong_word(r, "which is %s of %s? Say it behind the options: %s=PATH", op_script_volume(r->script, i),
+					    r->c->file, op_script_volume(r->script, i));
+	return status;
+}
+
+/* --- opening --- */
+
+/* One limit for all of them; a part that would be too small for a cache is refused, and then it has more. */
+static void share_memory(struct run *r)
+{
+	for (unsigned i = 0; i < r->nr; i++)
+		bufio_set_memory_limit(r->devices[i].client, bufio_get_memory_limit(r->devices[i].client) / r->nr);
+}
+
+static enum cli_status open_volume(struct run *r, const struct cli_device *device, unsigned i)
+{
+	struct op_patch_volume *v = &r->volumes[i];
+	enum cli_status status;
+
+	r->devices[i] = *device;
+	r->devices[i].block_size = op_script_block_size(r->script);
+	if (i == op_script_target(r->script) && r->c->is_applied)
+		r->devices[i].flags |= BUFIO_OPEN_WRITE;
+	status = cli_device_open(&r->devices[i], r->c->program, v->path, PATCH_HELD_BUFFERS);
+	if (status == CLI_REFUSED)
+		cli_advise_snapshot(r->c->program, v->path);
+	v->client = r->devices[i].client;
+	if (!stat(v->path, &r->stats[i]))
+		v->stat = &r->stats[i];
+	return status;
+}
+
+static enum cli_status open_volumes(struct run *r, const struct cli_device *device)
+{
+	enum cli_status status = CLI_OK;
+
+	if (device->block_size && device->block_size != op_script_block_size(r->script))
+		status = wrong_word(r, "--block-size: the script says %u bytes itself", op_script_block_size(r->script));
+	for (unsigned i = 0; i < r->nr && !status; i++)
+		status = open_volume(r, device, i);
+	if (!status)
+		share_memory(r);
+	return status;
+}
+
+/* --- asking --- */
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+/* On the terminal, whatever becomes of the output. */
+static bool ask(const struct run *r, const char *digest)
+{
+	const char *path = r->volumes[op_script_target(r->script)].path, *name = last_part(path);
+	char line[4096] = "";
+
+	fprintf(stderr, "%s: to apply plan %s to %s, type %s: ", r->c->program, digest, path, name);
+	if (!fgets(line, sizeof(line), stdin))
+		return false;
+	line[strcspn(line, "\n")] = '\0';
+	return !strcmp(line, name);
+}
+
+/* What has begun comes to its end: a commit that is cut short has to be finished by another run. */
+static bool confirm(void *context, const char *digest)
+{
+	const struct run *r = context;
+
+	if (!r->c->digest && !ask(r, digest))
+		return false;
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	return true;
+}
+
+static enum cli_status may_ask(const struct copy_script *c)
+{
+	if (!c->is_applied || c->digest || (isatty(STDIN_FILENO) && strcmp(c->file, "-") != 0))
+		return CLI_OK;
+	cli_error(c->program, "--apply asks before it writes, and there is no terminal: --apply=DIGEST does not, and the plan "
+		  "shows which; nothing was written");
+	return CLI_REFUSED;
+}
+
+/* --- all --- */
+
+static enum cli_status run(struct run *r, struct cli_progress *progress)
+{
+	const struct copy_script *c = r->c;
+	struct op_patch_args args = {
+		.program = c->program, .script = r->script, .volumes = r->volumes, .is_applied = c->is_applied,
+		.digest = c->digest, .confirm = confirm, .context = r, .journal = c->journal, .signature = c->signature,
+		.out_fd = c->is_quiet ? -1 : STDOUT_FILENO, .json = c->json, .verbose = c->verbose,
+		.is_coloured = c->is_coloured, .progress = &progress->counts,
+	};
+	struct op_result result;
+
+	cli_progress_start(progress, c->program, args.out_fd);
+	op_patch(&args, &result);
+	cli_progress_stop(progress);
+	if (result.outcome != OP_DONE)
+		return fail(r, &result);
+	return result.differs && c->has_exit_code ? CLI_FINDING : CLI_OK;
+}
+
+enum cli_status copy_script(const struct copy_script *c, const struct cli_device *device, struct cli_progress *progress)
+{
+	struct run r = { .c = c };
+	enum cli_status status = may_ask(c);
+
+	if (!status)
+		status = read_script(&r);
+	if (!status)
+		status = bind_words(&r);
+	if (!status)
+		status = open_volumes(&r, device);
+	if (!status)
+		status = run(&r, progress);
+	for (unsigned i = 0; i < r.nr && r.devices; i++)
+		cli_device_close(&r.devices[i], c->program);
+	free(r.volumes);
+	free(r.devices);
+	free(r.stats);
+	op_script_free(r.script);
+	return status;
+}
