@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/copy_modes.h"
+#include "cmd/copy.h"
 #include "ops/patch.h"
 
 struct run {
-	const struct copy_script *c;
+	struct copy_door *door;
 	struct op_script *script;
 	struct op_patch_volume *volumes;
 	struct cli_device *devices;
@@ -23,22 +23,22 @@ struct run {
 
 static enum cli_status fail(const struct run *r, const struct op_result *result)
 {
-	cli_error(r->c->program, "%s", result->reason);
+	cli_error(r->door->program, "%s", result->reason);
 	return cli_status_of(result);
 }
 
 static enum cli_status read_script(struct run *r)
 {
-	bool is_input = !strcmp(r->c->file, "-");
+	bool is_input = !strcmp(r->door->file, "-");
 	struct op_result result = { .outcome = OP_DONE };
-	int fd = is_input ? STDIN_FILENO : open(r->c->file, O_RDONLY | O_CLOEXEC);
+	int fd = is_input ? STDIN_FILENO : open(r->door->file, O_RDONLY | O_CLOEXEC);
 	bool ok;
 
 	if (fd < 0) {
-		cli_error(r->c->program, "%s: %s", r->c->file, strerror(errno));
+		cli_error(r->door->program, "%s: %s", r->door->file, strerror(errno));
 		return CLI_IO;
 	}
-	ok = op_script_read(is_input ? "standard input" : r->c->file, fd, &r->script, &result);
+	ok = op_script_read(is_input ? "standard input" : r->door->file, fd, &r->script, &result);
 	if (!is_input)
 		close(fd);
 	return ok ? CLI_OK : fail(r, &result);
@@ -54,7 +54,7 @@ __attribute__((format(printf, 2, 3))) static enum cli_status wrong_word(const st
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	cli_error(r->c->program, "%s", text);
+	cli_error(r->door->program, "%s", text);
 	return CLI_USAGE;
 }
 
@@ -95,15 +95,15 @@ static enum cli_status bind_words(struct run *r)
 	r->devices = calloc(r->nr, sizeof(*r->devices));
 	r->stats = calloc(r->nr, sizeof(*r->stats));
 	if (!r->volumes || !r->devices || !r->stats) {
-		cli_error(r->c->program, "out of memory");
+		cli_error(r->door->program, "out of memory");
 		return CLI_INTERNAL;
 	}
-	for (unsigned i = 0; i < r->c->nr_words && !status; i++)
-		status = bind_word(r, r->c->words[i]);
+	for (unsigned i = 0; i < r->door->nr_words && !status; i++)
+		status = bind_word(r, r->door->words[i]);
 	for (unsigned i = 0; i < r->nr && !status; i++)
 		if (!r->volumes[i].path)
 			status = wrong_word(r, "which is %s of %s? Say it behind the options: %s=PATH", op_script_volume(r->script, i),
-					    r->c->file, op_script_volume(r->script, i));
+					    r->door->file, op_script_volume(r->script, i));
 	return status;
 }
 
@@ -116,32 +116,33 @@ static void share_memory(struct run *r)
 		bufio_set_memory_limit(r->devices[i].client, bufio_get_memory_limit(r->devices[i].client) / r->nr);
 }
 
-static enum cli_status open_volume(struct run *r, const struct cli_device *device, unsigned i)
+static enum cli_status open_volume(struct run *r, unsigned i)
 {
 	struct op_patch_volume *v = &r->volumes[i];
 	enum cli_status status;
 
-	r->devices[i] = *device;
+	r->devices[i] = r->door->device;
 	r->devices[i].block_size = op_script_block_size(r->script);
-	if (i == op_script_target(r->script) && r->c->is_applied)
+	if (i == op_script_target(r->script) && r->door->script.is_applied)
 		r->devices[i].flags |= BUFIO_OPEN_WRITE;
-	status = cli_device_open(&r->devices[i], r->c->program, v->path, PATCH_HELD_BUFFERS);
+	status = cli_device_open(&r->devices[i], r->door->program, v->path, PATCH_HELD_BUFFERS);
 	if (status == CLI_REFUSED)
-		cli_advise_snapshot(r->c->program, v->path);
+		cli_advise_snapshot(r->door->program, v->path);
 	v->client = r->devices[i].client;
 	if (!stat(v->path, &r->stats[i]))
 		v->stat = &r->stats[i];
 	return status;
 }
 
-static enum cli_status open_volumes(struct run *r, const struct cli_device *device)
+static enum cli_status open_volumes(struct run *r)
 {
+	const struct cli_device *device = &r->door->device;
 	enum cli_status status = CLI_OK;
 
-	if (device->block_size && device->block_size != op_script_block_size(r->script))
+	if (device->block_size != device->default_block_size && device->block_size != op_script_block_size(r->script))
 		status = wrong_word(r, "--block-size: the script says %u bytes itself", op_script_block_size(r->script));
 	for (unsigned i = 0; i < r->nr && !status; i++)
-		status = open_volume(r, device, i);
+		status = open_volume(r, i);
 	if (!status)
 		share_memory(r);
 	return status;
@@ -162,7 +163,7 @@ static bool ask(const struct run *r, const char *digest)
 	const char *path = r->volumes[op_script_target(r->script)].path, *name = last_part(path);
 	char line[4096] = "";
 
-	fprintf(stderr, "%s: to apply plan %s to %s, type %s: ", r->c->program, digest, path, name);
+	fprintf(stderr, "%s: to apply plan %s to %s, type %s: ", r->door->program, digest, path, name);
 	if (!fgets(line, sizeof(line), stdin))
 		return false;
 	line[strcspn(line, "\n")] = '\0';
@@ -174,7 +175,7 @@ static bool confirm(void *context, const char *digest)
 {
 	const struct run *r = context;
 
-	if (!r->c->digest && !ask(r, digest))
+	if (!r->door->script.digest && !ask(r, digest))
 		return false;
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
@@ -182,51 +183,52 @@ static bool confirm(void *context, const char *digest)
 	return true;
 }
 
-static enum cli_status may_ask(const struct copy_script *c)
+static enum cli_status may_ask(const struct copy_door *door)
 {
-	if (!c->is_applied || c->digest || (isatty(STDIN_FILENO) && strcmp(c->file, "-") != 0))
+	if (!door->script.is_applied || door->script.digest || (isatty(STDIN_FILENO) && strcmp(door->file, "-") != 0))
 		return CLI_OK;
-	cli_error(c->program, "--apply asks before it writes, and there is no terminal: --apply=DIGEST does not, and the plan "
+	cli_error(door->program, "--apply asks before it writes, and there is no terminal: --apply=DIGEST does not, and the plan "
 		  "shows which; nothing was written");
 	return CLI_REFUSED;
 }
 
 /* --- all --- */
 
-static enum cli_status run(struct run *r, struct cli_progress *progress)
+static enum cli_status run(struct run *r)
 {
-	const struct copy_script *c = r->c;
+	const struct copy_door *door = r->door;
+	const struct copy_script_options *o = &door->script;
 	struct op_patch_args args = {
-		.program = c->program, .script = r->script, .volumes = r->volumes, .is_applied = c->is_applied,
-		.digest = c->digest, .confirm = confirm, .context = r, .journal = c->journal, .signature = c->signature,
-		.out_fd = c->is_quiet ? -1 : STDOUT_FILENO, .json = c->json, .verbose = c->verbose,
-		.is_coloured = c->is_coloured, .progress = &progress->counts,
+		.program = door->program, .script = r->script, .volumes = r->volumes, .is_applied = o->is_applied,
+		.digest = o->digest, .confirm = confirm, .context = r, .journal = o->journal, .signature = door->bulk.signature,
+		.out_fd = door->quiet ? -1 : STDOUT_FILENO, .json = door->json, .verbose = o->is_verbose,
+		.is_coloured = o->is_coloured, .progress = &r->door->progress.counts,
 	};
 	struct op_result result;
 
-	cli_progress_start(progress, c->program, args.out_fd);
+	cli_progress_start(&r->door->progress, door->program, args.out_fd);
 	op_patch(&args, &result);
-	cli_progress_stop(progress);
+	cli_progress_stop(&r->door->progress);
 	if (result.outcome != OP_DONE)
 		return fail(r, &result);
-	return result.differs && c->has_exit_code ? CLI_FINDING : CLI_OK;
+	return result.differs && o->has_exit_code ? CLI_FINDING : CLI_OK;
 }
 
-enum cli_status copy_script(const struct copy_script *c, const struct cli_device *device, struct cli_progress *progress)
+enum cli_status copy_script(struct copy_door *door)
 {
-	struct run r = { .c = c };
-	enum cli_status status = may_ask(c);
+	struct run r = { .door = door };
+	enum cli_status status = may_ask(door);
 
 	if (!status)
 		status = read_script(&r);
 	if (!status)
 		status = bind_words(&r);
 	if (!status)
-		status = open_volumes(&r, device);
+		status = open_volumes(&r);
 	if (!status)
-		status = run(&r, progress);
+		status = run(&r);
 	for (unsigned i = 0; i < r.nr && r.devices; i++)
-		cli_device_close(&r.devices[i], c->program);
+		cli_device_close(&r.devices[i], door->program);
 	free(r.volumes);
 	free(r.devices);
 	free(r.stats);

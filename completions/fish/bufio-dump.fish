@@ -62,6 +62,7 @@ complete -c bufio-dump -l max-thins -x -d 'size: thin devices and snapshots at m
 complete -c bufio-dump -l no-headers -d 'ls: no line with names'
 complete -c bufio-dump -l shared -d 'summary: exclusive and shared blocks too'
 complete -c bufio-dump -l svg -r -F -d 'map: a picture'
+complete -c bufio-dump -l as-script -d 'diff: a script that turns the one into the other'
 complete -c bufio-dump -l verbose -d 'delta: data blocks; diff: every difference'
 
 complete -c bufio-dump -s o -l output -r -F -d 'Write to this file'

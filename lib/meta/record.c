@@ -623,6 +623,28 @@ static const struct field restore_fields[] = {
 	HIDDEN_TEXT(record_restore, reserve_text),
 };
 
+#define COPY_BYTES(member) F(record_copy, member, #member, NULL, FIELD_BYTES)
+
+static const struct field copy_fields[] = {
+	T(record_copy, source),
+	T(record_copy, target),
+	F(record_copy, begin, "source_begin", NULL, FIELD_DEC),
+	F(record_copy, to, "target_begin", NULL, FIELD_DEC),
+	COPY_BYTES(bytes),
+	COPY_BYTES(had_bytes),
+	COPY_BYTES(read_bytes),
+	COPY_BYTES(written_bytes),
+	COPY_BYTES(hole_bytes),
+	COPY_BYTES(bad_bytes),
+	N(record_copy, bad_ranges, NULL),
+	T(record_copy, map),
+	T(record_copy, verified),
+	T(record_copy, hash),
+	HIDDEN_TEXT(record_copy, had_text),
+	HIDDEN_TEXT(record_copy, bad_text),
+	HIDDEN_TEXT(record_copy, verified_text),
+};
+
 static const char *const check_arrays[] = { "problems", NULL };
 
 static const struct field check_fields[] = {
@@ -955,6 +977,14 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "metadata  {metadata_used_blocks:10}  of {metadata_total_blocks} blocks of 4 KiB used\n"
 			 "data      {data_used_blocks:10}  of {data_total_blocks} blocks used\n"
 			 "{replaced_text}{reserve_text}",
+	},
+	[RECORD_COPY] = {
+		.name = "copy", FIELDS(copy_fields),
+		.begin = "{target}: {bytes} copied from {source}\n{had_text}"
+			 "read      {read_bytes:10}\n"
+			 "written   {written_bytes:10}\n"
+			 "holes     {hole_bytes:10}\n"
+			 "{bad_text}{verified_text}",
 	},
 	[RECORD_CHECK] = {
 		.name = "check", .arrays = check_arrays, FIELDS(check_fields),

@@ -83,6 +83,7 @@ enum record_kind {
 	RECORD_MAP_ROLE,
 	RECORD_MAP_RUN,
 	RECORD_RESTORE,
+	RECORD_COPY,
 	RECORD_CHECK, /* contains findings */
 	RECORD_FINDING, /* problems of one cause; contains what they touch */
 	RECORD_TOUCHED,
@@ -518,6 +519,18 @@ struct record_restore {
 	uint64_t passes; /* over the leaves, to count data blocks */
 	uint32_t is_writable; /* there are blocks beside those that the kernel keeps for itself */
 	const char *replaced_text, *reserve_text; /* for people */
+};
+
+struct record_copy {
+	const char *source, *target;
+	uint64_t begin, to, bytes;    /* where it begins in the source, where in the target, and how much it is */
+	uint64_t had_bytes;           /* of these, by an earlier run */
+	uint64_t read_bytes, written_bytes, hole_bytes; /* now; holes are zeroes that were not written */
+	uint64_t bad_bytes, bad_ranges; /* that could not be read, and were left out */
+	const char *map;              /* or NULL */
+	const char *verified;         /* "readback", "hash", or NULL */
+	const char *hash;             /* 16 hexadecimal digits, or NULL */
+	const char *had_text, *bad_text, *verified_text; /* for people */
 };
 
 struct record_check {

@@ -229,7 +229,7 @@ static bool commit(struct patch *p, const struct patch_totals *t)
 	}
 	r = bufio_client_reset(p->target->client);
 	discard(p, below);
-	return !r && patch_verify(p, p->target->client, OP_VERIFY) && patch_show_end(p, t, true);
+	return !r && patch_verify(p, p->target->client, OP_DIFFERS) && patch_show_end(p, t, true);
 }
 
 static bool plan_and_commit(struct patch *p)

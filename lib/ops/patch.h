@@ -55,7 +55,7 @@ struct op_patch_args {
 /*
  * *@result is filled in any case. result->differs: it is a plan, and would change something. Outcomes besides the usual:
  * OP_EXPECT, an expectation failed or something is not as the script takes it to be; OP_PARTLY, the target was begun,
- * and the journal, which the reason names, undoes or finishes it; OP_VERIFY, it was applied, and is not as it should be.
+ * and the journal, which the reason names, undoes or finishes it; OP_DIFFERS, it was applied, and is not as it should be.
  */
 void op_patch(const struct op_patch_args *args, struct op_result *result);
 
