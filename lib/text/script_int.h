@@ -91,6 +91,7 @@ bool script_take(struct script_reader *r, const char *token);
 /* What was to come next, and what is there instead. Returns false. */
 bool script_expected(struct script_reader *r, const char *what);
 bool script_need(struct script_reader *r, const char *token);
+/* What may be there instead is said in @expected. */
 bool script_need_end(struct script_reader *r, const char *expected);
 
 /* A token, or a word that may have dashes in it, kept. */
@@ -129,6 +130,8 @@ enum {
 };
 
 struct script_range *script_read_range(struct script_reader *r, unsigned flags);
+/* The next token is the name of a volume. */
+bool script_is_volume(struct script_reader *r);
 /* Whether a range comes next, rather than a field of one block. */
 bool script_is_range(struct script_reader *r);
 /* How many blocks it has, where that is known. */
@@ -136,6 +139,8 @@ bool script_range_length(const struct script_range *range, uint64_t *blocks);
 
 /* --- script_parse.c --- */
 
+/* The next token is a word of the language: nothing else is called so. */
+bool script_is_keyword(struct script_reader *r);
 /* The statement of the line. */
 bool script_read_statement(struct script_reader *r);
 /* Whether all is there once all was read. */

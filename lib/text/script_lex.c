@@ -11,8 +11,6 @@
 
 #define MAX_NUMBER 64 /* characters */
 
-static const char unit_names[] = "B, K, KiB, KB, M, G, T, P ..., or s for sectors of 512 bytes";
-
 /* --- characters --- */
 
 /* Of the first byte: how many bytes there are, and the smallest code that needs so many. */
@@ -235,7 +233,19 @@ bool script_need(struct script_reader *r, const char *token)
 
 bool script_need_end(struct script_reader *r, const char *expected)
 {
-	return script_is_end(r) || script_expected(r, expected);
+	static const char *const last_words[] = { "override", "then", "was" };
+	struct script_place place = script_here(r);
+	const char *word, *near;
+
+	if (script_is_end(r))
+		return true;
+	if (!script_is_name(r))
+		return script_expected(r, expected);
+	word = script_read_token(r);
+	near = word ? script_nearest(word, last_words, sizeof(*last_words), NR(last_words)) : NULL;
+	if (near && strstr(expected, near))
+		return script_fail(r, &place, "expected %s, found '%.40s': did you mean '%s'?", expected, word, near);
+	return word && script_fail(r, &place, "expected %s, found '%.40s'", expected, word);
 }
 
 /* --- words --- */
@@ -287,7 +297,7 @@ bool script_read_number(struct script_reader *r, uint64_t *value, enum script_un
 	if (e == -ERANGE)
 		return script_fail(r, &place, "%s does not fit into 64 bits", text);
 	if (e)
-		return script_fail(r, &place, "'%s' is no number: digits, or 0x and digits, and a unit or none: %s", text, unit_names);
+		return script_fail(r, &place, "'%s' is no number, nor a size like 4KiB, 64M or 8s", text);
 	pass(r, len);
 	if (r->end - r->at > 1 && r->at[0] == '.' && isdigit((unsigned char)r->at[1]))
 		return script_fail(r, &place, "numbers have no fractions");

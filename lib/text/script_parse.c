@@ -488,12 +488,13 @@ static bool read_seal(struct script_reader *r, struct script_op *op)
 static bool read_checksum(struct script_reader *r, struct script_op *op)
 {
 	static const struct word modes[] = { { "auto", SEAL_AUTO }, { "keep", SEAL_KEEP } };
-	int row = TAKE_ROW(r, modes);
+	int row;
 
-	if (row < 0 && (script_is_end(r) || !script_is_name(r)))
-		return script_expected(r, "auto, keep or blocks, like T[9]");
-	if (row < 0)
+	if (script_is_volume(r))
 		return read_seal(r, op);
+	row = NEED_ROW(r, "auto, keep or blocks, like T[9]", modes);
+	if (row < 0)
+		return false;
 	op->sealing = (enum script_sealing)modes[row].value;
 	return read_end(r);
 }
@@ -581,7 +582,7 @@ static bool read_volume_word(struct script_reader *r, struct script_volume *v, u
 	struct script_place place = script_here(r);
 	int row;
 
-	if (script_token_length(r) && *r->at == '"')
+	if (script_token_length(r) && strchr("\"/", *r->at))
 		return script_fail(r, &place, "a script names no files: which file is %s is said on the command line",
 				   v->name);
 	row = NEED_ROW(r, v->is_target ? of_target : of_source, volume_words);
@@ -676,17 +677,17 @@ static const struct verb {
 
 /* Beside the verbs. */
 static const char *const keywords[] = {
-	"as", "auto", "bad", "blocks", "byte", "csum", "discard", "hash", "hex", "keep", "kind", "nr_blocks", "ok", "override",
-	"random", "seed", "sha256", "text", "then", "type", "u16", "u32", "u64", "u8", "value", "was", "where", "xxh3", "zero",
+	"as", "auto", "bad", "blocks", "byte", "csum", "discard", "hash", "hex", "keep", "kind", "ok", "override", "random",
+	"seed", "sha256", "text", "then", "type", "u16", "u32", "u64", "u8", "value", "was", "where", "xxh3", "zero",
 };
 
-static bool is_keyword(const char *name)
+bool script_is_keyword(struct script_reader *r)
 {
 	for (size_t i = 0; i < NR(keywords); i++)
-		if (!strcmp(keywords[i], name))
+		if (script_is_next(r, keywords[i]))
 			return true;
 	for (size_t i = 0; i < NR(verbs); i++)
-		if (!strcmp(verbs[i].name, name))
+		if (script_is_next(r, verbs[i].name))
 			return true;
 	return false;
 }
@@ -696,6 +697,7 @@ static bool read_new_name(struct script_reader *r, const char *what, const char 
 {
 	struct script_place place = script_here(r);
 	const char *word;
+	bool is_taken;
 	long let;
 	int volume;
 
@@ -703,10 +705,11 @@ static bool read_new_name(struct script_reader *r, const char *what, const char 
 		return script_expected(r, what);
 	if (script_token_length(r) > SCRIPT_MAX_NAME)
 		return script_fail(r, &place, "a name has at most %d characters", SCRIPT_MAX_NAME);
+	is_taken = script_is_keyword(r) || script_is_next(r, "nr_blocks");
 	word = script_read_token(r);
 	if (!word)
 		return false;
-	if (is_keyword(word))
+	if (is_taken)
 		return script_fail(r, &place, "'%s' is a word of the language: choose another name", word);
 	volume = script_find_volume(r, word, strlen(word));
 	if (volume >= 0)
@@ -778,12 +781,12 @@ bool script_read_statement(struct script_reader *r)
 	const struct verb *verb;
 	const char *word;
 
-	if (!r->version_line && !script_is_next(r, "bpatch"))
-		return script_expected(r, "'bpatch 1'");
-	word = script_read_dashed(r, "a statement");
+	word = script_read_dashed(r, r->version_line ? "a statement" : "'bpatch 1'");
 	if (!word)
 		return false;
 	place = script_since(r, place);
+	if (!r->version_line && strcmp(word, "bpatch") != 0)
+		return script_fail(r, &place, "expected 'bpatch 1', found '%.40s'", word);
 	verb = find_verb(r, word, &place);
 	if (!verb || !check_order(r, verb, &place))
 		return false;

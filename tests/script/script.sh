@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What is said of scripts: nothing of all.bp and of the examples in the manual; of those in errors.txt what is there, with
+# its place, the line, and the mark under it.
+. "$srcdir/tests/tap.sh"
+here=$srcdir/tests/script
+says=$builddir/tests/script/says
+
+# Cases to NR.bp and NR.want, and what NR is about to NR.about.
+awk '
+	function finish_case(    i) {
+		if (!nr_lines)
+			return
+		nr++
+		before = whole ? "" : is_early ? early : early "let three = 3\n"
+		shift = whole ? 0 : is_early ? 4 : 5
+		printf "%s", before > (nr ".bp")
+		for (i = 1; i <= nr_lines; i++)
+			print lines[i] > (nr ".bp")
+		printf "%d.bp:%d:%d: %s\n    %s\n    %s\nstatus 1\n", nr, bad + shift, column, message, lines[bad], mark > (nr ".want")
+		about = lines[bad] ": " message
+		gsub(/[\\#]/, "", about)
+		print about > (nr ".about")
+		close(nr ".bp"); close(nr ".want"); close(nr ".about")
+		nr_lines = whole = bad = 0
+	}
+	BEGIN { early = "bpatch 1\nblock-size 4KiB\ntarget T\nsource S\n" }
+	/^# ----/ { is_early = /declarations/ }
+	/^$/ { finish_case(); next }
+	/^#/ && !whole { next }
+	/^-- whole$/ { whole = 1; next }
+	/^ *\^~*( |$)/ && nr_lines && !bad {
+		bad = nr_lines
+		match($0, /\^~*/)
+		column = RSTART
+		mark = substr($0, 1, RSTART + RLENGTH - 1)
+		message = substr($0, RSTART + RLENGTH + 1)
+		next
+	}
+	{ lines[++nr_lines] = $0 }
+	END { finish_case(); print nr > "count" }' "$here/errors.txt"
+
+nr=1
+while [ -f $nr.bp ]; do
+	"$says" $nr.bp >$nr.found 2>messages
+	echo "status $?" >>$nr.found
+	same $nr.want $nr.found "$(cat $nr.about)"
+	nr=$((nr + 1))
+done
+ok $((nr > 200)) "errors.txt has $((nr - 1)) cases"
+
+"$says" "$here/all.bp" >found
+is "$? $(cat found)" "0 " "every statement in every form: nothing is wrong"
+sed 's/$/\r/' "$here/all.bp" >crlf.bp
+"$says" crlf.bp >found
+is "$? $(cat found)" "0 " "the same with CR LF"
+finish
