@@ -44,26 +44,32 @@ unsigned script_character(const char *p, const char *end, uint32_t *code)
 	return len;
 }
 
-/* From 1 on. */
+static uint32_t count_characters(const char *p, const char *end)
+{
+	uint32_t nr = 0, code;
+
+	for (; p < end; nr++)
+		p += script_character(p, end, &code);
+	return nr;
+}
+
+/* From 1 on. Places are asked for from left to right, so no line is counted twice. */
 static uint32_t column_of(struct script_reader *r, const char *at)
 {
-	uint32_t code;
-
 	if (at < r->mark) {
 		r->mark = r->line;
 		r->mark_column = 1;
 	}
-	for (; r->mark < at; r->mark_column++)
-		r->mark += script_character(r->mark, r->end, &code);
+	r->mark_column += count_characters(r->mark, at);
+	r->mark = at;
 	return r->mark_column;
 }
 
 static struct script_place place_of(struct script_reader *r, const char *at, size_t len)
 {
-	struct script_place place = { .line = r->line_nr, .column = column_of(r, at) };
-
-	place.length = len ? column_of(r, at + len) - place.column : 1;
-	return place;
+	return (struct script_place){
+		.line = r->line_nr, .column = column_of(r, at), .length = len ? count_characters(at, at + len) : 1,
+	};
 }
 
 /* --- lines --- */

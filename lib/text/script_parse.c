@@ -681,13 +681,20 @@ static const char *const keywords[] = {
 	"seed", "sha256", "text", "then", "type", "u16", "u32", "u64", "u8", "value", "was", "where", "xxh3", "zero",
 };
 
+static bool is_word(const char *word, const char *at, size_t len)
+{
+	return len && *word == *at && strlen(word) == len && !memcmp(word, at, len);
+}
+
 bool script_is_keyword(struct script_reader *r)
 {
+	size_t len = script_token_length(r);
+
 	for (size_t i = 0; i < NR(keywords); i++)
-		if (script_is_next(r, keywords[i]))
+		if (is_word(keywords[i], r->at, len))
 			return true;
 	for (size_t i = 0; i < NR(verbs); i++)
-		if (script_is_next(r, verbs[i].name))
+		if (is_word(verbs[i].name, r->at, len))
 			return true;
 	return false;
 }

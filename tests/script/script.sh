@@ -55,4 +55,22 @@ is "$? $(cat found)" "0 " "every statement in every form: nothing is wrong"
 sed 's/$/\r/' "$here/all.bp" >crlf.bp
 "$says" crlf.bp >found
 is "$? $(cat found)" "0 " "the same with CR LF"
+
+# Bounds. A tree of 65 fields takes a hundred times the text that it is.
+if [ "$SANITIZERS" = no ]; then
+	head='bpatch 1\nblock-size 4KiB\ntarget T\n'
+	{ printf "$head" && yes 'checksum auto' | head -n 1000000; } >many.bp
+	"$says" many.bp >found
+	is "$? $(cat found)" "0 " "a million operations: nothing is wrong"
+	echo 'checksum auto' >>many.bp
+	"$says" many.bp >found
+	is "$? $(head -n 1 found)" "1 many.bp:1000004:1: more than 1000000 operations" "and one more: that is too many"
+	sum=$(yes +a | head -n 64 | tr -d '\n')
+	{ printf "$head" && yes "set b.c = a$sum" | head -n 100000; } >large.bp
+	(ulimit -v 800000 && "$says" large.bp >found)
+	is "$? $(sed -n '1s/:[0-9]*:1:/:N:1:/p' found)" "1 large.bp:N:1: too large: so far it takes more than 512 MiB of memory" \
+		"what takes much memory is refused, and took no more"
+else
+	skip "bounds: they are those of a build without sanitizers"
+fi
 finish
