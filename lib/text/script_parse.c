@@ -201,7 +201,7 @@ static bool read_set(struct script_reader *r, struct script_op *op)
 		return false;
 	if (op->value->unit == SCRIPT_BYTES)
 		return script_fail(r, &op->value->place, "a field is a number: expected one without a unit");
-	return script_need_end(r, "an operator or the end of the line");
+	return read_override(r, op, "an operator, 'override' or the end of the line");
 }
 
 /* --- expect, verify --- */
@@ -253,7 +253,7 @@ static bool expect_same(struct script_reader *r, struct script_op *op)
 	uint64_t from, to;
 
 	op->expectation = EXPECT_SAME;
-	op->to = script_read_range(r, RANGE_BYTES);
+	op->to = script_read_range(r, 0);
 	if (!op->to)
 		return false;
 	if (script_range_length(op->from, &from) && script_range_length(op->to, &to) && from != to)
@@ -281,7 +281,7 @@ static const struct expectation {
 	bool (*read)(struct script_reader *r, struct script_op *op);
 	bool is_whole; /* of whole blocks */
 } expectations[] = {
-	{ "csum", expect_csum, true }, { "zero", expect_zero, false }, { "=", expect_same, false },
+	{ "csum", expect_csum, true }, { "zero", expect_zero, false }, { "=", expect_same, true },
 	{ "hash", expect_hash, false }, { "kind", expect_kind, true }, { "type", expect_kind, true },
 };
 
@@ -482,7 +482,7 @@ static bool read_seal(struct script_reader *r, struct script_op *op)
 
 	op->to = script_read_range(r, RANGE_TARGET);
 	row = op->to ? NEED_ROW(r, "as or value", rows) : -1;
-	return row >= 0 && rows[row].read(r, op) && read_end(r);
+	return row >= 0 && rows[row].read(r, op) && read_override(r, op, "'override' or the end of the line");
 }
 
 static bool read_checksum(struct script_reader *r, struct script_op *op)

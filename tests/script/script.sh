@@ -56,6 +56,15 @@ sed 's/$/\r/' "$here/all.bp" >crlf.bp
 "$says" crlf.bp >found
 is "$? $(cat found)" "0 " "the same with CR LF"
 
+# Those of the manual.
+sed -n '/^\.\\" example-begin/,/^\.\\" example-end/p' "$srcdir/man/bufio-script.5" |
+	awk '/example-begin/ { nr++ } !/^\./ { gsub(/\\e/, "\\"); print > ("example-" nr ".bp") }'
+for example in example-*.bp; do
+	"$says" "$example" >found
+	is "$? $(cat found)" "0 " "the manual, $example: nothing is wrong"
+done
+ok "$([ -s example-2.bp ] && echo 1)" "the manual has examples"
+
 # Bounds. A tree of 65 fields takes a hundred times the text that it is.
 if [ "$SANITIZERS" = no ]; then
 	head='bpatch 1\nblock-size 4KiB\ntarget T\n'

@@ -311,6 +311,7 @@ static void changes(void)
 	static const struct row rows[] = {
 		{ "set sb.flags = 0", "3/0 field=T.sb.flags value=0" },
 		{ "set T[9].value[3] = T[9].value[2] + 1", "3/0 field=T[9].value[3] value=(T[9].value[2]+1)" },
+		{ "set sb.flags = 1 + 1 override", "3/0 field=T.sb.flags value=2 override" },
 		{ "patch T[9]@128 hex \"01\"", "4/0 to=T[9]@128B bytes=01" },
 		{ "patch T[9]@128 hex \"01\" was u8 2", "4/0 to=T[9]@128B bytes=01 was=02" },
 		{ "patch T[9] u16 1 was text \"ab\" override", "4/0 to=T[9] bytes=0100 was=6162 override" },
@@ -345,6 +346,8 @@ static void others(void)
 		{ "checksum auto", "9/0" },
 		{ "checksum keep", "9/1" },
 		{ "checksum T[9..11] as btree-node", "9/2 to=T[9..11] kind=btree-node" },
+		{ "checksum T[9] as index override", "9/2 to=T[9] kind=index override" },
+		{ "checksum T[9] value 7 override", "9/3 to=T[9] value=7 override" },
 		{ "checksum T[9] value 0xffffffff", "9/3 to=T[9] value=4294967295" },
 		{ "checksum T[9] value T[8].csum", "9/3 to=T[9] value=T[8].csum" },
 		{ "verify T[0..16] type any", "10/0 to=T[0..16] kind=any" },
