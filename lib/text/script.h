@@ -72,7 +72,7 @@ struct script_range {
 	struct script_expr *begin;
 	struct script_expr *end;    /* or NULL */
 	struct script_expr *length; /* or NULL; without both it is one block */
-	struct script_expr *at;     /* bytes behind the begin, or NULL; only of EXPECT_BYTES, _ZERO, _HASH, patch, save */
+	struct script_expr *at;     /* bytes behind the begin, or NULL; only in EXPECT_BYTES, _ZERO, _HASH, patch, save */
 };
 
 enum script_verb {

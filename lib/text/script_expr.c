@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Expressions, fields and ranges. What is constant is computed here, so that its mistakes have a place in the script. */
+/* Expressions, fields and ranges. What is constant is computed here, so that its mistakes have a place. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -364,7 +364,8 @@ static bool fold(struct script_reader *r, struct script_expr *e)
 }
 
 /* The operator was passed; what is on its left is *@e, which becomes all of it. */
-static bool combine(struct script_reader *r, enum script_expr_kind kind, struct script_expr *right, struct script_expr **e)
+static bool combine(struct script_reader *r, enum script_expr_kind kind, struct script_expr *right,
+		    struct script_expr **e)
 {
 	struct script_expr *both = right ? new_expr(r, kind, script_since(r, (*e)->place)) : NULL;
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/units.h"
@@ -489,4 +488,38 @@ const char *script_nearest(const char *word, const void *table, size_t stride, s
 		}
 	}
 	return nearest;
+}
+
+int script_take_row(struct script_reader *r, const void *table, size_t stride, size_t nr)
+{
+	const char *name;
+
+	for (size_t i = 0; i < nr; i++) {
+		memcpy(&name, (const char *)table + i * stride, sizeof(name));
+		if (script_take(r, name))
+			return (int)i;
+	}
+	return -1;
+}
+
+int script_need_row(struct script_reader *r, const char *expected, const void *table, size_t stride, size_t nr)
+{
+	int row = script_take_row(r, table, stride, nr);
+	struct script_place place;
+	const char *word, *near;
+
+	if (row >= 0)
+		return row;
+	if (!script_is_name(r)) {
+		script_expected(r, expected);
+		return -1;
+	}
+	place = script_here(r);
+	word = script_read_token(r);
+	near = word ? script_nearest(word, table, stride, nr) : NULL;
+	if (near)
+		script_fail(r, &place, "expected %s, found '%.40s': did you mean '%s'?", expected, word, near);
+	else if (word)
+		script_fail(r, &place, "expected %s, found '%.40s'", expected, word);
+	return -1;
 }

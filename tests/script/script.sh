@@ -18,7 +18,8 @@ awk '
 		printf "%s", before > (nr ".bp")
 		for (i = 1; i <= nr_lines; i++)
 			print lines[i] > (nr ".bp")
-		printf "%d.bp:%d:%d: %s\n    %s\n    %s\nstatus 1\n", nr, bad + shift, column, message, lines[bad], mark > (nr ".want")
+		printf "%d.bp:%d:%d: %s\n", nr, bad + shift, column, message > (nr ".want")
+		printf "    %s\n    %s\nstatus 1\n", lines[bad], mark > (nr ".want")
 		about = lines[bad] ": " message
 		gsub(/[\\#]/, "", about)
 		print about > (nr ".about")

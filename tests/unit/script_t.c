@@ -472,13 +472,15 @@ static void says_bytes(const char *source, size_t size, const char *expected)
 static void tabs(void)
 {
 	says("\tfill\tT[1]\tones\t",
-	     "FILE:5:12: expected zero, byte, discard or random, found 'ones'\n    \tfill\tT[1]\tones\t\n    \t    \t    \t^~~~");
+	     "FILE:5:12: expected zero, byte, discard or random, found 'ones'\n"
+	     "    \tfill\tT[1]\tones\t\n    \t    \t    \t^~~~");
 }
 
 static void other_letters(void)
 {
 	says("expect T[0] text \"äöü\" ß",
-	     "FILE:5:24: expected the end of the line, found 'ß'\n    expect T[0] text \"äöü\" ß\n                           ^");
+	     "FILE:5:24: expected the end of the line, found 'ß'\n"
+	     "    expect T[0] text \"äöü\" ß\n                           ^");
 	says("let ä = 5", "FILE:5:5: expected a name, found 'ä'\n    let ä = 5\n        ^");
 }
 
@@ -500,7 +502,8 @@ static void no_text(void)
 /* Nothing that turns the direction of a line, or that nobody sees, reaches a terminal. */
 static void hidden_characters(void)
 {
-	says("fence X \xE2\x80\xAE\xEF\xBB\xBF", "FILE:5:7: 'X' is not declared: there are T, S\n    fence X ??\n          ^");
+	says("fence X \xE2\x80\xAE\xEF\xBB\xBF", "FILE:5:7: 'X' is not declared: there are T, S\n    fence X ??\n"
+	     "          ^");
 	says("fence \xE2\x80\xAE", "FILE:5:7: expected blocks, like T[7..9], found '?'\n    fence ?\n          ^");
 }
 
@@ -513,7 +516,8 @@ static void long_lines(void)
 	blanks[200] = xs[200] = '\0';
 	snprintf(line, sizeof(line), "fence T %s9 # %s", blanks, xs);
 	snprintf(expected, sizeof(expected),
-		 "FILE:5:209: expected the end of the line, found '9'\n    ...%.60s9 # %.36s...\n       %.60s^", blanks, xs, blanks);
+		 "FILE:5:209: expected the end of the line, found '9'\n    ...%.60s9 # %.36s...\n       %.60s^", blanks,
+		 xs, blanks);
 	says(line, expected);
 	snprintf(line, sizeof(line), "fence %s", xs);
 	memset(blanks, '~', 93);
@@ -612,12 +616,15 @@ static void long_bytes(void)
 /* Ends anywhere, and a byte anywhere is another: it is read or refused. */
 static void damaged_text(void)
 {
-	static const char good[] = HEAD "target U blocks=4KiB where T.x<1\nexpect T[1..+2]@4 text \"\\x00\" # ä\nset sb.a = (1+2)*U.b\n";
+	static const char good[] = HEAD "target U blocks=4KiB where U.x<1\nexpect T[1..+2]@4 text \"\\x00\" # ä\n"
+				   "set T.a = (1+2)*U.b\n";
 	static const char bytes[] = "[](){}.=\"\\@#\n0a-+<\xC3\t";
 	char damaged[sizeof(good)];
 	struct script s;
 
-	for (size_t n = 0; n < sizeof(good); n++)
+	CU_ASSERT_EQUAL(parse_bytes(good, sizeof(good) - 1, &s), 0);
+	text_script_free(&s);
+	for (size_t n = 0; n < sizeof(good) - 1; n++)
 		if (!parse_bytes(good, n, &s))
 			text_script_free(&s);
 	for (size_t i = 0; i < sizeof(good) - 1; i++)
