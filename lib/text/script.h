@@ -32,7 +32,7 @@ enum script_unit {
 
 enum script_expr_kind {
 	EXPR_NUMBER,
-	EXPR_LET,   /* a name that a let before it bound */
+	EXPR_LET,   /* a name that a let before it bound; where the value is constant, it is EXPR_NUMBER instead */
 	EXPR_FIELD,
 	EXPR_ADD,
 	EXPR_SUB,
@@ -72,7 +72,7 @@ struct script_range {
 	struct script_expr *begin;
 	struct script_expr *end;    /* or NULL */
 	struct script_expr *length; /* or NULL; without both it is one block */
-	struct script_expr *at;     /* bytes behind the begin, or NULL */
+	struct script_expr *at;     /* bytes behind the begin, or NULL; only in EXPECT_BYTES, _ZERO, _HASH, patch, save */
 };
 
 enum script_verb {
@@ -94,7 +94,7 @@ enum script_expectation {
 	EXPECT_CSUM_BAD,
 	EXPECT_BYTES,   /* from (with at, or block begin's first byte), bytes */
 	EXPECT_ZERO,    /* from */
-	EXPECT_SAME,    /* from, to: as long as from */
+	EXPECT_SAME,    /* from, to: as long as from, both without at */
 	EXPECT_HASH,    /* from, hash, bytes: the digest */
 	EXPECT_KIND,    /* from, kind */
 	EXPECT_COMPARE, /* value, compare, value2 */
@@ -111,6 +111,7 @@ enum script_sealing {
 	SEAL_VALUE, /* to: one block; value is its checksum, right or wrong */
 };
 
+/* Digests are as people write them, the highest byte first: 8 bytes, and 32. */
 enum script_hash { HASH_XXH3, HASH_SHA256 };
 
 struct script_op {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Expressions, fields and ranges. What is constant is computed here, so that its mistakes have a place in the script. */
+/* Expressions, fields and ranges. What is constant is computed here, so that its mistakes have a place. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,6 +35,11 @@ long script_find_let(const struct script_reader *r, const char *name, size_t len
 static int next_volume(struct script_reader *r)
 {
 	return script_is_name(r) ? script_find_volume(r, r->at, script_token_length(r)) : -1;
+}
+
+bool script_is_volume(struct script_reader *r)
+{
+	return next_volume(r) >= 0;
 }
 
 /* --- nesting --- */
@@ -182,6 +187,14 @@ static bool read_volume(struct script_reader *r, unsigned volume, struct script_
 	return script_take(r, ".") || script_expected(r, "'.' and the name of a field");
 }
 
+/* No field has capital letters. */
+static bool is_like_volume(struct script_reader *r)
+{
+	size_t len = script_token_length(r);
+
+	return len <= SCRIPT_MAX_NAME && !is_field_name(r->at, len);
+}
+
 /* A name that should have been declared. */
 static bool unknown_volume(struct script_reader *r)
 {
@@ -199,8 +212,8 @@ static bool unknown_volume(struct script_reader *r)
 	}
 	if (near)
 		return script_fail(r, &place, "'%s' is not declared: did you mean '%s'?", word, near);
-	return script_fail(r, &place, "expected blocks of %s, found '%.*s'", list_volumes(r, false, names, sizeof(names)),
-			   (int)(len > 40 ? 40 : len), r->at);
+	return script_fail(r, &place, "'%.*s' is not declared: there are %s", (int)(len > 40 ? 40 : len), r->at,
+			   list_volumes(r, false, names, sizeof(names)));
 }
 
 struct script_field *script_read_field(struct script_reader *r)
@@ -211,11 +224,11 @@ struct script_field *script_read_field(struct script_reader *r)
 
 	if (!f)
 		return NULL;
-	if (!script_is_name(r)) {
+	if (!script_is_name(r) || script_is_keyword(r)) {
 		script_expected(r, "a field, like sb.flags");
 		return NULL;
 	}
-	if (volume < 0 && !is_field_name(r->at, script_token_length(r)) && !unknown_volume(r))
+	if (volume < 0 && is_like_volume(r) && !unknown_volume(r))
 		return NULL;
 	if (volume >= 0 ? !read_volume(r, (unsigned)volume, f) : !find_only_target(r, &f->volume))
 		return NULL;
@@ -307,7 +320,7 @@ static struct script_expr *read_primary(struct script_reader *r)
 {
 	if (script_is_number(r))
 		return read_number(r);
-	if (script_is_name(r))
+	if (script_is_name(r) && !script_is_keyword(r))
 		return read_name(r);
 	if (script_is_next(r, "("))
 		return read_parentheses(r);
@@ -351,7 +364,8 @@ static bool fold(struct script_reader *r, struct script_expr *e)
 }
 
 /* The operator was passed; what is on its left is *@e, which becomes all of it. */
-static bool combine(struct script_reader *r, enum script_expr_kind kind, struct script_expr *right, struct script_expr **e)
+static bool combine(struct script_reader *r, enum script_expr_kind kind, struct script_expr *right,
+		    struct script_expr **e)
 {
 	struct script_expr *both = right ? new_expr(r, kind, script_since(r, (*e)->place)) : NULL;
 
@@ -568,7 +582,7 @@ bool script_is_range(struct script_reader *r)
 {
 	const char *p;
 
-	if (next_volume(r) < 0)
+	if (!script_is_volume(r))
 		return false;
 	p = skip_blanks(r, r->at + script_token_length(r));
 	if (p < r->end && *p == '[')

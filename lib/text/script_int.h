@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files of the script reader share: script.c has memory and the text of errors, script_lex.c lines and words,
- * script_expr.c expressions, fields and ranges, script_parse.c statements.
+ * script_expr.c expressions, fields and ranges, script_op.c what is behind a verb, script_parse.c statements.
  *
- * Each line is a statement, read from left to right without looking back. Calls that return a bool or a pointer give false
- * or NULL when something is wrong, which was said by then: all that is left to do is to return. Only script_take() and the
- * calls named is_ and has_ just answer.
+ * Each line is a statement, read from left to right. Calls that return a bool or a pointer give false or NULL when
+ * something is wrong, which was said by then: all that is left to do is to return. script_take() and the calls named is_
+ * just answer, and so do script_nearest(), _range_length(), and the _find_ ones.
  */
 #ifndef TEXT_SCRIPT_INT_H
 #define TEXT_SCRIPT_INT_H
@@ -91,6 +91,7 @@ bool script_take(struct script_reader *r, const char *token);
 /* What was to come next, and what is there instead. Returns false. */
 bool script_expected(struct script_reader *r, const char *what);
 bool script_need(struct script_reader *r, const char *token);
+/* What may be there instead is said in @expected. */
 bool script_need_end(struct script_reader *r, const char *expected);
 
 /* A token, or a word that may have dashes in it, kept. */
@@ -103,10 +104,20 @@ bool script_read_string(struct script_reader *r, bool is_hex, struct script_byte
 bool script_read_digest(struct script_reader *r, uint32_t size, struct script_bytes *bytes);
 
 /*
- * The name that @word probably meant, or NULL. The @nr rows of the @table are @stride bytes, each begins with a pointer to
- * a name.
+ * The name that @word probably meant, or NULL. Each of the @nr rows of the @table has @stride bytes, and begins with a
+ * pointer to a name.
  */
 const char *script_nearest(const char *word, const void *table, size_t stride, size_t nr);
+
+/*
+ * The row of such a table whose name is the next token, which is passed; or -1. Need says what was @expected then, and
+ * what was probably meant.
+ */
+int script_take_row(struct script_reader *r, const void *table, size_t stride, size_t nr);
+int script_need_row(struct script_reader *r, const char *expected, const void *table, size_t stride, size_t nr);
+
+#define SCRIPT_TAKE_ROW(r, table) script_take_row(r, table, sizeof(*(table)), NR(table))
+#define SCRIPT_NEED_ROW(r, expected, table) script_need_row(r, expected, table, sizeof(*(table)), NR(table))
 
 /* --- script_expr.c --- */
 
@@ -129,13 +140,39 @@ enum {
 };
 
 struct script_range *script_read_range(struct script_reader *r, unsigned flags);
+/* The next token is the name of a volume. */
+bool script_is_volume(struct script_reader *r);
 /* Whether a range comes next, rather than a field of one block. */
 bool script_is_range(struct script_reader *r);
 /* How many blocks it has, where that is known. */
 bool script_range_length(const struct script_range *range, uint64_t *blocks);
 
+/* --- script_op.c --- */
+
+bool script_read_fence(struct script_reader *r, struct script_op *op);
+bool script_read_expect(struct script_reader *r, struct script_op *op);
+bool script_read_let(struct script_reader *r, struct script_op *op);
+bool script_read_set(struct script_reader *r, struct script_op *op);
+bool script_read_patch(struct script_reader *r, struct script_op *op);
+bool script_read_copy(struct script_reader *r, struct script_op *op);
+bool script_read_move(struct script_reader *r, struct script_op *op);
+bool script_read_fill(struct script_reader *r, struct script_op *op);
+bool script_read_save(struct script_reader *r, struct script_op *op);
+bool script_read_checksum(struct script_reader *r, struct script_op *op);
+bool script_read_verify(struct script_reader *r, struct script_op *op);
+/* EXPRESSION = EXPRESSION; what is behind it is left. */
+bool script_read_compare(struct script_reader *r, struct script_op *op);
+bool script_read_kind(struct script_reader *r, const char **kind, struct script_place *kind_place);
+/* The digits of a digest. */
+bool script_read_hash(struct script_reader *r, enum script_hash hash, struct script_bytes *digest);
+
 /* --- script_parse.c --- */
 
+/* Of a volume or a let; nothing else is called so. */
+bool script_read_new_name(struct script_reader *r, const char *what, const char **name);
+
+/* The next token is a word of the language: nothing else is called so. */
+bool script_is_keyword(struct script_reader *r);
 /* The statement of the line. */
 bool script_read_statement(struct script_reader *r);
 /* Whether all is there once all was read. */

@@ -3,15 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/units.h"
 #include "text/script_int.h"
 
 #define MAX_NUMBER 64 /* characters */
-
-static const char unit_names[] = "B, K, KiB, KB, M, G, T, P ..., or s for sectors of 512 bytes";
 
 /* --- characters --- */
 
@@ -46,26 +43,32 @@ unsigned script_character(const char *p, const char *end, uint32_t *code)
 	return len;
 }
 
-/* From 1 on. */
+static uint32_t count_characters(const char *p, const char *end)
+{
+	uint32_t nr = 0, code;
+
+	for (; p < end; nr++)
+		p += script_character(p, end, &code);
+	return nr;
+}
+
+/* From 1 on. Places are asked for from left to right, so no line is counted twice. */
 static uint32_t column_of(struct script_reader *r, const char *at)
 {
-	uint32_t code;
-
 	if (at < r->mark) {
 		r->mark = r->line;
 		r->mark_column = 1;
 	}
-	for (; r->mark < at; r->mark_column++)
-		r->mark += script_character(r->mark, r->end, &code);
+	r->mark_column += count_characters(r->mark, at);
+	r->mark = at;
 	return r->mark_column;
 }
 
 static struct script_place place_of(struct script_reader *r, const char *at, size_t len)
 {
-	struct script_place place = { .line = r->line_nr, .column = column_of(r, at) };
-
-	place.length = len ? column_of(r, at + len) - place.column : 1;
-	return place;
+	return (struct script_place){
+		.line = r->line_nr, .column = column_of(r, at), .length = len ? count_characters(at, at + len) : 1,
+	};
 }
 
 /* --- lines --- */
@@ -235,7 +238,19 @@ bool script_need(struct script_reader *r, const char *token)
 
 bool script_need_end(struct script_reader *r, const char *expected)
 {
-	return script_is_end(r) || script_expected(r, expected);
+	static const char *const last_words[] = { "override", "then", "was" };
+	struct script_place place = script_here(r);
+	const char *word, *near;
+
+	if (script_is_end(r))
+		return true;
+	if (!script_is_name(r))
+		return script_expected(r, expected);
+	word = script_read_token(r);
+	near = word ? script_nearest(word, last_words, sizeof(*last_words), NR(last_words)) : NULL;
+	if (near && strstr(expected, near))
+		return script_fail(r, &place, "expected %s, found '%.40s': did you mean '%s'?", expected, word, near);
+	return word && script_fail(r, &place, "expected %s, found '%.40s'", expected, word);
 }
 
 /* --- words --- */
@@ -287,7 +302,7 @@ bool script_read_number(struct script_reader *r, uint64_t *value, enum script_un
 	if (e == -ERANGE)
 		return script_fail(r, &place, "%s does not fit into 64 bits", text);
 	if (e)
-		return script_fail(r, &place, "'%s' is no number: digits, or 0x and digits, and a unit or none: %s", text, unit_names);
+		return script_fail(r, &place, "'%s' is no number, nor a size like 4KiB, 64M or 8s", text);
 	pass(r, len);
 	if (r->end - r->at > 1 && r->at[0] == '.' && isdigit((unsigned char)r->at[1]))
 		return script_fail(r, &place, "numbers have no fractions");
@@ -473,4 +488,38 @@ const char *script_nearest(const char *word, const void *table, size_t stride, s
 		}
 	}
 	return nearest;
+}
+
+int script_take_row(struct script_reader *r, const void *table, size_t stride, size_t nr)
+{
+	const char *name;
+
+	for (size_t i = 0; i < nr; i++) {
+		memcpy(&name, (const char *)table + i * stride, sizeof(name));
+		if (script_take(r, name))
+			return (int)i;
+	}
+	return -1;
+}
+
+int script_need_row(struct script_reader *r, const char *expected, const void *table, size_t stride, size_t nr)
+{
+	int row = script_take_row(r, table, stride, nr);
+	struct script_place place;
+	const char *word, *near;
+
+	if (row >= 0)
+		return row;
+	if (!script_is_name(r)) {
+		script_expected(r, expected);
+		return -1;
+	}
+	place = script_here(r);
+	word = script_read_token(r);
+	near = word ? script_nearest(word, table, stride, nr) : NULL;
+	if (near)
+		script_fail(r, &place, "expected %s, found '%.40s': did you mean '%s'?", expected, word, near);
+	else if (word)
+		script_fail(r, &place, "expected %s, found '%.40s'", expected, word);
+	return -1;
 }

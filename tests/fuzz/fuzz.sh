@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
-# XML through the three targets of fuzz-xml: FUZZ_XML_COUNT cases each, or so many seconds ("600s"), two at a time.
+# XML through the three targets of fuzz-xml, and damaged scripts through those of fuzz-script: FUZZ_XML_COUNT and
+# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
 xml_count=${FUZZ_XML_COUNT:-150}
+script_count=${FUZZ_SCRIPT_COUNT:-3000}
 day=$(date +%Y%m%d)
 
 for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; do
@@ -22,23 +24,38 @@ for name in thin-snaps thin-needscheck thin-msnap; do
 done
 cp "$srcdir/tests/restore/good.xml" . || exit 99
 
-# Small files more often than large ones: most that is found is found in these.
-fuzz_xml() { # TARGET SEED
-	"$builddir/tests/fuzz/fuzz-xml" "$1" "$2" "$xml_count" good.xml good.xml good.xml thin-*.xml >"log.$1.$2" 2>"said.$1.$2"
-	echo $? >"status.$1.$2"
-}
+# Each statement of the language in a script of its own, and all of them in one.
+head -n 10 "$srcdir/tests/script/all.bp" | grep -v '^#' >head.bp
+nr=0
+tail -n +10 "$srcdir/tests/script/all.bp" | while IFS= read -r line; do
+	nr=$((nr + 1))
+	{ cat head.bp && echo 'let leaf = sb.time' && echo 'let four = 4' && printf '%s\n' "$line"; } >"statement-$nr.bp"
+done
+cp "$srcdir/tests/script/all.bp" . || exit 99
 
-xml_done() { # TARGET SEED
-	cp "said.$1.$2" messages
-	is "$(cat "status.$1.$2")" 0 "XML, $1: $xml_count from seed $2: no crash, hang or leak" ||
-		tail -n 1 "log.$1.$2" | sed 's/^/# last: /'
-}
-
-for target in expat scanner both; do
-	fuzz_xml $target 1 &
-	fuzz_xml $target "${day}1" &
+# Two seeds of a target, at the same time.
+fuzz_text() { # PROGRAM TARGET COUNT FILE...
+	program=$1 target=$2 text_count=$3
+	shift 3
+	for seed in 1 "${day}1"; do
+		{
+			"$builddir/tests/fuzz/$program" "$target" $seed "$text_count" "$@" >"log.$seed" 2>"said.$seed"
+			echo $? >"status.$seed"
+		} &
+	done
 	wait
-	xml_done $target 1
-	xml_done $target "${day}1"
+	for seed in 1 "${day}1"; do
+		cp "said.$seed" messages
+		is "$(cat "status.$seed")" 0 "$program, $target: $text_count from seed $seed: no crash, hang or leak" ||
+			tail -n 1 "log.$seed" | sed 's/^/# last: /'
+	done
+}
+
+# Small files more often than large ones: most that is found is found in these.
+for target in expat scanner both; do
+	fuzz_text fuzz-xml $target "$xml_count" good.xml good.xml good.xml thin-*.xml
+done
+for target in read twice memory; do
+	fuzz_text fuzz-script $target "$script_count" statement-*.bp all.bp
 done
 finish

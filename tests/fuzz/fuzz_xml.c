@@ -6,28 +6,21 @@
  *	scanner   the same with the scanner
  *	both      read both ways: the same records, or the same complaint in the same place
  *
- * As LLVMFuzzerTestOneInput for libFuzzer (compile with -fsanitize=fuzzer -DLIBFUZZER; all three), and as a program:
- *
- *	fuzz-xml TARGET SEED COUNT|SECONDSs FILE...
- *
- * takes damaged copies of the files, COUNT of them or for so many seconds. The seed of a case is printed before it runs,
- * so that a crash can be repeated with SEED and COUNT 1.
+ * As LLVMFuzzerTestOneInput for libFuzzer (compile with -fsanitize=fuzzer -DLIBFUZZER; all three), and as the program
+ * fuzz-xml expat|scanner|both (fuzz_text.h).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/units.h"
 #include "meta/thin.h"
 #include "meta/thin_build.h"
 #include "meta/thin_input.h"
-#include "mutate.h"
+#include "fuzz_text.h"
 #include "text/xml_read.h"
 
 #define METADATA_BYTES (UINT64_C(2) << 20)
@@ -223,10 +216,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 #ifndef LIBFUZZER
 
-/* --- damage --- */
-
-#define MAX_BYTES (64 << 10)
-
 static const char *const pieces[] = {
 	"<!--", "-->", "<![CDATA[", "]]>", "<?x", "?>", "&#49;", "&amp;", "\r\n", "\n", "\r", " ", "\t", "<", ">", "\"", "'",
 	"/>", "/>\n", "=", "0", "1", "9", "-", "18446744073709551615", "18446744073709551616", "16777216", "4294967296",
@@ -237,119 +226,17 @@ static const char *const pieces[] = {
 	"<!DOCTYPE x [<!ENTITY y \"z\">]>", "<?xml version=\"1.0\" encoding=\"UTF-16\"?>", "\xEF\xBB\xBF", "\xFF", "time", "length",
 };
 
-static uint8_t text[MAX_BYTES + 1];
-static size_t len;
-
-/* @nr bytes at @at become the @size bytes at @with. */
-static void replace(size_t at, size_t nr, const void *with, size_t size)
-{
-	if (len - nr + size > MAX_BYTES)
-		return;
-	memmove(text + at + size, text + at + nr, len - at - nr);
-	memmove(text + at, with, size);
-	len += size - nr;
-}
-
-static size_t line_at(size_t at)
-{
-	while (at && text[at - 1] != '\n')
-		at--;
-	return at;
-}
-
-static size_t line_length(size_t at)
-{
-	const uint8_t *end = memchr(text + at, '\n', len - at);
-
-	return end ? (size_t)(end - (text + at)) + 1 : len - at;
-}
-
-static void damage(struct rng *r)
-{
-	size_t at = rng_below(r, len + 1), from = line_at(at), to = line_at(rng_below(r, len + 1));
-	const char *piece = pieces[rng_below(r, sizeof(pieces) / sizeof(*pieces))];
-	uint8_t line[512];
-	size_t n = line_length(from);
-
-	switch (rng_below(r, 9)) {
-	case 0: /* a byte */
-		if (at < len)
-			text[at] = (uint8_t)rng_next(r);
-		break;
-	case 1: replace(at, 0, piece, strlen(piece)); break;
-	case 2: replace(from, 0, piece, strlen(piece)); break;
-	case 3: replace(at, rng_below(r, len - at + 1) % 40, "", 0); break;
-	case 4: replace(from, n, "", 0); break;
-	case 5: /* a line in another place */
-	case 6:
-		n = n < sizeof(line) ? n : sizeof(line);
-		memcpy(line, text + from, n);
-		replace(to, 0, line, n);
-		break;
-	case 7: /* a digit */
-		while (at < len && (text[at] < '0' || text[at] > '9'))
-			at++;
-		if (at < len)
-			text[at] = (uint8_t)('0' + rng_below(r, 10));
-		break;
-	default:
-		if (!rng_below(r, 8))
-			len = at;
-	}
-}
-
-static void load(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, MAX_BYTES);
-
-	if (n < 0) {
-		perror(path);
-		exit(99);
-	}
-	len = (size_t)n;
-	close(fd);
-}
-
-/* @limit: cases, or seconds if @is_time. */
-static void run(unsigned targets, uint64_t seed, uint64_t limit, bool is_time, char **files, int nr_files)
-{
-	time_t end = time(NULL) + (time_t)limit;
-	uint64_t nr = 0;
-
-	for (; is_time ? time(NULL) < end : nr < limit; nr++) {
-		struct rng r = { (seed + nr) * UINT64_C(0x9E3779B97F4A7C15) | 1 };
-
-		if (!is_time || nr % 1000 == 0) {
-			printf("%" PRIu64 "\n", seed + nr);
-			fflush(stdout);
-		}
-		load(files[rng_below(&r, (uint64_t)nr_files)]);
-		for (uint64_t i = 1 + rng_below(&r, 6); i; i--)
-			damage(&r);
-		run_case(text, len, targets);
-	}
-	printf("%" PRIu64 " cases\n", nr);
-}
-
 int main(int argc, char **argv)
 {
 	static const char *const targets[] = { "expat", "scanner", "both" };
-	uint64_t seed, limit;
-	size_t digits = argc > 3 ? strspn(argv[3], "0123456789") : 0;
-	bool is_time = argc > 3 && !strcmp(argv[3] + digits, "s");
-	unsigned target = 0;
+	static const struct fuzz_text fuzz = {
+		.name = "fuzz-xml",
+		.targets = targets, .nr_targets = sizeof(targets) / sizeof(*targets),
+		.pieces = pieces, .nr_pieces = sizeof(pieces) / sizeof(*pieces),
+		.run = run_case,
+	};
 
-	while (argc > 1 && target < 3 && strcmp(argv[1], targets[target]) != 0)
-		target++;
-	if (argc > 3)
-		argv[3][digits] = '\0';
-	if (argc < 5 || target == 3 || units_parse_number(argv[2], &seed) || units_parse_number(argv[3], &limit)) {
-		fputs("fuzz-xml expat|scanner|both SEED COUNT|SECONDSs FILE...\n", stderr);
-		return 99;
-	}
-	run(1u << target, seed, limit, is_time, argv + 4, argc - 4);
-	return 0;
+	return fuzz_text_main(&fuzz, argc, argv);
 }
 
 #endif

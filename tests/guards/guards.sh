@@ -104,6 +104,13 @@ for tool in bufio-dump bufio-check; do
 		"$guards/docs" copy "$builddir"
 done
 copy
+sed 's/"as", "auto"/"as", "atop", "auto"/; s/^	{ "fence", PART_OPS/	{ "hedge", PART_OPS/' "$srcdir/lib/text/script_parse.c" \
+	>copy/lib/text/script_parse.c
+for word in atop hedge; do
+	fails "a word of scripts without a manual entry: $word" "bufio-script.5 does not know $word" \
+		"$guards/docs" copy "$builddir"
+done
+copy
 echo 'int bufio_brand_new(struct bufio_client *c);' >>copy/lib/bufio/bufio.h
 echo '.Fn dm_bufio_brand_new' >>copy/man/bufio.3
 fails "a call without a manual entry" "bufio_brand_new" "$guards/docs" copy "$builddir"
