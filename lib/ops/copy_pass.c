@@ -274,7 +274,7 @@ static int take_bad(struct pass *p, uint64_t block, int error)
 		c->bad_end = c->args->begin + bytes_at(p, block + 1);
 		c->bad_error = error;
 	}
-	if (!c->args->skip_bad)
+	if (!c->args->skip_bad && !c->args->map)
 		return end_pass(p, COPY_END_READ, error);
 	return set_status(p, block, block + 1, p->failed);
 }
