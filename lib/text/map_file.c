@@ -212,7 +212,7 @@ static void take_note(struct reader *r)
 {
 	const size_t len = sizeof(NOTE) - 1;
 
-	if (!strncmp(r->lines.line, NOTE, len) && r->nr_notes < TEXT_MAP_NOTES)
+	if (!strncmp(r->lines.line, NOTE, len) && r->lines.line[len] && r->nr_notes < TEXT_MAP_NOTES)
 		strcpy(r->info->notes[r->nr_notes++], r->lines.line + len);
 }
 

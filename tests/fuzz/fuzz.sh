@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
 # XML through the three targets of fuzz-xml, and damaged scripts through those of fuzz-script: FUZZ_XML_COUNT and
-# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time.
+# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map: FUZZ_MAP_COUNT
+# cases, or so many seconds.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
 xml_count=${FUZZ_XML_COUNT:-150}
 script_count=${FUZZ_SCRIPT_COUNT:-3000}
+map_count=${FUZZ_MAP_COUNT:-20000}
 day=$(date +%Y%m%d)
 
 for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; do
@@ -57,5 +59,10 @@ for target in expat scanner both; do
 done
 for target in read twice memory; do
 	fuzz_text fuzz-script $target "$script_count" statement-*.bp all.bp
+done
+
+for seed in 1 "${day}1"; do
+	"$builddir/tests/fuzz/fuzz-map" $seed "$map_count" >log 2>messages
+	is $? 0 "maps: $map_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
 done
 finish

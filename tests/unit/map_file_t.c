@@ -39,6 +39,7 @@ static void read_one(void)
 {
 	static const char text[] =
 		"# Mapfile. Created by GNU ddrescue version 1.27\n"
+		"# bufio-copy: \n"
 		"# bufio-copy: one\n"
 		"# bufio-copy: two # and more\n"
 		"# current_pos  current_status  current_pass\n"
