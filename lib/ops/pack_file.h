@@ -23,6 +23,7 @@ struct pack_totals {
 	uint64_t unreadable; /* that ought to be */
 	uint64_t end;        /* behind the last of both */
 	uint64_t bytes;      /* of the file */
+	uint32_t csum;       /* of all its headers, and so of all checksums: two files with the same are the same */
 };
 
 /* Bytes that a writer and a reader take for chunks of so many blocks. */

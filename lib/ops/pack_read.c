@@ -257,7 +257,8 @@ static int judge_trailer(struct reader *r, const struct pack_trailer_disk *t)
 
 	if (le32_get(t->csum) != pack_csum(t, offsetof(struct pack_trailer_disk, csum)))
 		return refuse(r, -EINVAL, "the checksum of its trailer is wrong");
-	if (le32_get(t->headers_csum) != (uint32_t)~r->headers_csum || le64_get(t->nr_chunks) != r->nr_chunks ||
+	r->totals.csum = ~r->headers_csum;
+	if (le32_get(t->headers_csum) != r->totals.csum || le64_get(t->nr_chunks) != r->nr_chunks ||
 	    le64_get(t->nr_blocks) != r->totals.blocks || le64_get(t->nr_unreadable) != r->totals.unreadable ||
 	    le32_get(t->reserved) || !r->nr_chunks)
 		return refuse(r, -EINVAL, "its trailer belongs to something else");

@@ -185,7 +185,8 @@ int pack_writer_finish(struct pack_writer *w, struct pack_totals *totals)
 	struct pack_trailer_disk t = { .magic = PACK_TRAILER_MAGIC };
 	int r = write_chunk(w);
 
-	t.headers_csum = le32_put(~w->headers_csum);
+	w->totals.csum = ~w->headers_csum;
+	t.headers_csum = le32_put(w->totals.csum);
 	t.nr_chunks = le64_put(w->nr_chunks);
 	t.nr_blocks = le64_put(w->totals.blocks);
 	t.nr_unreadable = le64_put(w->totals.unreadable);
