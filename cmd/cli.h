@@ -54,9 +54,11 @@ void cli_print_version(FILE *stream, struct argp_state *state);
 
 struct cli_device {
 	uint64_t block_size;   /* preset by the door */
+	uint64_t default_block_size; /* the same, for --help; 0: 4096 */
 	uint64_t memory_limit; /* 0: the library's default */
 	const char *engine;
 	unsigned flags; /* BUFIO_OPEN_*, preset by the door */
+	bool prefers_direct; /* where --direct leaves it open: files of any size */
 	bool stats;
 	/* after cli_device_open() */
 	struct bufio_device *device;
@@ -68,8 +70,14 @@ extern const struct argp cli_device_argp; /* its input is a struct cli_device */
 /* Opens @path and a cache of it. On failure the reason was printed; CLI_OK otherwise. */
 enum cli_status cli_device_open(struct cli_device *d, const char *program, const char *path, unsigned held_buffers);
 
+/* Opens @path alone, without a cache. On failure the reason was printed. */
+enum cli_status cli_device_open_bare(struct cli_device *d, const char *program, const char *path);
+
 /* The limit that a client will have, where there is no device to open yet. */
 enum cli_status cli_default_memory_limit(struct cli_device *d, const char *program, uint64_t *bytes);
+
+/* What a cache did, as a line. */
+void cli_print_stats(const char *program, const struct bufio_stats *s, uint64_t memory_limit);
 
 /* Prints the statistics if they were asked for, and closes both. */
 void cli_device_close(struct cli_device *d, const char *program);

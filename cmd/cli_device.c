@@ -68,7 +68,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-const struct argp cli_device_argp = { .options = options, .parser = parse };
+/* --help says the default of this door. */
+static char *filter_help(int key, const char *text, void *input)
+{
+	const struct cli_device *d = input;
+	char size[UNITS_SIZE_MAX], *help;
+
+	if (key != KEY_BLOCK_SIZE || !d || !d->default_block_size)
+		return (char *)text;
+	if (asprintf(&help, "Unit of reading and of block numbers (default %s)",
+		     units_format_whole_size(d->default_block_size, size)) < 0)
+		return (char *)text;
+	return help;
+}
+
+const struct argp cli_device_argp = { .options = options, .parser = parse, .help_filter = filter_help };
 
 static enum cli_status open_client(struct cli_device *d, const char *program, const char *path, unsigned held_buffers)
 {
@@ -105,7 +119,7 @@ static bool is_large_file(const struct cli_device *d, const char *path)
 	struct stat st;
 
 	return !(d->flags & (BUFIO_OPEN_DIRECT | BUFIO_OPEN_BUFFERED)) && d->block_size % 4096 == 0 && !stat(path, &st) &&
-	       S_ISREG(st.st_mode) && st.st_size >= LARGE_FILE;
+	       S_ISREG(st.st_mode) && (st.st_size >= LARGE_FILE || d->prefers_direct);
 }
 
 /* Not every file system can go direct. */
@@ -117,18 +131,25 @@ static int open_device(struct cli_device *d, const char *path, struct bufio_reas
 	return r == -EINVAL ? bufio_device_open(path, d->flags, d->engine, reason, &d->device) : r;
 }
 
-enum cli_status cli_device_open(struct cli_device *d, const char *program, const char *path, unsigned held_buffers)
+enum cli_status cli_device_open_bare(struct cli_device *d, const char *program, const char *path)
 {
 	struct bufio_reason reason;
-	enum cli_status status;
 	int r = bufio_check_environment(&reason);
 
 	if (!r)
 		r = open_device(d, path, &reason);
-	if (r) {
-		cli_error(program, "%s", reason.text);
-		return r == -EBUSY || r == -EROFS ? CLI_REFUSED : r == -EINVAL ? CLI_USAGE : CLI_IO;
-	}
+	if (!r)
+		return CLI_OK;
+	cli_error(program, "%s", reason.text);
+	return r == -EBUSY || r == -EROFS ? CLI_REFUSED : r == -EINVAL ? CLI_USAGE : CLI_IO;
+}
+
+enum cli_status cli_device_open(struct cli_device *d, const char *program, const char *path, unsigned held_buffers)
+{
+	enum cli_status status = cli_device_open_bare(d, program, path);
+
+	if (status)
+		return status;
 	status = open_client(d, program, path, held_buffers);
 	if (status) {
 		d->stats = false;
@@ -172,17 +193,22 @@ void cli_advise_snapshot(const char *program, const char *path)
 		"    dmsetup message %s 0 release_metadata_snap\n", pool, program, path, pool);
 }
 
+void cli_print_stats(const char *program, const struct bufio_stats *s, uint64_t memory_limit)
+{
+	cli_error(program,
+		  "hits %" PRIu64 ", misses %" PRIu64 ", evictions %" PRIu64 ", read %" PRIu64 " blocks in %" PRIu64
+		  " requests, wrote %" PRIu64 " in %" PRIu64 ", errors %" PRIu64 ", peak memory %" PRIu64 " of %" PRIu64
+		  " bytes",
+		  s->hits, s->misses, s->evictions, s->blocks_read, s->read_requests, s->blocks_written, s->write_requests,
+		  s->read_errors + s->write_errors, s->peak_bytes, memory_limit);
+}
+
 static void print_stats(const struct cli_device *d, const char *program)
 {
 	struct bufio_stats s;
 
 	bufio_get_stats(d->client, &s);
-	cli_error(program,
-		  "hits %" PRIu64 ", misses %" PRIu64 ", evictions %" PRIu64 ", read %" PRIu64 " blocks in %" PRIu64
-		  " requests, wrote %" PRIu64 " in %" PRIu64 ", errors %" PRIu64 ", peak memory %" PRIu64 " of %" PRIu64
-		  " bytes",
-		  s.hits, s.misses, s.evictions, s.blocks_read, s.read_requests, s.blocks_written, s.write_requests,
-		  s.read_errors + s.write_errors, s.peak_bytes, bufio_get_memory_limit(d->client));
+	cli_print_stats(program, &s, bufio_get_memory_limit(d->client));
 }
 
 void cli_device_close(struct cli_device *d, const char *program)

@@ -49,6 +49,7 @@ static const enum cli_status statuses[] = {
 	[OP_OUTPUT] = CLI_IO,
 	[OP_REFUSED] = CLI_REFUSED,
 	[OP_PARTLY] = CLI_PARTLY,
+	[OP_DIFFERS] = CLI_VERIFY,
 	[OP_INTERNAL] = CLI_INTERNAL,
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How bytes reach a device: one interface, six operations, and what an engine or a filter fills in.
+ * How bytes reach a device: one interface, six operations and four that not every device has, and what an engine or a
+ * filter fills in.
  *
  * An engine moves the bytes (io_uring.c, io_threads.c, io_mem.c: the first to read); a filter is a device that wraps a
  * device (io_fault.c). Above this line nobody knows which it is. Data flows one way: requests go in by submit(), come
@@ -43,6 +44,13 @@ struct io_request {
  * discard: the bytes of the range may be forgotten; they read as anything. -EOPNOTSUPP where that cannot be had.
  * refresh: asks again how large the device is, and changes info.size; -errno when that fails.
  * close:   frees the device; nothing is outstanding.
+ *
+ * These may be NULL, and are called through the functions of io_extent.c, which say what is so then:
+ *
+ * next_data: where the next range begins and ends that may hold anything but zeroes.
+ * zero:      the range reads as zeroes, and no data is moved for that; requests under way do not touch it.
+ * edge:      moves bytes that are no whole unit of the alignment, at the end of a file, and waits for them.
+ * resize:    the device has another size from then on; info.size is that.
  */
 struct io_ops {
 	void (*submit)(struct bufio_device *dev, struct io_request **requests, unsigned nr);
@@ -51,6 +59,10 @@ struct io_ops {
 	int (*discard)(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
 	int (*refresh)(struct bufio_device *dev);
 	int (*close)(struct bufio_device *dev);
+	int (*next_data)(struct bufio_device *dev, uint64_t offset, uint64_t *begin, uint64_t *end);
+	int (*zero)(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
+	int (*edge)(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes);
+	int (*resize)(struct bufio_device *dev, uint64_t size);
 };
 
 /* An engine embeds this as its first member. */
@@ -126,6 +138,49 @@ struct io_fault_plan {
 
 int io_fault_open(struct bufio_device *below, struct io_fault_plan *plan, struct bufio_device **dev);
 
+/* --- io_extent.c: what not every device can do --- */
+
+/*
+ * The first range from @offset on that may hold anything but zeroes, in bytes; empty, at the end of the device, if there is
+ * none. A device that does not know its holes has none. Errors: of the device.
+ */
+int io_next_data(struct bufio_device *dev, uint64_t offset, uint64_t *begin, uint64_t *end);
+
+/*
+ * Has these bytes read as zeroes without moving any: a hole in a file, the zeroes of a block device that can make them by
+ * itself. Requests under way must not touch them. Errors: -EOPNOTSUPP the device cannot; others of the device.
+ */
+int io_zero(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
+
+/*
+ * Moves @bytes at @offset, which need not be aligned, and waits for them: for the end of a file that is read directly.
+ * Errors: -EIO the device ends before; -EOPNOTSUPP; others of the device.
+ */
+int io_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes);
+
+/* Makes a file larger, with a hole, or cuts it off. Errors: -EOPNOTSUPP no file; others of ftruncate(2). */
+int io_resize(struct bufio_device *dev, uint64_t size);
+
+/* --- io_pair.c: reads from one device, writes to another --- */
+
+/*
+ * A device of two: what is read comes from the source, what is written goes to the target, so that a block of a copy
+ * stays in one buffer on its way. Byte 0 is @from in the source and @to in the target.
+ */
+struct io_pair_args {
+	struct bufio_device *source, *target; /* may be the same one */
+	uint64_t from, to; /* multiples of the alignment of their device */
+	uint64_t bytes;    /* that are copied: any number */
+	uint32_t unit;     /* the pair's size is a multiple of it: the end is read with zeroes behind it, and written without */
+};
+
+/*
+ * Both devices stay the caller's, open until the pair is closed, and are used by nobody else meanwhile. flush, discard
+ * and zero are of the target, next_data is of the source.
+ * Errors: -EINVAL a position that is not aligned; -ENOMEM, -EAGAIN no thread.
+ */
+int io_pair_open(const struct io_pair_args *args, struct bufio_device **dev);
+
 /* Who uses the block device @rdev, for a person: "held by dm-3 (vg-pool)", "mounted on /mnt". Empty if not known. */
 void io_name_user(uint64_t rdev, char *text, size_t size);
 
@@ -133,6 +188,14 @@ void io_name_user(uint64_t rdev, char *text, size_t size);
  * The loop device that shows @file, a regular file: "loop3". False: none does. @sys is "/sys" but in tests.
  */
 bool io_name_loop(const char *sys, const struct stat *file, char *name, size_t size);
+
+/*
+ * What tells this file or block device from others, also after a restart, in one word or two: "file 1234 made
+ * 1700000000.5", "device naa.5000c500", of a device-mapper device its UUID. Devices that have nothing of the kind are told
+ * by their numbers. Errors: of stat(2).
+ */
+#define IO_IDENTITY_MAX 160
+int io_identify(const char *path, char text[IO_IDENTITY_MAX]);
 
 /*
  * Whether a file system with files of st_dev @fs lies on @target: on the block device, a partition of it, or a loop

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Who uses a block device: what sysfs calls its holders, else where it is mounted; and a file: a loop device. */
+/*
+ * Who uses a block device: what sysfs calls its holders, else where it is mounted; and a file: a loop device. And who it is
+ * itself.
+ */
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,4 +165,39 @@ bool io_name_dm_holder(uint64_t rdev, char *name, size_t size)
 		return false;
 	snprintf(name, size, "%s", h.dm_name);
 	return true;
+}
+
+/* --- identity --- */
+
+/* What sysfs knows of a device and nobody else has, the best first. */
+static void identify_device(uint64_t rdev, char text[IO_IDENTITY_MAX])
+{
+	static const char *const files[] = { "dm/uuid", "wwid", "device/wwid", "serial", "device/serial" };
+	char path[128], line[IO_IDENTITY_MAX - 16];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s", major(rdev), minor(rdev), files[i]);
+		read_line(path, line, sizeof(line));
+		if (*line) {
+			snprintf(text, IO_IDENTITY_MAX, "device %s", line);
+			return;
+		}
+	}
+	snprintf(text, IO_IDENTITY_MAX, "device %u:%u", major(rdev), minor(rdev));
+}
+
+int io_identify(const char *path, char text[IO_IDENTITY_MAX])
+{
+	struct statx sx;
+
+	if (statx(AT_FDCWD, path, 0, STATX_TYPE | STATX_INO | STATX_BTIME, &sx))
+		return -errno;
+	if (S_ISBLK(sx.stx_mode))
+		identify_device(makedev(sx.stx_rdev_major, sx.stx_rdev_minor), text);
+	else if (sx.stx_mask & STATX_BTIME)
+		snprintf(text, IO_IDENTITY_MAX, "file %" PRIu64 " made %lld.%u", (uint64_t)sx.stx_ino,
+			 (long long)sx.stx_btime.tv_sec, sx.stx_btime.tv_nsec);
+	else
+		snprintf(text, IO_IDENTITY_MAX, "file %" PRIu64, (uint64_t)sx.stx_ino);
+	return 0;
 }

@@ -155,6 +155,33 @@ static int fault_close(struct bufio_device *dev)
 	return r;
 }
 
+static int fault_next_data(struct bufio_device *dev, uint64_t offset, uint64_t *begin, uint64_t *end)
+{
+	return io_next_data(fault(dev)->below, offset, begin, end);
+}
+
+static int fault_zero(struct bufio_device *dev, uint64_t offset, uint64_t bytes)
+{
+	int r = injected_error(fault(dev), IO_FAULT_DISCARD);
+
+	return r ? r : io_zero(fault(dev)->below, offset, bytes);
+}
+
+static int fault_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes)
+{
+	int r = injected_error(fault(dev), direction == IO_READ ? IO_FAULT_READ : IO_FAULT_WRITE);
+
+	return r ? r : io_edge(fault(dev)->below, direction, offset, data, bytes);
+}
+
+static int fault_resize(struct bufio_device *dev, uint64_t size)
+{
+	int r = io_resize(fault(dev)->below, size);
+
+	dev->info.size = fault(dev)->below->info.size;
+	return r;
+}
+
 static const struct io_ops fault_ops = {
 	.submit = fault_submit,
 	.wait = fault_wait,
@@ -162,6 +189,10 @@ static const struct io_ops fault_ops = {
 	.discard = fault_discard,
 	.refresh = fault_refresh,
 	.close = fault_close,
+	.next_data = fault_next_data,
+	.zero = fault_zero,
+	.edge = fault_edge,
+	.resize = fault_resize,
 };
 
 int io_fault_open(struct bufio_device *below, struct io_fault_plan *plan, struct bufio_device **dev)

@@ -114,6 +114,63 @@ int io_fd_refresh(struct bufio_device *dev)
 	return 0;
 }
 
+/* File systems without holes say EINVAL, and their files are all data, as block devices are. */
+int io_fd_next_data(struct bufio_device *dev, uint64_t offset, uint64_t *begin, uint64_t *end)
+{
+	off_t data = lseek(io_fd(dev)->fd, (off_t)offset, SEEK_DATA), hole;
+	uint64_t size = dev->info.size;
+
+	if (data < 0 && errno != ENXIO && errno != EINVAL)
+		return -errno;
+	if (dev->info.block_device || (data < 0 && errno == EINVAL))
+		data = (off_t)offset;
+	hole = data < 0 || dev->info.block_device ? -1 : lseek(io_fd(dev)->fd, data, SEEK_HOLE);
+	*begin = data < 0 || (uint64_t)data > size ? size : (uint64_t)data;
+	*end = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
+	return 0;
+}
+
+/* A block device takes a hole for zeroes that it makes by itself, or fails: the kernel does not write them then. */
+int io_fd_zero(struct bufio_device *dev, uint64_t offset, uint64_t bytes)
+{
+	int r;
+
+	do
+		r = fallocate(io_fd(dev)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+	while (r && errno == EINTR);
+	return r ? discard_error(errno) : 0;
+}
+
+static int move(int fd, enum io_direction direction, uint64_t offset, void *data, size_t bytes)
+{
+	struct iovec iov = { data, bytes };
+	struct io_request r = { .direction = direction, .offset = offset, .iov = &iov, .nr_iov = 1 };
+
+	io_fd_run(fd, &r);
+	return r.result;
+}
+
+/* Requests that are under way meanwhile may go through the page cache too, which is slower and no less right. */
+int io_fd_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes)
+{
+	int fd = io_fd(dev)->fd, mode = fcntl(fd, F_GETFL), r;
+
+	if (mode < 0 || fcntl(fd, F_SETFL, mode & ~O_DIRECT))
+		return -errno;
+	r = move(fd, direction, offset, data, bytes);
+	return fcntl(fd, F_SETFL, mode) && !r ? -errno : r;
+}
+
+int io_fd_resize(struct bufio_device *dev, uint64_t size)
+{
+	if (dev->info.block_device)
+		return -EOPNOTSUPP;
+	if (ftruncate(io_fd(dev)->fd, (off_t)size))
+		return -errno;
+	dev->info.size = size;
+	return 0;
+}
+
 /* The lock is dropped by name: the kernel may hold the file open for a ring a moment longer. */
 int io_fd_close(struct io_fd *f)
 {

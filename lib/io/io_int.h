@@ -46,6 +46,10 @@ void io_fd_run(int fd, struct io_request *r);
 int io_fd_flush(struct bufio_device *dev);
 int io_fd_discard(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
 int io_fd_refresh(struct bufio_device *dev);
+int io_fd_next_data(struct bufio_device *dev, uint64_t offset, uint64_t *begin, uint64_t *end);
+int io_fd_zero(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
+int io_fd_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes);
+int io_fd_resize(struct bufio_device *dev, uint64_t size);
 
 /* Closes the descriptor and frees @f, the engine's own memory. */
 int io_fd_close(struct io_fd *f);

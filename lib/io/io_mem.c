@@ -90,6 +90,17 @@ static int mem_refresh(struct bufio_device *dev)
 	return 0;
 }
 
+static int mem_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes)
+{
+	struct iovec iov = { data, bytes };
+	struct io_request r = { .direction = direction, .offset = offset, .iov = &iov, .nr_iov = 1 };
+
+	pthread_mutex_lock(&mem(dev)->lock);
+	mem_run(mem(dev), &r);
+	pthread_mutex_unlock(&mem(dev)->lock);
+	return r.result;
+}
+
 static int mem_close(struct bufio_device *dev)
 {
 	struct mem_device *m = mem(dev);
@@ -107,6 +118,8 @@ static const struct io_ops mem_ops = {
 	.discard = mem_discard,
 	.refresh = mem_refresh,
 	.close = mem_close,
+	.zero = mem_discard,
+	.edge = mem_edge,
 };
 
 void *io_mem_data(struct bufio_device *dev)

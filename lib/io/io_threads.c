@@ -146,6 +146,10 @@ static const struct io_ops thr_ops = {
 	.discard = io_fd_discard,
 	.refresh = io_fd_refresh,
 	.close = thr_close,
+	.next_data = io_fd_next_data,
+	.zero = io_fd_zero,
+	.edge = io_fd_edge,
+	.resize = io_fd_resize,
 };
 
 int io_threads_open(int fd, const struct bufio_device_info *info, struct bufio_device **dev)

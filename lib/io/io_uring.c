@@ -273,6 +273,10 @@ static const struct io_ops ring_ops = {
 	.discard = io_fd_discard,
 	.refresh = io_fd_refresh,
 	.close = ring_close,
+	.next_data = io_fd_next_data,
+	.zero = io_fd_zero,
+	.edge = io_fd_edge,
+	.resize = io_fd_resize,
 };
 
 /* Reads and writes without vectors came with Linux 5.6, and so did this feature. */

@@ -597,7 +597,7 @@ static const struct field restore_fields[] = {
 };
 
 static const struct field pack_fields[] = {
-	T(record_pack, input),
+	T(record_pack, source),
 	T(record_pack, target),
 	T(record_pack, replaced),
 	T(record_pack, chosen_by),
@@ -613,6 +613,28 @@ static const struct field pack_fields[] = {
 	HIDDEN_TEXT(record_pack, packed_text),
 	HIDDEN_TEXT(record_pack, unreadable_text),
 	HIDDEN_TEXT(record_pack, replaced_text),
+};
+
+#define COPY_BYTES(member) F(record_copy, member, #member, NULL, FIELD_BYTES)
+
+static const struct field copy_fields[] = {
+	T(record_copy, source),
+	T(record_copy, target),
+	F(record_copy, begin, "source_begin", NULL, FIELD_DEC),
+	F(record_copy, to, "target_begin", NULL, FIELD_DEC),
+	COPY_BYTES(bytes),
+	COPY_BYTES(had_bytes),
+	COPY_BYTES(read_bytes),
+	COPY_BYTES(written_bytes),
+	COPY_BYTES(hole_bytes),
+	COPY_BYTES(bad_bytes),
+	N(record_copy, bad_ranges, NULL),
+	T(record_copy, map),
+	T(record_copy, verified),
+	T(record_copy, hash),
+	HIDDEN_TEXT(record_copy, had_text),
+	HIDDEN_TEXT(record_copy, bad_text),
+	HIDDEN_TEXT(record_copy, verified_text),
 };
 
 static const char *const check_arrays[] = { "problems", NULL };
@@ -939,8 +961,16 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_PACK] = {
 		.name = "pack", FIELDS(pack_fields),
-		.begin = "{target}: {blocks} of {total_blocks} blocks of {input}, {chosen_text}{packed_text}\n"
+		.begin = "{target}: {blocks} of {total_blocks} blocks of {source}, {chosen_text}{packed_text}\n"
 			 "{unreadable_text}{replaced_text}",
+	},
+	[RECORD_COPY] = {
+		.name = "copy", FIELDS(copy_fields),
+		.begin = "{target}: {bytes} copied from {source}\n{had_text}"
+			 "read      {read_bytes:10}\n"
+			 "written   {written_bytes:10}\n"
+			 "holes     {hole_bytes:10}\n"
+			 "{bad_text}{verified_text}",
 	},
 	[RECORD_CHECK] = {
 		.name = "check", .arrays = check_arrays, FIELDS(check_fields),

@@ -81,6 +81,7 @@ enum record_kind {
 	RECORD_MAP_RUN,
 	RECORD_RESTORE,
 	RECORD_PACK,
+	RECORD_COPY,
 	RECORD_CHECK, /* contains findings */
 	RECORD_FINDING, /* problems of one cause; contains what they touch */
 	RECORD_TOUCHED,
@@ -501,7 +502,7 @@ struct record_restore {
 };
 
 struct record_pack {
-	const char *input, *target;
+	const char *source, *target;
 	const char *replaced;   /* what was there before, or NULL */
 	const char *chosen_by;  /* "space-map" or "contents" */
 	const char *reason;     /* for the latter; or NULL: not known */
@@ -511,6 +512,18 @@ struct record_pack {
 	uint64_t transaction;
 	uint32_t is_damaged;
 	const char *chosen_text, *packed_text, *unreadable_text, *replaced_text; /* for people */
+};
+
+struct record_copy {
+	const char *source, *target;
+	uint64_t begin, to, bytes;    /* where it begins in the source, where in the target, and how much it is */
+	uint64_t had_bytes;           /* of these, by an earlier run */
+	uint64_t read_bytes, written_bytes, hole_bytes; /* now; holes are zeroes that were not written */
+	uint64_t bad_bytes, bad_ranges; /* that could not be read, and were left out */
+	const char *map;              /* or NULL */
+	const char *verified;         /* "readback", "hash", or NULL */
+	const char *hash;             /* 16 hexadecimal digits, or NULL */
+	const char *had_text, *bad_text, *verified_text; /* for people */
 };
 
 struct record_check {

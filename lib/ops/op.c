@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "text/out.h"
+#include "text/emit.h"
 
 void op_fail(struct op_result *r, enum op_outcome outcome, int error, const char *format, ...)
 {
@@ -37,4 +38,36 @@ void op_open_outputs(const struct op_progress *progress, struct text_out *out, i
 	out->before_write = progress->before_output;
 	messages->before_write = progress->before_message;
 	out->context = messages->context = progress->context;
+}
+
+static int show(struct text_emitter *e, enum record_kind kind, const void *record)
+{
+	int r = e->visitor.begin(&e->visitor, kind, record);
+
+	if (!r)
+		r = e->visitor.end(&e->visitor, kind, record);
+	if (!r)
+		r = text_emit_finish(e);
+	return r ? r : text_out_flush(e->out);
+}
+
+int op_show_record(int out_fd, bool json, const char *schema, const char *image, enum record_kind kind, const void *record)
+{
+	struct text_out *out;
+	struct text_emitter *e;
+	int r;
+
+	if (out_fd < 0)
+		return 0;
+	out = malloc(sizeof(*out));
+	if (!out)
+		return -ENOMEM;
+	text_out_init(out, out_fd);
+	e = text_emit_create(&(struct text_emit_args){
+		.format = json ? TEXT_JSON : TEXT_HUMAN, .out = out, .messages = out, .schema = schema, .image = image,
+	});
+	r = e ? show(e, kind, record) : -ENOMEM;
+	text_emit_destroy(e);
+	free(out);
+	return r;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "meta/record.h"
 #include "pdata/problem.h"
 
 enum op_outcome {
@@ -17,6 +18,7 @@ enum op_outcome {
 	OP_OUTPUT,       /* the output cannot be written */
 	OP_REFUSED,      /* what is there would be lost */
 	OP_PARTLY,       /* the target was begun, and is not finished */
+	OP_DIFFERS,      /* the target was written, and is not what was to be written */
 	OP_INTERNAL,     /* out of memory, or a fault of ours */
 };
 
@@ -42,6 +44,7 @@ struct op_result {
 	bool lvm_refuses;    /* LVM would not activate the pool, or the kernel would not do it for LVM */
 	uint64_t unreadable; /* blocks that were asked for by number and could not be read */
 	uint64_t blocks;     /* of metadata that was written */
+	bool keeps_target;   /* there is something in a target that was made for this */
 	bool differs;        /* what was compared is not the same */
 	char reason[OP_REASON_MAX]; /* unless OP_DONE: one line, what and what to do next */
 };
@@ -55,5 +58,11 @@ void op_fail_errno(struct op_result *r, const char *image, int error);
 /* Both are made to write there; the line of @progress, or NULL, gives way. */
 void op_open_outputs(const struct op_progress *progress, struct text_out *out, int out_fd, struct text_out *messages,
 		     int message_fd);
+
+/*
+ * One record as a document of @schema, or for people: to @out_fd, which may be -1 for nothing. 0 or -errno. @image is what
+ * it is of.
+ */
+int op_show_record(int out_fd, bool json, const char *schema, const char *image, enum record_kind kind, const void *record);
 
 #endif

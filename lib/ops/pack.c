@@ -140,31 +140,6 @@ static void say_chosen(const struct op_pack_plan *plan, char *reason, char *text
 	snprintf(text, size, "all that are not zeroes, as the pool is damaged%s%s", *reason ? ": " : "", reason);
 }
 
-static int emit(const struct op_pack_args *args, const struct record_pack *record)
-{
-	struct text_out *out = malloc(sizeof(*out));
-	struct text_emitter *e;
-	int r;
-
-	if (!out)
-		return -ENOMEM;
-	text_out_init(out, args->out_fd);
-	e = text_emit_create(&(struct text_emit_args){
-		.format = args->json ? TEXT_JSON : TEXT_HUMAN, .out = out, .messages = out, .schema = "bufio.pack/1",
-		.image = args->target,
-	});
-	r = e ? e->visitor.begin(&e->visitor, RECORD_PACK, record) : -ENOMEM;
-	if (!r)
-		r = e->visitor.end(&e->visitor, RECORD_PACK, record);
-	if (!r)
-		r = text_emit_finish(e);
-	if (!r)
-		r = text_out_flush(out);
-	text_emit_destroy(e);
-	free(out);
-	return r;
-}
-
 static void say_packed(const struct op_pack_plan *plan, char *text, size_t size)
 {
 	char all[UNITS_SIZE_MAX], packed[UNITS_SIZE_MAX];
@@ -180,7 +155,7 @@ static bool show(const struct op_pack_args *args, const struct op_pack_plan *pla
 {
 	char reason[512], chosen[640], packed[2 * UNITS_SIZE_MAX + 16], unreadable[96] = "", replaced[192] = "";
 	struct record_pack record = {
-		.input = args->source, .target = args->target,
+		.source = args->source, .target = args->target,
 		.replaced = plan->replaced[0] ? plan->replaced : NULL,
 		.chosen_by = plan->by_contents ? "contents" : "space-map",
 		.reason = reason,
@@ -203,7 +178,7 @@ static bool show(const struct op_pack_args *args, const struct op_pack_plan *pla
 			 plan->unreadable);
 	if (plan->replaced[0])
 		snprintf(replaced, sizeof(replaced), "replaced  %s\n", plan->replaced);
-	r = args->out_fd < 0 ? 0 : emit(args, &record);
+	r = op_show_record(args->out_fd, args->json, "bufio.pack/1", args->target, RECORD_PACK, &record);
 	if (r)
 		op_fail(result, OP_OUTPUT, r, "output: %s; %s is finished and good", strerror(-r), args->target);
 	return !r;

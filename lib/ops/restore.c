@@ -304,33 +304,12 @@ static int show(const struct op_restore_args *args, const struct op_restore_plan
 		.passes = built->passes,
 		.is_writable = has_reserve(built),
 	};
-	struct text_out *out = malloc(sizeof(*out));
-	struct text_emitter *e = NULL;
 	char text[sizeof(plan->replaced) + 32];
-	int r = out ? 0 : -ENOMEM;
 
 	snprintf(text, sizeof(text), "replaced  %s\n", plan->replaced);
 	record.replaced_text = plan->replaced[0] ? text : "";
 	record.reserve_text = record.is_writable ? "" : no_reserve;
-	if (!r) {
-		text_out_init(out, args->out_fd);
-		e = text_emit_create(&(struct text_emit_args){
-			.format = args->json ? TEXT_JSON : TEXT_HUMAN, .out = out, .messages = out,
-			.schema = "bufio.restore/1", .image = args->target,
-		});
-		r = e ? 0 : -ENOMEM;
-	}
-	if (!r)
-		r = e->visitor.begin(&e->visitor, RECORD_RESTORE, &record);
-	if (!r)
-		r = e->visitor.end(&e->visitor, RECORD_RESTORE, &record);
-	if (!r)
-		r = text_emit_finish(e);
-	if (!r)
-		r = text_out_flush(out);
-	text_emit_destroy(e);
-	free(out);
-	return r;
+	return op_show_record(args->out_fd, args->json, "bufio.restore/1", args->target, RECORD_RESTORE, &record);
 }
 
 /* Takes the tables out of the limit, and begins to write early. */
@@ -385,7 +364,7 @@ bool op_restore(const struct op_restore_args *args, const struct op_restore_plan
 	if (!ok)
 		return false;
 	result->blocks = built.nr_blocks;
-	r = args->out_fd < 0 ? 0 : show(args, plan, &built);
+	r = show(args, plan, &built);
 	if (r)
 		op_fail(result, OP_OUTPUT, r, "output: %s; %s is finished and good", strerror(-r), args->target);
 	return !r;

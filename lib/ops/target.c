@@ -187,9 +187,11 @@ static void describe_block(const void *block, struct target_contents *c)
 
 	if (thin_build_is_unfinished(block)) {
 		snprintf(c->what, sizeof(c->what), "thin-pool metadata that was not finished");
+		snprintf(c->type, sizeof(c->type), "thin-pool");
 	} else if (format && format->superblock == PD_THIN_SUPERBLOCK) {
 		thin_superblock_decode(block, &sb);
 		snprintf(c->what, sizeof(c->what), "%s, transaction %" PRIu64, format->name, sb.trans_id);
+		snprintf(c->type, sizeof(c->type), "thin-pool");
 	} else if (format) {
 		snprintf(c->what, sizeof(c->what), "%s", format->name);
 		snprintf(c->foreign, sizeof(c->foreign), "%.*s", (int)strcspn(format->name, " "), format->name);
@@ -210,10 +212,12 @@ void target_look(struct bufio_client *client, const char *path, struct target_co
 		describe_block(data, c);
 		bufio_release(b);
 	}
-	if (c->what[0] || !find_signature(path, &signature))
-		return;
-	snprintf(c->what, sizeof(c->what), "%s", signature.name);
-	snprintf(c->foreign, sizeof(c->foreign), "%s", signature.type);
+	if (!c->what[0] && find_signature(path, &signature)) {
+		snprintf(c->what, sizeof(c->what), "%s", signature.name);
+		snprintf(c->foreign, sizeof(c->foreign), "%s", signature.type);
+	}
+	if (!c->type[0])
+		snprintf(c->type, sizeof(c->type), "%s", c->foreign);
 }
 
 int target_make_file(const char *path, uint64_t size)
@@ -231,8 +235,8 @@ int target_make_file(const char *path, uint64_t size)
 	return -e;
 }
 
-/* The name of a file is in its folder. */
-static int flush_folder(const char *path)
+/* It is in its folder. */
+int target_flush_folder(const char *path)
 {
 	char *copy = strdup(path);
 	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, e = fd < 0 ? errno : 0;
@@ -255,5 +259,5 @@ int target_finish_file(const char *path, uint64_t size)
 		e = errno;
 	if (close(fd) && !e)
 		e = errno;
-	return e ? -e : flush_folder(path);
+	return e ? -e : target_flush_folder(path);
 }

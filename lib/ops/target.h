@@ -19,7 +19,8 @@ const struct meta_format *target_probe(struct bufio_client *client, const char *
 /* What would be lost if the device were written to. */
 struct target_contents {
 	char what[160];   /* "thin-pool metadata, transaction 7"; empty: zeroes, or nothing that is known */
-	char foreign[64]; /* type of what is not ours to replace: "ext4", "gpt", "dm-cache", "xml"; else empty */
+	char type[64];    /* of whatever is known: "thin-pool", "ext4", "gpt", "dm-cache", "xml"; else empty */
+	char foreign[64]; /* the same of what is not ours to replace: "ext4", "gpt", "dm-cache", "xml"; else empty */
 };
 
 /* Block 0, and what libblkid finds. What cannot be read counts as nothing. */
@@ -27,6 +28,9 @@ void target_look(struct bufio_client *client, const char *path, struct target_co
 
 /* Makes a file of @size bytes that is not there yet, all a hole. Returns 0 or -errno. */
 int target_make_file(const char *path, uint64_t size);
+
+/* Has the name of a file on stable media. Returns 0 or -errno. */
+int target_flush_folder(const char *path);
 
 /* Cuts such a file off behind @size bytes, and has it, its size and its name on stable media. Returns 0 or -errno. */
 int target_finish_file(const char *path, uint64_t size);

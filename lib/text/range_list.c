@@ -2,32 +2,19 @@
 #include "text/range_list.h"
 
 #include <errno.h>
-#include <string.h>
 
-#include "base/checked.h"
 #include "base/units.h"
-
-#define MAX_LINE 256
-#define MAX_WORDS 4
-
-/* What ddrescue writes: what it was doing; of a piece: not tried, not trimmed, not scraped, bad, good. */
-#define RUN_STATES "?*/-FG+"
-#define PIECE_STATES "?*/-+"
+#include "text/map_file.h"
 
 static const char list_line[] = "a block number, N..M or N+COUNT";
 static const char sized_line[] = "blocks: their size is not known, so bytes cannot be told to be in one";
-static const char map_line[] = "position, size and status of a piece, as ddrescue writes them";
-static const char text_line[] = "text in lines of at most 255 characters";
 
 struct reader {
-	FILE *file;
+	struct text_lines lines;
 	uint64_t block_bytes;
 	struct range_set *set;
 	struct text_range_list *list;
 	bool has_form; /* known to be a map or not */
-	char line[MAX_LINE];
-	char *words[MAX_WORDS];
-	unsigned nr_words;
 };
 
 static int refuse(struct reader *r, const char *expected)
@@ -36,66 +23,19 @@ static int refuse(struct reader *r, const char *expected)
 	return -EINVAL;
 }
 
-/* 1: a line; 0: the end. The newline is not kept. */
-static int read_line(struct reader *r)
-{
-	size_t len = 0;
-	int c;
-
-	r->list->line++;
-	while ((c = getc_unlocked(r->file)) != EOF && c != '\n') {
-		if (!c || len == MAX_LINE - 1)
-			return refuse(r, text_line);
-		r->line[len++] = (char)c;
-	}
-	if (c == EOF && ferror(r->file))
-		return errno ? -errno : -EIO;
-	r->line[len] = '\0';
-	return c != EOF || len;
-}
-
-/* A comment goes to the end of its line. Words that are too many are not kept, but counted. */
-static void split(struct reader *r)
-{
-	char *rest = NULL, *word;
-
-	r->line[strcspn(r->line, "#")] = '\0';
-	r->nr_words = 0;
-	for (word = strtok_r(r->line, " \t\r", &rest); word; word = strtok_r(NULL, " \t\r", &rest)) {
-		if (r->nr_words < MAX_WORDS)
-			r->words[r->nr_words] = word;
-		r->nr_words++;
-	}
-}
-
-static bool is_state(const char *word, const char *states)
-{
-	return *word && !word[1] && strchr(states, *word);
-}
-
-/* Where it was, what it did, and since ddrescue 1.22 the number of the pass. */
-static bool is_status_line(const struct reader *r)
-{
-	uint64_t at;
-
-	return (r->nr_words == 2 || r->nr_words == 3) && is_state(r->words[1], RUN_STATES) &&
-	       !units_parse_number(r->words[0], &at);
-}
-
 static int add_piece(struct reader *r)
 {
-	uint64_t begin, size, end;
+	struct text_map_piece piece;
 
-	if (r->nr_words != 3 || !is_state(r->words[2], PIECE_STATES) || units_parse_number(r->words[0], &begin) ||
-	    units_parse_number(r->words[1], &size) || !checked_add(begin, size, &end))
-		return refuse(r, map_line);
-	if (*r->words[2] == '+')
+	if (text_map_parse_piece(&r->lines, &piece))
+		return refuse(r, text_map_expected);
+	if (piece.status == TEXT_MAP_GOOD)
 		return 0;
 	if (!r->block_bytes)
 		return refuse(r, sized_line);
-	if (*r->words[2] == '?')
-		r->list->untried_bytes += size;
-	return range_set_add_bytes(r->set, begin, end, r->block_bytes);
+	if (piece.status == TEXT_MAP_UNTRIED)
+		r->list->untried_bytes += piece.end - piece.begin;
+	return range_set_add_bytes(r->set, piece.begin, piece.end, r->block_bytes);
 }
 
 static int add_range(struct reader *r)
@@ -103,7 +43,7 @@ static int add_range(struct reader *r)
 	uint64_t begin, end;
 	bool in_bytes;
 
-	if (r->nr_words != 1 || units_parse_extent(r->words[0], &in_bytes, &begin, &end))
+	if (r->lines.nr_words != 1 || units_parse_extent(r->lines.words[0], &in_bytes, &begin, &end))
 		return refuse(r, list_line);
 	if (!in_bytes)
 		return range_set_add(r->set, begin, end);
@@ -112,11 +52,11 @@ static int add_range(struct reader *r)
 
 static int add_line(struct reader *r)
 {
-	if (!r->nr_words)
+	if (!r->lines.nr_words)
 		return 0;
 	if (!r->has_form) {
 		r->has_form = true;
-		r->list->is_map = is_status_line(r);
+		r->list->is_map = text_map_is_status_line(&r->lines);
 		if (r->list->is_map)
 			return 0;
 	}
@@ -125,16 +65,16 @@ static int add_line(struct reader *r)
 
 int text_range_list_read(FILE *file, uint64_t block_bytes, struct range_set *set, struct text_range_list *list)
 {
-	struct reader r = { .file = file, .block_bytes = block_bytes, .set = set, .list = list };
+	struct reader r = { .lines.file = file, .block_bytes = block_bytes, .set = set, .list = list };
 	int e;
 
 	*list = (struct text_range_list){ 0 };
-	errno = 0;
-	while ((e = read_line(&r)) > 0) {
-		split(&r);
+	while ((e = text_lines_next(&r.lines)) > 0) {
+		text_lines_split(&r.lines);
 		e = add_line(&r);
 		if (e)
 			break;
 	}
-	return e;
+	list->line = r.lines.number;
+	return e == -EINVAL && !list->expected ? refuse(&r, text_lines_expected) : e;
 }
