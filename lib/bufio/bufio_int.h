@@ -219,6 +219,8 @@ int apply_environment(struct bufio_client *c);
 int alloc_buffer(struct bufio_client *c, struct bufio_buffer **b);
 /* The same at once and without waiting, or NULL. */
 struct bufio_buffer *alloc_buffer_now(struct bufio_client *c);
+/* The same, but not at the cost of what a scan has read ahead: it would be read twice. */
+struct bufio_buffer *alloc_ahead_buffer(struct bufio_client *c);
 /* The same from what a scan is done with, or NULL: the last given up, which is still in the processor's caches. */
 struct bufio_buffer *alloc_scanned_buffer(struct bufio_client *c);
 /* Puts an allocated buffer into the cache as @block, held by @holder: this_thread() or NOBODY. */

@@ -121,8 +121,8 @@ bool drop_buffer(struct bufio_client *c, struct bufio_buffer *b, bool dirty)
 
 /* --- the choice --- */
 
-/* Looks at the oldest of a queue: it goes, or begins anew. */
-static bool try_oldest(struct bufio_client *c, struct list *queue, struct bufio_buffer *b)
+/* Looks at the oldest of a queue: it goes, or begins anew, as what is read ahead does if that is to be spared. */
+static bool try_oldest(struct bufio_client *c, struct list *queue, struct bufio_buffer *b, bool spares_ahead)
 {
 	enum buffer_use use;
 
@@ -133,7 +133,7 @@ static bool try_oldest(struct bufio_client *c, struct list *queue, struct bufio_
 		b->hot = true;
 	}
 	unlock_buffer(b);
-	if (use != TOUCHED && detach(c, b, false)) {
+	if (use != TOUCHED && !(use == AHEAD && spares_ahead) && detach(c, b, false)) {
 		if (queue == &c->cold && use == UNTOUCHED)
 			remember_ghost(c, block_of(b));
 		return true;
@@ -142,28 +142,28 @@ static bool try_oldest(struct bufio_client *c, struct list *queue, struct bufio_
 	return false;
 }
 
-static struct bufio_buffer *take_from(struct bufio_client *c, struct list *queue, uint64_t nr)
+static struct bufio_buffer *take_from(struct bufio_client *c, struct list *queue, uint64_t nr, bool spares_ahead)
 {
 	while (nr-- && !list_is_empty(queue)) {
 		struct bufio_buffer *b = list_entry(queue->prev, struct bufio_buffer, lru);
 
-		if (try_oldest(c, queue, b))
+		if (try_oldest(c, queue, b, spares_ahead))
 			return b;
 	}
 	return NULL;
 }
 
 /* A clean buffer that nobody holds, out of the cache; NULL when there is none. */
-static struct bufio_buffer *find_victim(struct bufio_client *c)
+static struct bufio_buffer *find_victim(struct bufio_client *c, bool spares_ahead)
 {
 	struct bufio_buffer *b = NULL;
 
 	if (c->nr_hot > c->nr_max - c->nr_max / 10 - 1)
-		b = take_from(c, &c->hot, 2 * c->nr_hot);
+		b = take_from(c, &c->hot, 2 * c->nr_hot, false);
 	if (!b)
-		b = take_from(c, &c->cold, c->nr_buffers);
+		b = take_from(c, &c->cold, c->nr_buffers, spares_ahead);
 	if (!b)
-		b = take_from(c, &c->hot, 2 * c->nr_hot);
+		b = take_from(c, &c->hot, 2 * c->nr_hot, false);
 	if (b)
 		c->stats.evictions++;
 	return b;
@@ -239,17 +239,27 @@ static int make_room(struct bufio_client *c)
 	return r;
 }
 
-struct bufio_buffer *alloc_buffer_now(struct bufio_client *c)
+static struct bufio_buffer *alloc_at_once(struct bufio_client *c, bool spares_ahead)
 {
 	struct bufio_buffer *b = memory_take(c);
 
-	while (!b && (b = find_victim(c)) && c->nr_buffers > c->nr_max) {
+	while (!b && (b = find_victim(c, spares_ahead)) && c->nr_buffers > c->nr_max) {
 		memory_give_back(c, b); /* above a lowered limit: one less */
 		b = NULL;
 	}
 	if (b && c->alloc_callback)
 		c->alloc_callback(b);
 	return b;
+}
+
+struct bufio_buffer *alloc_buffer_now(struct bufio_client *c)
+{
+	return alloc_at_once(c, false);
+}
+
+struct bufio_buffer *alloc_ahead_buffer(struct bufio_client *c)
+{
+	return alloc_at_once(c, true);
 }
 
 struct bufio_buffer *alloc_scanned_buffer(struct bufio_client *c)
@@ -289,7 +299,7 @@ int evict_surplus(struct bufio_client *c)
 	int error;
 
 	while (c->nr_buffers > c->nr_max) {
-		struct bufio_buffer *b = find_victim(c);
+		struct bufio_buffer *b = find_victim(c, false);
 		enum obstacle o = b ? NOTHING : find_obstacle(c, &error);
 
 		if (b)

@@ -97,7 +97,7 @@ static struct bufio_buffer *alloc_ahead(struct scan *s)
 
 	if (b)
 		return b;
-	b = alloc_buffer_now(s->c);
+	b = alloc_ahead_buffer(s->c);
 	s->nr_taken += b != NULL;
 	return b;
 }
@@ -325,6 +325,26 @@ static void run_threads(struct scan *s, unsigned nr)
 		pthread_join(threads[--started], NULL);
 }
 
+/* What was read ahead and nobody came for, when a scan ended early, is a block like any other. */
+static void give_up_ahead(struct scan *s)
+{
+	pthread_mutex_lock(&s->c->lock);
+	for (unsigned i = 0; i < s->nr; i++) {
+		const struct chunk *chunk = chunk_at(s, i);
+
+		for (unsigned n = chunk->nr_done; n < chunk->nr && chunk->state != FREE; n++) {
+			struct bufio_buffer *b = index_find(s->c, chunk->block + n);
+
+			if (!b)
+				continue;
+			lock_buffer(b);
+			b->use = b->use == AHEAD ? UNTOUCHED : b->use;
+			unlock_buffer(b);
+		}
+	}
+	pthread_mutex_unlock(&s->c->lock);
+}
+
 int bufio_scan(struct bufio_client *c, const struct bufio_scan *what)
 {
 	struct scan *s;
@@ -344,6 +364,7 @@ int bufio_scan(struct bufio_client *c, const struct bufio_scan *what)
 		s->is_at_end = true;
 	}
 	run_threads(s, count_threads(what));
+	give_up_ahead(s);
 	r = s->result;
 	free(s);
 	return r;

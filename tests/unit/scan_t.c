@@ -230,6 +230,53 @@ static void read_once(void)
 	rig_close();
 }
 
+static int dirty_it(struct set *s, uint64_t block)
+{
+	struct bufio_buffer *b;
+
+	(void)s;
+	if (!bufio_get(rig.c, block, &b) || bufio_mark_buffer_dirty(b))
+		return 1;
+	return bufio_release(b);
+}
+
+/* Memory fills with what is dirty, and the next clean buffer is one that was read ahead. */
+static void ahead_is_spared(void)
+{
+	set_setup_everything(64);
+	set.also = dirty_it;
+	rig.plan.delay_us = 50;
+	CU_ASSERT_EQUAL(set_scan_with(&set, 1, true, 24 * BLOCK), 0);
+	set_expect();
+	CU_ASSERT_EQUAL(rig_stats().blocks_read, NR_BLOCKS);
+	CU_ASSERT_EQUAL(bufio_write_dirty_buffers(rig.c), 0);
+	CU_ASSERT_EQUAL(rig_stats().blocks_written, NR_BLOCKS);
+	rig_close();
+}
+
+/* What was read ahead then is in nobody's way: the next scan reads in large requests. */
+static void ended_is_not_spared(void)
+{
+	uint64_t before;
+
+	set_setup();
+	rig_set_buffers(200);
+	for (unsigned i = 0; i < 12; i++) {
+		set_clear();
+		set_add(0, 1);
+		set_add(64 + i * 32, 32); /* is read ahead when the scan ends */
+		set.end_at = 1;
+		set.value = 7;
+		CU_ASSERT_EQUAL(set_scan_with(&set, 1, true, 0), 7);
+	}
+	set_clear();
+	set_add(448, 64);
+	before = rig_stats().read_requests;
+	CU_ASSERT_EQUAL(set_scan_with(&set, 1, true, 0), 0);
+	CU_ASSERT_TRUE(rig_stats().read_requests - before <= 64 / 8);
+	rig_close();
+}
+
 /* Whatever room there is. */
 static void little_memory(void)
 {
@@ -529,6 +576,8 @@ static const struct unit_case cases[] = {
 	{ "dirty blocks, and those being written, are given as they are in the cache", dirty_contents },
 	{ "a held block is given as its holder has it", held_contents },
 	{ "what is cached or on its way is not read again, and hits and misses are counted", read_once },
+	{ "what is read ahead is not given up to read further ahead, and so is read once", ahead_is_spared },
+	{ "what a scan that ended early had read ahead is given up to read ahead", ended_is_not_spared },
 	{ "a scan takes little more memory than its window, and leaves what was there", little_memory },
 	{ "neighbours are read in one request, and counted as merged", merged },
 	{ "a sector offset is obeyed", behind_offset },
