@@ -9,7 +9,7 @@
 
 enum {
 	KEY_RANGE = 0x200, KEY_TO, KEY_SPARSE, KEY_DISCARD, KEY_TRUNCATE, KEY_RETRIES, KEY_SKIP_BAD, KEY_MAP, KEY_VERIFY,
-	KEY_RATE, KEY_FORCE_SIGNATURE, KEY_FORCE_IN_USE
+	KEY_RATE, KEY_FORCE_SIGNATURE, KEY_FORCE_IN_USE, KEY_USED, KEY_PACK, KEY_UNPACK, KEY_EXTENTS, KEY_SIZE
 };
 
 /* Small enough for what a bad sector costs at first; neighbours go in requests of 1 MiB. */
@@ -23,6 +23,12 @@ static const struct argp_option options[] = {
 	  "Leave out zeroes: auto (holes of SRC where DST has zeroes), always (blocks of zeroes too), never", 0 },
 	{ "discard", KEY_DISCARD, NULL, 0, "Take from an old DST what becomes zeroes", 0 },
 	{ "truncate", KEY_TRUNCATE, NULL, 0, "Cut a file DST that is there off behind the copy", 0 },
+	{ "used", KEY_USED, NULL, 0, "Of a thin pool's metadata: what is in use, each block to its own place", 0 },
+	{ "pack", KEY_PACK, NULL, 0, "The same into FILE, compressed; - is the standard output", 0 },
+	{ "unpack", KEY_UNPACK, NULL, 0, "What is packed in FILE, each block to its own place", 0 },
+	{ "extents", KEY_EXTENTS, "LIST", 0, "Of the data of a thin pool: one device. LIST is what 'bufio-dump mappings' prints "
+	  "of it in bytes; - is the standard input", 0 },
+	{ "size", KEY_SIZE, "BYTES", 0, "Size of that device (default: up to its last extent)", 0 },
 	{ NULL, 0, NULL, 0, "A SRC that cannot all be read:", 2 },
 	{ "map", KEY_MAP, "FILE", 0, "Go on past bad places, and note in FILE, a map of ddrescue, what is done: the same command "
 	  "goes on with it", 0 },
@@ -41,7 +47,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char args_doc[] = "SRC DST";
+static const char args_doc[] = "SRC DST\n--used SRC DST\n--pack SRC FILE\n--unpack FILE DST\n--extents=LIST DATA OUT";
 static const char doc[] =
 	"Copy a device or file, or part of one, to another.\v"
 	"A DST that is not there is made, a file as large as it has to be. One that is there is never cut off unless "
@@ -108,6 +114,15 @@ static uint64_t parse_rate(struct argp_state *state, const char *arg)
 	return rate;
 }
 
+static uint64_t parse_volume_size(struct argp_state *state, const char *arg)
+{
+	uint64_t size = parse_size(state, "size", arg, 1);
+
+	if (!size || size % 512)
+		argp_error(state, "--size: '%s' is no size of a device: these are in sectors of 512 bytes", arg);
+	return size;
+}
+
 static unsigned parse_retries(struct argp_state *state, const char *arg)
 {
 	uint64_t n = cli_parse_number(state, "retries", arg);
@@ -129,12 +144,89 @@ static void parse_range(struct argp_state *state, struct copy_door *door)
 		argp_error(state, "--range: '%s' is not a range such as 3..7, 3+4 or 1GiB..2GiB", door->range);
 }
 
+/* --- modes --- */
+
+#define OF(mode) (1u << (mode))
+#define PACKS (OF(COPY_USED) | OF(COPY_PACK) | OF(COPY_UNPACK))
+
+/* Which modes an option is for; those that are not here are for all. */
+static const struct limit {
+	int key;
+	const char *name;
+	unsigned modes;
+} limits[] = {
+	{ KEY_RANGE, "range", OF(COPY_BULK) },
+	{ KEY_TO, "to", OF(COPY_BULK) },
+	{ KEY_MAP, "map", OF(COPY_BULK) },
+	{ KEY_SPARSE, "sparse", OF(COPY_BULK) | OF(COPY_EXTENTS) },
+	{ KEY_DISCARD, "discard", OF(COPY_BULK) | OF(COPY_EXTENTS) },
+	{ KEY_TRUNCATE, "truncate", OF(COPY_BULK) | OF(COPY_EXTENTS) },
+	{ KEY_SKIP_BAD, "skip-bad", OF(COPY_BULK) | OF(COPY_EXTENTS) },
+	{ KEY_RETRIES, "retries", OF(COPY_BULK) | OF(COPY_EXTENTS) },
+	{ KEY_VERIFY, "verify", OF(COPY_BULK) | OF(COPY_EXTENTS) },
+	{ KEY_RATE, "rate", OF(COPY_BULK) | OF(COPY_EXTENTS) },
+	{ KEY_SIZE, "size", OF(COPY_EXTENTS) },
+	{ KEY_FORCE_IN_USE, "force-in-use", OF(COPY_BULK) | OF(COPY_EXTENTS) | OF(COPY_USED) | OF(COPY_PACK) },
+	{ KEY_FORCE_SIGNATURE, "force-signature", OF(COPY_BULK) | OF(COPY_EXTENTS) | OF(COPY_USED) | OF(COPY_UNPACK) },
+};
+
+#define NR_LIMITS (sizeof(limits) / sizeof(*limits))
+
+static const struct copy_mode_row {
+	const char *option; /* that chooses it, or NULL */
+	int key;
+	const char *first, *second; /* what its words are */
+	enum cli_status (*run)(struct copy_door *door);
+} modes[NR_COPY_MODES] = {
+	[COPY_BULK] = { NULL, 0, "SRC", "DST", copy_bulk },
+	[COPY_EXTENTS] = { "extents", KEY_EXTENTS, "DATA", "OUT", copy_bulk },
+	[COPY_USED] = { "used", KEY_USED, "SRC", "DST", copy_used },
+	[COPY_PACK] = { "pack", KEY_PACK, "SRC", "FILE", copy_pack },
+	[COPY_UNPACK] = { "unpack", KEY_UNPACK, "FILE", "DST", copy_unpack },
+};
+
+static void choose_mode(struct argp_state *state, struct copy_door *door, int key)
+{
+	for (unsigned m = 0; m < NR_COPY_MODES; m++) {
+		if (!modes[m].option || modes[m].key != key)
+			continue;
+		if (door->mode != COPY_BULK && door->mode != m)
+			argp_error(state, "--%s and --%s: only one of them", modes[door->mode].option, modes[m].option);
+		door->mode = m;
+	}
+}
+
+static void note_given(struct copy_door *door, int key)
+{
+	for (unsigned i = 0; i < NR_LIMITS; i++)
+		if (limits[i].key == key)
+			door->given |= 1u << i;
+}
+
+/* Metadata has blocks of its own. */
+static void check_mode(struct argp_state *state, struct copy_door *door)
+{
+	const char *option = modes[door->mode].option;
+
+	for (unsigned i = 0; i < NR_LIMITS; i++)
+		if (door->given >> i & 1 && !(limits[i].modes & OF(door->mode)))
+			argp_error(state, "--%s: goes not with %s%s", limits[i].name, option ? "--" : "a copy of all of SRC",
+				   option ? option : "");
+	if (!(OF(door->mode) & PACKS))
+		return;
+	if (door->device.block_size != BLOCK_SIZE && door->device.block_size != 4096)
+		argp_error(state, "--block-size: metadata has blocks of 4KiB");
+	door->device.block_size = 4096;
+}
+
 static void check(struct argp_state *state, struct copy_door *door)
 {
 	struct op_copy_args *a = &door->bulk;
 
+	check_mode(state, door);
 	if (!a->target)
-		argp_error(state, "no %s: name what is copied, and to where", a->source ? "DST" : "SRC");
+		argp_error(state, "no %s: name what is copied, and to where",
+			   a->source ? modes[door->mode].second : modes[door->mode].first);
 	a->end = UINT64_MAX;
 	if (door->range)
 		parse_range(state, door);
@@ -148,6 +240,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct copy_door *door = state->input;
 	struct op_copy_args *a = &door->bulk;
 
+	note_given(door, key);
+	choose_mode(state, door, key);
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &door->progress;
@@ -165,6 +259,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_RATE: a->rate = parse_rate(state, arg); return 0;
 	case KEY_FORCE_SIGNATURE: a->signature = arg; return 0;
 	case KEY_FORCE_IN_USE: door->force_in_use = true; return 0;
+	case KEY_USED:
+	case KEY_PACK:
+	case KEY_UNPACK: return 0;
+	case KEY_EXTENTS: door->extents = parse_name(state, "--extents", arg); return 0;
+	case KEY_SIZE: door->size = parse_volume_size(state, arg); return 0;
 	case 'J': door->json = true; return 0;
 	case 'q': door->quiet = true; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
@@ -184,7 +283,6 @@ static const struct argp argp = { options, parse, args_doc, doc, children, NULL,
 
 int main(int argc, char **argv)
 {
-	static enum cli_status (*const modes[NR_COPY_MODES])(struct copy_door *) = { [COPY_BULK] = copy_bulk };
 	struct copy_door door = {
 		.program = cli_program(argv[0]),
 		.device = { .block_size = BLOCK_SIZE, .default_block_size = BLOCK_SIZE },
@@ -196,5 +294,5 @@ int main(int argc, char **argv)
 		return CLI_INTERNAL;
 	if (door.quiet)
 		cli_be_quiet();
-	return modes[door.mode](&door);
+	return modes[door.mode].run(&door);
 }

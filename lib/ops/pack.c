@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "io/io.h"
 #include "meta/thin_build.h"
 #include "meta/thin_used.h"
 #include "ops/pack_file.h"
@@ -276,28 +277,53 @@ bool op_pack(const struct op_pack_args *args, struct op_pack_plan *plan, struct 
 		return false;
 	plan->packed_bytes = totals.bytes;
 	count(plan, t.unreadable, result);
+	result->keeps_target = true;
 	return show(args, plan, result);
 }
 
 /* --- onto a target --- */
 
+/* A file becomes as large as the original was. */
+static int grow(const struct op_pack_args *args, const struct op_pack_plan *plan)
+{
+	struct bufio_device *dev = bufio_get_device(args->target_client);
+	int r;
+
+	if (dev->info.block_device || dev->info.size >= plan->device_bytes)
+		return 0;
+	r = io_resize(dev, plan->device_bytes);
+	if (!r)
+		r = bufio_client_reset(args->target_client);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+static bool has_room(const struct op_pack_args *args, const struct op_pack_plan *plan, struct op_result *result)
+{
+	int r = grow(args, plan);
+	uint64_t blocks = bufio_get_device_size(args->target_client);
+
+	if (r)
+		op_fail(result, OP_OUTPUT, r, "%s: cannot be made %" PRIu64 " bytes large: %s", args->target, plan->device_bytes,
+			strerror(-r));
+	else if (blocks < plan->end)
+		op_fail(result, OP_REFUSED, 0, "%s: is too small: it has %" PRIu64 " blocks of 4 KiB, and the last one of %s that "
+			"is in use is block %" PRIu64, args->target, blocks, args->source, plan->end - 1);
+	return result->outcome == OP_DONE;
+}
+
 bool op_pack_target(const struct op_pack_args *args, struct op_pack_plan *plan, struct op_result *result)
 {
-	uint64_t blocks = bufio_get_device_size(args->target_client);
 	struct target_contents c;
 
 	*result = (struct op_result){ .outcome = OP_DONE };
 	target_look(args->target_client, args->target, &c);
-	if (c.foreign[0] && (!args->signature || strcmp(args->signature, c.foreign) != 0))
-		op_fail(result, OP_REFUSED, 0,
-			"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it",
-			args->target, c.what, c.foreign);
-	else if (blocks < plan->end)
-		op_fail(result, OP_REFUSED, 0, "%s: is too small: it has %" PRIu64 " blocks of 4 KiB, and the last one of %s that "
-			"is in use is block %" PRIu64, args->target, blocks, args->source, plan->end - 1);
-	else
-		snprintf(plan->replaced, sizeof(plan->replaced), "%s", c.what);
-	return result->outcome == OP_DONE;
+	snprintf(plan->replaced, sizeof(plan->replaced), "%s", c.what);
+	if (!c.type[0] || c.is_unfinished || (args->signature && !strcmp(args->signature, c.type)))
+		return has_room(args, plan, result);
+	op_fail(result, OP_REFUSED, 0,
+		"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it", args->target,
+		c.what, c.type);
+	return false;
 }
 
 /* Zeroes for what is not there. */
@@ -383,6 +409,7 @@ bool op_used_copy(const struct op_pack_args *args, struct op_pack_plan *plan, st
 		return false;
 	}
 	count(plan, t.unreadable, result);
+	result->keeps_target = true;
 	return show(args, plan, result);
 }
 
@@ -399,7 +426,7 @@ static bool is_metadata(int fd)
 static void fail_packed(const struct op_pack_args *args, int error, const struct pack_error *e, struct op_result *result)
 {
 	if (error == -E2BIG)
-		refuse_memory(args->source, ZSTD_SHARE * pack_reader_bytes(1024), result);
+		refuse_memory(args->source, ZSTD_SHARE * e->needed, result);
 	else if (error == -EINVAL && !e->offset && is_metadata(args->packed_fd))
 		op_fail(result, OP_INPUT, 0, "%s: is metadata that is not packed; are source and target swapped?",
 			args->source);
@@ -480,7 +507,10 @@ bool op_unpack(const struct op_pack_args *args, struct op_pack_plan *plan, struc
 		r = read_again(&t, plan);
 	if (!r)
 		r = finish_target(&t);
-	if (r)
+	if (r) {
 		fail_target(args, &t, r, result);
-	return !r && show(args, plan, result);
+		return false;
+	}
+	result->keeps_target = true;
+	return show(args, plan, result);
 }

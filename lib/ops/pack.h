@@ -50,7 +50,10 @@ struct op_pack_plan {
 
 void op_pack_plan_destroy(struct op_pack_plan *plan);
 
-/* Each returns true, or says in *@result why it ended. result->unreadable: blocks of the source, for which zeroes stand. */
+/*
+ * Each returns true, or says in *@result why it ended. result->unreadable: blocks of the source, for which zeroes stand;
+ * result->keeps_target: what was written is finished and good, even if that could not be said.
+ */
 bool op_used_plan(const struct op_pack_args *args, struct op_pack_plan *plan, struct op_result *result);
 bool op_unpack_plan(const struct op_pack_args *args, struct op_pack_plan *plan, struct op_result *result);
 bool op_pack_target(const struct op_pack_args *args, struct op_pack_plan *plan, struct op_result *result);

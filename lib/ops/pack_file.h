@@ -66,7 +66,8 @@ struct pack_reader_args {
 
 struct pack_error {
 	uint64_t offset;  /* in the file */
-	char reason[160]; /* of -EINVAL, -EPROTONOSUPPORT and -E2BIG */
+	uint64_t needed;  /* bytes, of -E2BIG */
+	char reason[160]; /* of -EINVAL and -EPROTONOSUPPORT */
 };
 
 /*

@@ -135,9 +135,9 @@ static int get_memory(struct reader *r)
 {
 	size_t chunk = pack_chunk_bytes(r->info.chunk_blocks);
 
-	if (pack_reader_bytes(r->info.chunk_blocks) > r->args->memory)
-		return refuse(r, -E2BIG, "takes %" PRIu64 " KiB of memory to be unpacked",
-			      (pack_reader_bytes(r->info.chunk_blocks) >> 10) + 1);
+	r->e->needed = pack_reader_bytes(r->info.chunk_blocks);
+	if (r->e->needed > r->args->memory)
+		return -E2BIG;
 	r->packed_room = ZSTD_compressBound(chunk);
 	r->zstd = ZSTD_createDCtx();
 	r->chunk = malloc(chunk);

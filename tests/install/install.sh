@@ -15,7 +15,7 @@ prefix=$(sed -n 's/^prefix=//p' "$builddir/bufio.pc")
 for file in sbin/bufio-check sbin/bufio-copy sbin/bufio-dump sbin/bufio-restore lib/libbufio.a \
 	include/bufio/bufio.h include/bufio/bufio_device.h \
 	include/bufio/dm-bufio.h lib/pkgconfig/bufio.pc \
-	share/man/man8/bufio-check.8 share/man/man8/bufio-copy.8 share/man/man8/bufio-dump.8 share/man/man8/bufio-restore.8 share/man/man3/bufio.3; do
+	share/man/man8/bufio-check.8 share/man/man8/bufio-copy.8 share/man/man8/bufio-dump.8 share/man/man8/bufio-restore.8 share/man/man3/bufio.3 share/man/man5/bufio-pack.5; do
 	ok "$([ -f "$root$prefix/$file" ] && echo 1)" "installs $file"
 done
 
