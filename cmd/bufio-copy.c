@@ -11,8 +11,8 @@
 
 enum {
 	KEY_RANGE = 0x200, KEY_TO, KEY_SPARSE, KEY_DISCARD, KEY_TRUNCATE, KEY_RETRIES, KEY_SKIP_BAD, KEY_MAP, KEY_VERIFY,
-	KEY_RATE, KEY_FORCE_SIGNATURE, KEY_FORCE_IN_USE, KEY_SCRIPT, KEY_APPLY, KEY_JOURNAL, KEY_UNDO, KEY_RESUME, KEY_STATUS,
-	KEY_EXIT_CODE, KEY_VERBOSE, KEY_COLOR
+	KEY_RATE, KEY_FORCE_SIGNATURE, KEY_FORCE_IN_USE, KEY_USED, KEY_PACK, KEY_UNPACK, KEY_EXTENTS, KEY_SIZE, KEY_SCRIPT,
+	KEY_APPLY, KEY_JOURNAL, KEY_UNDO, KEY_RESUME, KEY_STATUS, KEY_EXIT_CODE, KEY_VERBOSE, KEY_COLOR
 };
 
 /* Small enough for what a bad sector costs at first; neighbours go in requests of 1 MiB. */
@@ -26,6 +26,12 @@ static const struct argp_option options[] = {
 	  "Leave out zeroes: auto (holes of SRC where DST has zeroes), always (blocks of zeroes too), never", 0 },
 	{ "discard", KEY_DISCARD, NULL, 0, "Take from an old DST what becomes zeroes", 0 },
 	{ "truncate", KEY_TRUNCATE, NULL, 0, "Cut a file DST that is there off behind the copy", 0 },
+	{ "used", KEY_USED, NULL, 0, "Of a thin pool's metadata: what is in use, each block to its own place", 0 },
+	{ "pack", KEY_PACK, NULL, 0, "The same into FILE, compressed; - is the standard output", 0 },
+	{ "unpack", KEY_UNPACK, NULL, 0, "What is packed in FILE, each block to its own place", 0 },
+	{ "extents", KEY_EXTENTS, "LIST", 0, "Of the data of a thin pool: one device. LIST is what 'bufio-dump mappings' prints "
+	  "of it in bytes; - is the standard input", 0 },
+	{ "size", KEY_SIZE, "BYTES", 0, "Size of that device (default: up to its last extent)", 0 },
 	{ NULL, 0, NULL, 0, "A SRC that cannot all be read:", 2 },
 	{ "map", KEY_MAP, "FILE", 0, "Go on past bad places, and note in FILE, a map of ddrescue, what is done: the same command "
 	  "goes on with it", 0 },
@@ -55,7 +61,9 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char args_doc[] = "SRC DST\n--script=FILE NAME=PATH...\n--undo=FILE [TARGET]";
+static const char args_doc[] =
+	"SRC DST\n--used SRC DST\n--pack SRC FILE\n--unpack FILE DST\n--extents=LIST DATA OUT\n--script=FILE NAME=PATH...\n"
+	"--undo=FILE [TARGET]";
 static const char doc[] =
 	"Copy a device or file, or part of one, to another; or change one as a script says, all of it or nothing.\v"
 	"A DST that is not there is made, a file as large as it has to be. One that is there is never cut off unless "
@@ -114,6 +122,15 @@ static uint64_t parse_rate(struct argp_state *state, const char *arg)
 	return rate;
 }
 
+static uint64_t parse_volume_size(struct argp_state *state, const char *arg)
+{
+	uint64_t size = parse_size(state, "size", arg, 1);
+
+	if (!size || size % 512)
+		argp_error(state, "--size: '%s' is no size of a device: these are in sectors of 512 bytes", arg);
+	return size;
+}
+
 static unsigned parse_retries(struct argp_state *state, const char *arg)
 {
 	uint64_t n = cli_parse_number(state, "retries", arg);
@@ -135,13 +152,15 @@ static void parse_range(struct argp_state *state, struct copy_door *door)
 		argp_error(state, "--range: '%s' is not a range such as 3..7, 3+4 or 1GiB..2GiB", door->range);
 }
 
-static void set_mode(struct argp_state *state, struct copy_door *door, enum copy_mode mode, const char *option, const char *file)
+/* As ls(1) and others do it: never where nobody sees it, or somebody does not want it. */
+static bool is_coloured(unsigned when)
 {
-	if (door->mode != COPY_BULK)
-		argp_error(state, "--%s: one of --script, --undo, --resume, --status is enough", option);
-	door->mode = mode;
-	door->file = parse_name(state, option, file);
+	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+
+	return when == 1 || (!when && isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0);
 }
+
+static const char *const color_words[] = { "auto", "always", "never", NULL };
 
 static void parse_apply(struct argp_state *state, struct copy_script_options *o, const char *digest)
 {
@@ -151,39 +170,31 @@ static void parse_apply(struct argp_state *state, struct copy_script_options *o,
 		argp_error(state, "--apply: '%s' is not a digest, 16 hexadecimal digits as the plan shows them", digest);
 }
 
-/* As ls(1) and others do it: never where nobody sees it, or somebody does not want it. */
-static bool parse_color(struct argp_state *state, const char *arg)
-{
-	static const char *const words[] = { "auto", "always", "never", NULL };
-	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-	unsigned when = parse_choice(state, "color", arg, words);
+/* --- modes --- */
 
-	return when == 1 || (!when && isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0);
-}
+#define OF(mode) (UINT64_C(1) << (mode))
+#define COPIES (OF(COPY_BULK) | OF(COPY_EXTENTS))
+#define PACKS (OF(COPY_USED) | OF(COPY_PACK) | OF(COPY_UNPACK))
 
-/* --- what goes with what --- */
-
-#define OF(mode) (1u << (mode))
-#define JOURNALS (OF(COPY_UNDO) | OF(COPY_RESUME) | OF(COPY_STATUS))
-
-/* Which options go with which modes; those that are not here go with all. */
-static const struct {
+/* Which modes an option is for; those that are not here are for all. */
+static const struct limit {
 	int key;
 	const char *name;
-	unsigned modes;
-} belongs[] = {
+	uint64_t modes;
+} limits[] = {
 	{ KEY_RANGE, "range", OF(COPY_BULK) },
 	{ KEY_TO, "to", OF(COPY_BULK) },
-	{ KEY_SPARSE, "sparse", OF(COPY_BULK) },
-	{ KEY_DISCARD, "discard", OF(COPY_BULK) },
-	{ KEY_TRUNCATE, "truncate", OF(COPY_BULK) },
 	{ KEY_MAP, "map", OF(COPY_BULK) },
-	{ KEY_SKIP_BAD, "skip-bad", OF(COPY_BULK) },
-	{ KEY_RETRIES, "retries", OF(COPY_BULK) },
-	{ KEY_VERIFY, "verify", OF(COPY_BULK) },
-	{ KEY_RATE, "rate", OF(COPY_BULK) },
-	{ KEY_FORCE_SIGNATURE, "force-signature", OF(COPY_BULK) | OF(COPY_SCRIPT) },
-	{ KEY_FORCE_IN_USE, "force-in-use", OF(COPY_BULK) },
+	{ KEY_SPARSE, "sparse", COPIES },
+	{ KEY_DISCARD, "discard", COPIES },
+	{ KEY_TRUNCATE, "truncate", COPIES },
+	{ KEY_SKIP_BAD, "skip-bad", COPIES },
+	{ KEY_RETRIES, "retries", COPIES },
+	{ KEY_VERIFY, "verify", COPIES },
+	{ KEY_RATE, "rate", COPIES },
+	{ KEY_SIZE, "size", OF(COPY_EXTENTS) },
+	{ KEY_FORCE_IN_USE, "force-in-use", COPIES | OF(COPY_USED) | OF(COPY_PACK) },
+	{ KEY_FORCE_SIGNATURE, "force-signature", COPIES | OF(COPY_USED) | OF(COPY_UNPACK) | OF(COPY_SCRIPT) },
 	{ KEY_APPLY, "apply", OF(COPY_SCRIPT) },
 	{ KEY_JOURNAL, "journal", OF(COPY_SCRIPT) },
 	{ KEY_EXIT_CODE, "exit-code", OF(COPY_SCRIPT) },
@@ -191,44 +202,81 @@ static const struct {
 	{ KEY_COLOR, "color", OF(COPY_SCRIPT) },
 };
 
-static const struct {
-	const char *name;
-	unsigned least_words, most_words;
-	const char *words; /* that are needed */
+#define NR_LIMITS (sizeof(limits) / sizeof(*limits))
+
+static const struct copy_mode_row {
+	const char *option; /* that chooses it, or NULL */
+	int key;
+	unsigned least, most; /* words */
+	const char *words[2]; /* what these are */
+	enum cli_status (*run)(struct copy_door *door);
 } modes[NR_COPY_MODES] = {
-	[COPY_BULK] = { "a copy", 2, 2, "SRC and DST: name what is copied, and to where" },
-	[COPY_SCRIPT] = { "--script", 1, UINT_MAX, "NAME=PATH: say what the names of the script stand for" },
-	[COPY_UNDO] = { "--undo", 0, 1, "TARGET" },
-	[COPY_RESUME] = { "--resume", 0, 1, "TARGET" },
-	[COPY_STATUS] = { "--status", 0, 0, "" },
+	[COPY_BULK] = { NULL, 0, 2, 2, { "SRC", "DST" }, copy_bulk },
+	[COPY_EXTENTS] = { "extents", KEY_EXTENTS, 2, 2, { "DATA", "OUT" }, copy_bulk },
+	[COPY_USED] = { "used", KEY_USED, 2, 2, { "SRC", "DST" }, copy_used },
+	[COPY_PACK] = { "pack", KEY_PACK, 2, 2, { "SRC", "FILE" }, copy_pack },
+	[COPY_UNPACK] = { "unpack", KEY_UNPACK, 2, 2, { "FILE", "DST" }, copy_unpack },
+	[COPY_SCRIPT] = { "script", KEY_SCRIPT, 1, UINT_MAX, { "NAME=PATH", "" }, copy_script },
+	[COPY_UNDO] = { "undo", KEY_UNDO, 0, 1, { "TARGET", "" }, copy_journal },
+	[COPY_RESUME] = { "resume", KEY_RESUME, 0, 1, { "TARGET", "" }, copy_journal },
+	[COPY_STATUS] = { "status", KEY_STATUS, 0, 0, { "", "" }, copy_journal },
 };
+
+static void choose_mode(struct argp_state *state, struct copy_door *door, int key)
+{
+	for (unsigned m = 0; m < NR_COPY_MODES; m++) {
+		if (!modes[m].option || modes[m].key != key)
+			continue;
+		if (door->mode != COPY_BULK && door->mode != m)
+			argp_error(state, "--%s and --%s: only one of them", modes[door->mode].option, modes[m].option);
+		door->mode = m;
+	}
+}
 
 static void note_given(struct copy_door *door, int key)
 {
-	for (size_t i = 0; i < sizeof(belongs) / sizeof(*belongs); i++)
-		if (belongs[i].key == key)
-			door->given |= 1u << i;
+	for (unsigned i = 0; i < NR_LIMITS; i++)
+		if (limits[i].key == key)
+			door->given |= OF(i);
 }
 
-static void check_mode(struct argp_state *state, const struct copy_door *door)
+/* Metadata has blocks of its own. */
+static void check_mode(struct argp_state *state, struct copy_door *door)
 {
-	for (size_t i = 0; i < sizeof(belongs) / sizeof(*belongs); i++)
-		if (door->given & 1u << i && !(belongs[i].modes & OF(door->mode)))
-			argp_error(state, "--%s does not go with %s", belongs[i].name, modes[door->mode].name);
-	if (door->nr_words < modes[door->mode].least_words)
-		argp_error(state, "no %s", modes[door->mode].words);
-	if (door->nr_words > modes[door->mode].most_words)
-		argp_error(state, "too many words: '%s'", door->words[modes[door->mode].most_words]);
+	const char *option = modes[door->mode].option;
+
+	for (unsigned i = 0; i < NR_LIMITS; i++)
+		if (door->given & OF(i) && !(limits[i].modes & OF(door->mode)))
+			argp_error(state, "--%s: goes not with %s%s", limits[i].name, option ? "--" : "a copy of all of SRC",
+				   option ? option : "");
 	if (door->script.journal && !door->script.is_applied)
-		argp_error(state, "--journal: goes with --apply; a plan writes nothing");
+		argp_error(state, "--journal: goes with --apply, as a plan writes nothing");
+	if (!(OF(door->mode) & PACKS))
+		return;
+	if (door->device.block_size != BLOCK_SIZE && door->device.block_size != 4096)
+		argp_error(state, "--block-size: metadata has blocks of 4KiB");
+	door->device.block_size = 4096;
 }
 
-static void check_bulk(struct argp_state *state, struct copy_door *door)
+static void check_words(struct argp_state *state, const struct copy_door *door)
+{
+	const struct copy_mode_row *m = &modes[door->mode];
+
+	if (door->nr_words < m->least)
+		argp_error(state, "no %s: %s", m->words[door->nr_words], door->mode == COPY_SCRIPT ?
+			   "say what the names in the script stand for" : "name what is copied, and to where");
+	if (door->nr_words > m->most)
+		argp_error(state, "too many words: '%s'", door->words[m->most]);
+	for (unsigned i = 0; i < door->nr_words; i++)
+		parse_name(state, m->words[i > 0], door->words[i]);
+}
+
+static void check_copy(struct argp_state *state, struct copy_door *door)
 {
 	struct op_copy_args *a = &door->bulk;
 
-	a->source = parse_name(state, "SRC", door->words[0]);
-	a->target = parse_name(state, "DST", door->words[1]);
+	a->source = door->words[0];
+	a->target = door->words[1];
 	a->end = UINT64_MAX;
 	if (door->range)
 		parse_range(state, door);
@@ -240,8 +288,9 @@ static void check_bulk(struct argp_state *state, struct copy_door *door)
 static void check(struct argp_state *state, struct copy_door *door)
 {
 	check_mode(state, door);
-	if (door->mode == COPY_BULK)
-		check_bulk(state, door);
+	check_words(state, door);
+	if (OF(door->mode) & (COPIES | PACKS))
+		check_copy(state, door);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -250,6 +299,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct op_copy_args *a = &door->bulk;
 
 	note_given(door, key);
+	choose_mode(state, door, key);
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &door->progress;
@@ -267,18 +317,23 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_RATE: a->rate = parse_rate(state, arg); return 0;
 	case KEY_FORCE_SIGNATURE: a->signature = arg; return 0;
 	case KEY_FORCE_IN_USE: door->force_in_use = true; return 0;
+	case KEY_USED:
+	case KEY_PACK:
+	case KEY_UNPACK: return 0;
+	case KEY_EXTENTS: door->extents = parse_name(state, "--extents", arg); return 0;
+	case KEY_SIZE: door->size = parse_volume_size(state, arg); return 0;
 	case 'J': door->json = true; return 0;
 	case 'q': door->quiet = true; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
-	case KEY_SCRIPT: set_mode(state, door, COPY_SCRIPT, "script", arg); return 0;
-	case KEY_UNDO: set_mode(state, door, COPY_UNDO, "undo", arg); return 0;
-	case KEY_RESUME: set_mode(state, door, COPY_RESUME, "resume", arg); return 0;
-	case KEY_STATUS: set_mode(state, door, COPY_STATUS, "status", arg); return 0;
+	case KEY_SCRIPT:
+	case KEY_UNDO:
+	case KEY_RESUME:
+	case KEY_STATUS: door->file = parse_name(state, modes[door->mode].option, arg); return 0;
 	case KEY_APPLY: parse_apply(state, &door->script, arg); return 0;
 	case KEY_JOURNAL: door->script.journal = parse_name(state, "--journal", arg); return 0;
 	case KEY_EXIT_CODE: door->script.has_exit_code = true; return 0;
 	case KEY_VERBOSE: door->script.is_verbose = true; return 0;
-	case KEY_COLOR: door->script.is_coloured = parse_color(state, arg); return 0;
+	case KEY_COLOR: door->script.is_coloured = is_coloured(parse_choice(state, "color", arg, color_words)); return 0;
 	case ARGP_KEY_ARG: door->words[door->nr_words++] = arg; return 0;
 	case ARGP_KEY_END: check(state, door); return 0;
 	default: return ARGP_ERR_UNKNOWN;
@@ -295,10 +350,6 @@ static const struct argp argp = { options, parse, args_doc, doc, children, NULL,
 
 int main(int argc, char **argv)
 {
-	static enum cli_status (*const runs[NR_COPY_MODES])(struct copy_door *) = {
-		[COPY_BULK] = copy_bulk, [COPY_SCRIPT] = copy_script, [COPY_UNDO] = copy_journal, [COPY_RESUME] = copy_journal,
-		[COPY_STATUS] = copy_journal,
-	};
 	struct copy_door door = {
 		.program = cli_program(argv[0]),
 		.device = { .block_size = BLOCK_SIZE, .default_block_size = BLOCK_SIZE },
@@ -310,12 +361,12 @@ int main(int argc, char **argv)
 	cli_progress_init();
 	if (!door.words)
 		return CLI_INTERNAL;
-	door.script.is_coloured = parse_color(NULL, "auto");
+	door.script.is_coloured = is_coloured(0);
 	if (argp_parse(&argp, argc, argv, 0, NULL, &door))
 		return CLI_INTERNAL;
 	if (door.quiet)
 		cli_be_quiet();
-	status = runs[door.mode](&door);
+	status = modes[door.mode].run(&door);
 	free(door.words);
 	return status;
 }

@@ -2,7 +2,6 @@
 /* The door of restore: argv in, exit status out. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -197,20 +196,9 @@ static enum cli_status open_target(struct door *door, struct op_restore_plan *pl
 
 /* --- a target that is not there yet --- */
 
-static const char *volatile new_target; /* to be removed when a signal ends us */
-
-static void on_signal(int number)
-{
-	if (new_target)
-		unlink(new_target);
-	signal(number, SIG_DFL);
-	raise(number);
-}
-
 /* It goes again if this does not come to its end. */
 static enum cli_status make_target(struct door *door, const struct op_restore_plan *plan)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct op_restore_args *a = &door->args;
 	enum cli_status status = cli_may_be_made(a->program, a->target);
 	int e;
@@ -221,9 +209,7 @@ static enum cli_status make_target(struct door *door, const struct op_restore_pl
 	if (e)
 		return fail(door, a->target, strerror(e));
 	a->is_new = true;
-	new_target = a->target;
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		signal(signals[i], on_signal);
+	cli_remove_if_stopped(a->target);
 	return open_device(door);
 }
 
@@ -251,7 +237,7 @@ static enum cli_status plan_and_write(struct door *door, struct op_restore_plan 
 		return CLI_IO;
 	if (!result.blocks && a->is_new)
 		unlink(a->target);
-	new_target = NULL;
+	cli_remove_if_stopped(NULL);
 	return status;
 }
 

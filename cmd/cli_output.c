@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,6 +232,25 @@ enum cli_status cli_may_be_made(const char *program, const char *path)
 	return CLI_OK;
 }
 
+static const char *volatile to_be_removed;
+
+static void on_signal(int number)
+{
+	if (to_be_removed)
+		unlink(to_be_removed);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+void cli_remove_if_stopped(const char *path)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+	to_be_removed = path;
+	for (size_t i = 0; path && i < sizeof(signals) / sizeof(*signals); i++)
+		signal(signals[i], on_signal);
+}
+
 static enum cli_status open_new(struct cli_output *o, const char *program)
 {
 	enum cli_status status = cli_may_be_made(program, o->path);
@@ -251,7 +271,7 @@ static enum cli_status open_path(struct cli_output *o, const char *program, cons
 		return open_new(o, program);
 	}
 	if (S_ISBLK(st.st_mode))
-		return refuse(program, o->path, "is a block device, and the output is text");
+		return refuse(program, o->path, "is a block device, and the output is a file");
 	if (cli_is_same_file(&st, input) || (o->input2 && cli_is_same_file(&st, o->input2)))
 		return refuse(program, o->path, "is the input");
 	return S_ISREG(st.st_mode) ? open_old(o, program, &st) : open_in_place(o, program);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* bufio-copy SRC DST: opens both, makes DST if it is not there, and removes it again if nothing came of it. */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/copy.h"
+#include "ops/extents.h"
 #include "ops/target.h"
 
 /* Positions that are a multiple of it suit the direct I/O of every file system and device. */
@@ -17,6 +19,7 @@ struct bulk {
 	struct op_copy_args *args;
 	struct cli_device source, target;
 	bool is_one; /* source and target are the same */
+	struct op_extents extents;
 };
 
 static volatile sig_atomic_t stop;
@@ -91,6 +94,27 @@ static bool is_aligned(const struct bulk *b, uint64_t position)
 	return position % DIRECT_UNIT == 0 && b->door->device.block_size % DIRECT_UNIT == 0;
 }
 
+/* The list takes part of the memory. */
+static enum cli_status open_extents(struct bulk *b)
+{
+	struct op_extents_args args = {
+		.list = b->door->extents, .data = b->args->source, .data_device = b->source.device, .size = b->door->size,
+		.memory = b->args->memory_limit / 4,
+	};
+	struct op_result result = { .outcome = OP_DONE };
+
+	if (!op_extents_open(&args, &b->extents, &result)) {
+		cli_error(b->door->program, "%s", result.reason);
+		return cli_status_of(&result);
+	}
+	if (b->extents.problems)
+		cli_error(b->door->program, "%s: there were %" PRIu64 " problems in the metadata; zeroes stand for what they cost",
+			  args.list, b->extents.problems);
+	b->args->memory_limit -= b->extents.memory;
+	b->args->source_device = b->extents.device;
+	return CLI_OK;
+}
+
 static enum cli_status open_source(struct bulk *b)
 {
 	enum cli_status status;
@@ -101,7 +125,7 @@ static enum cli_status open_source(struct bulk *b)
 		b->source.flags |= BUFIO_OPEN_SHARED;
 	status = open_end(b, &b->source, b->args->source, is_aligned(b, b->args->begin));
 	b->args->source_device = b->source.device;
-	return status;
+	return status || !b->door->extents ? status : open_extents(b);
 }
 
 static enum cli_status open_target(struct bulk *b)
@@ -139,6 +163,8 @@ static enum cli_status open_both(struct bulk *b)
 
 	if (is_old && !stat(b->args->source, &source) && !stat(b->args->target, &target))
 		status = compare_ends(b, &source, &target);
+	if (!status && b->is_one && b->door->extents)
+		status = fail(b, CLI_REFUSED, b->args->target, "is DATA");
 	if (!status)
 		status = check_map(b);
 	if (!status)
@@ -183,6 +209,7 @@ enum cli_status copy_bulk(struct copy_door *door)
 		status = open_both(&b);
 	if (!status)
 		status = copy(&b, &result);
+	op_extents_close(&b.extents);
 	cli_device_close(&b.source, door->program);
 	cli_device_close(&b.target, door->program);
 	if (b.args->is_new && !result.keeps_target)

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include "base/piece.h"
 #include "io/bufio_device.h"
 
 enum io_direction { IO_READ, IO_WRITE };
@@ -181,6 +182,19 @@ struct io_pair_args {
  * Errors: -ENOMEM, -EAGAIN no thread.
  */
 int io_pair_open(const struct io_pair_args *args, struct bufio_device **dev);
+
+/* --- io_pieces.c: made of pieces of another device --- */
+
+/* A device to be read: @pieces of @below, and zeroes between them. */
+struct io_pieces_args {
+	struct bufio_device *below;
+	const struct piece *pieces; /* rising, without overlap, inside of both; multiples of the alignment of @below */
+	size_t nr;
+	uint64_t size; /* bytes: not less than where the last piece ends */
+};
+
+/* @below and @pieces stay the caller's, until it is closed. Errors: -ENOMEM. */
+int io_pieces_open(const struct io_pieces_args *args, struct bufio_device **dev);
 
 /* Who uses the block device @rdev, for a person: "held by dm-3 (vg-pool)", "mounted on /mnt". Empty if not known. */
 void io_name_user(uint64_t rdev, char *text, size_t size);

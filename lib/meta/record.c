@@ -623,6 +623,25 @@ static const struct field restore_fields[] = {
 	HIDDEN_TEXT(record_restore, reserve_text),
 };
 
+static const struct field pack_fields[] = {
+	T(record_pack, source),
+	T(record_pack, target),
+	T(record_pack, replaced),
+	T(record_pack, chosen_by),
+	T(record_pack, reason),
+	N(record_pack, blocks, NULL),
+	N(record_pack, total_blocks, NULL),
+	N(record_pack, unreadable, NULL),
+	F(record_pack, bytes, "bytes", NULL, FIELD_BYTES),
+	F(record_pack, packed_bytes, "packed_bytes", NULL, FIELD_BYTES),
+	N(record_pack, transaction, NULL),
+	F(record_pack, is_damaged, "damaged", NULL, FIELD_BOOL),
+	HIDDEN_TEXT(record_pack, chosen_text),
+	HIDDEN_TEXT(record_pack, packed_text),
+	HIDDEN_TEXT(record_pack, unreadable_text),
+	HIDDEN_TEXT(record_pack, replaced_text),
+};
+
 #define COPY_BYTES(member) F(record_copy, member, #member, NULL, FIELD_BYTES)
 
 static const struct field copy_fields[] = {
@@ -977,6 +996,11 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "metadata  {metadata_used_blocks:10}  of {metadata_total_blocks} blocks of 4 KiB used\n"
 			 "data      {data_used_blocks:10}  of {data_total_blocks} blocks used\n"
 			 "{replaced_text}{reserve_text}",
+	},
+	[RECORD_PACK] = {
+		.name = "pack", FIELDS(pack_fields),
+		.begin = "{target}: {blocks} of {total_blocks} blocks of {source}, {chosen_text}{packed_text}\n"
+			 "{unreadable_text}{replaced_text}",
 	},
 	[RECORD_COPY] = {
 		.name = "copy", FIELDS(copy_fields),

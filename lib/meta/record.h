@@ -83,6 +83,7 @@ enum record_kind {
 	RECORD_MAP_ROLE,
 	RECORD_MAP_RUN,
 	RECORD_RESTORE,
+	RECORD_PACK,
 	RECORD_COPY,
 	RECORD_CHECK, /* contains findings */
 	RECORD_FINDING, /* problems of one cause; contains what they touch */
@@ -519,6 +520,19 @@ struct record_restore {
 	uint64_t passes; /* over the leaves, to count data blocks */
 	uint32_t is_writable; /* there are blocks beside those that the kernel keeps for itself */
 	const char *replaced_text, *reserve_text; /* for people */
+};
+
+struct record_pack {
+	const char *source, *target;
+	const char *replaced;   /* what was there before, or NULL */
+	const char *chosen_by;  /* "space-map" or "contents" */
+	const char *reason;     /* for the latter; or NULL: not known */
+	uint64_t blocks, bytes; /* that were copied */
+	uint64_t total_blocks, unreadable;
+	uint64_t packed_bytes;  /* RECORD_UNKNOWN: nothing is packed */
+	uint64_t transaction;
+	uint32_t is_damaged;
+	const char *chosen_text, *packed_text, *unreadable_text, *replaced_text; /* for people */
 };
 
 struct record_copy {

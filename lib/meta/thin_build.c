@@ -108,19 +108,17 @@ static int recount(void *context)
 
 /* --- the beginning --- */
 
-/* From here on nothing of what was there before is metadata, however this ends. */
-static int write_unfinished(struct thin_build *b)
+int thin_build_mark_unfinished(struct bufio_client *client)
 {
 	struct bufio_buffer *buffer;
-	void *data = bufio_new(b->args.client, 0, &buffer);
+	void *data = bufio_new(client, 0, &buffer);
 
 	if (!data)
 		return -errno;
-	b->has_begun = true;
 	memcpy(data, unfinished, sizeof(unfinished));
 	bufio_mark_buffer_dirty(buffer);
 	bufio_release(buffer);
-	return bufio_write_dirty_buffers(b->args.client);
+	return bufio_write_dirty_buffers(client);
 }
 
 /* Tables get a quarter of the memory: few pools need more than a small part of that. */
@@ -136,7 +134,8 @@ static int begin_superblock(struct thin_build *b, const struct record_superblock
 	if (r)
 		return r;
 	b->memory = tables + (enough < memory ? (memory - enough) / 2 : 0);
-	r = write_unfinished(b);
+	b->has_begun = true;
+	r = thin_build_mark_unfinished(b->args.client);
 	return r ? r : pd_refer(&b->w, 0);
 }
 

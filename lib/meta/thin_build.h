@@ -57,6 +57,12 @@ void thin_build_get_result(const struct thin_build *b, struct thin_build_result 
 /* Whether anything was written to the device so far. */
 bool thin_build_has_begun(const struct thin_build *b);
 
+/*
+ * Writes such a block 0: from here on nothing of what was there before is metadata, however this ends. On stable media when
+ * it returns 0; else -errno.
+ */
+int thin_build_mark_unfinished(struct bufio_client *client);
+
 /* Whether a block 0 is that of metadata which was not finished. */
 bool thin_build_is_unfinished(const void *block);
 

@@ -188,6 +188,7 @@ static void describe_block(const void *block, struct target_contents *c)
 	if (thin_build_is_unfinished(block)) {
 		snprintf(c->what, sizeof(c->what), "thin-pool metadata that was not finished");
 		snprintf(c->type, sizeof(c->type), "thin-pool");
+		c->is_unfinished = true;
 	} else if (format && format->superblock == PD_THIN_SUPERBLOCK) {
 		thin_superblock_decode(block, &sb);
 		snprintf(c->what, sizeof(c->what), "%s, transaction %" PRIu64, format->name, sb.trans_id);

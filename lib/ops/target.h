@@ -20,6 +20,7 @@ const struct meta_format *target_probe(struct bufio_client *client, const char *
 struct target_contents {
 	char what[160];   /* "thin-pool metadata, transaction 7"; empty: zeroes, or nothing that is known */
 	char type[64];    /* of whatever is known: "thin-pool", "ext4", "gpt", "dm-cache", "xml"; else empty */
+	bool is_unfinished; /* metadata of ours that was begun; nothing is lost with it */
 	char foreign[64]; /* the same of what is not ours to replace: "ext4", "gpt", "dm-cache", "xml"; else empty */
 };
 

@@ -16,7 +16,7 @@ for file in sbin/bufio-check sbin/bufio-copy sbin/bufio-dump sbin/bufio-restore 
 	include/bufio/bufio.h include/bufio/bufio_device.h \
 	include/bufio/dm-bufio.h lib/pkgconfig/bufio.pc \
 	share/man/man8/bufio-check.8 share/man/man8/bufio-copy.8 share/man/man8/bufio-dump.8 share/man/man8/bufio-restore.8 share/man/man3/bufio.3 \
-	share/man/man5/bufio-script.5; do
+	share/man/man5/bufio-pack.5 share/man/man5/bufio-script.5; do
 	ok "$([ -f "$root$prefix/$file" ] && echo 1)" "installs $file"
 done
 
