@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * says FILE: what the reader of scripts says of a file. Nothing, and status 0, of a good one; 1 of a wrong one, and then
- * nothing was given back.
+ * says FILE: what the reader of scripts says of a file. Nothing, and status 0, of a good one; 1 of a wrong one; 98 if
+ * something else was given back.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,6 +30,8 @@ int main(int argc, char **argv)
 		puts(r == -EINVAL ? error : strerror(-r));
 		return script.nr_ops == 77 && !script.source ? 1 : 98;
 	}
+	if (!script.source)
+		return 98;
 	text_script_free(&script);
 	return 0;
 }
