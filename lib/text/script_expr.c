@@ -159,6 +159,7 @@ static const char *list_volumes(const struct script_reader *r, bool only_targets
 static bool find_only_target(struct script_reader *r, unsigned *volume)
 {
 	struct script_place place = script_here(r);
+	size_t len = script_token_length(r);
 	unsigned nr = 0;
 	char names[128];
 
@@ -169,7 +170,7 @@ static bool find_only_target(struct script_reader *r, unsigned *volume)
 		*volume = (unsigned)(r->own - r->s.volumes);
 	if (r->own || nr == 1)
 		return true;
-	return script_fail(r, &place, "'%.*s' of which target? There are %s", (int)script_token_length(r), r->at,
+	return script_fail(r, &place, "'%.*s' of which target? There are %s", len > 40 ? 40 : (int)len, r->at,
 			   list_volumes(r, true, names, sizeof(names)));
 }
 
@@ -518,8 +519,6 @@ static bool check_use(struct script_reader *r, const struct script_range *range,
 
 	if (flags & RANGE_TARGET && !v->is_target)
 		return script_fail(r, &range->place, "%s is a source, and these are only read", v->name);
-	if (flags & RANGE_ONE && (range->end || range->length))
-		return script_fail(r, &range->place, "expected one block, like %s[9]", v->name);
 	if (!(flags & RANGE_BYTES) && range->at)
 		return script_fail(r, &range->at->place, "expected whole blocks, without '@'");
 	return true;

@@ -135,8 +135,7 @@ struct script_field *script_read_field(struct script_reader *r);
 enum {
 	RANGE_BYTES = 1,  /* with an @ */
 	RANGE_TARGET = 2, /* of a target: it is written */
-	RANGE_ONE = 4,    /* one block */
-	RANGE_BEGIN = 8,  /* a place: a volume alone is its first block */
+	RANGE_BEGIN = 4,  /* a place: a volume alone is its first block */
 };
 
 struct script_range *script_read_range(struct script_reader *r, unsigned flags);

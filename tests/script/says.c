@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* says FILE: what the reader of scripts says of a file. Nothing, and status 0, of a good one. */
+/*
+ * says FILE: what the reader of scripts says of a file. Nothing, and status 0, of a good one; 1 of a wrong one; 98 if
+ * something else was given back.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +14,7 @@ int main(int argc, char **argv)
 {
 	char *source = malloc(SCRIPT_MAX_BYTES + 1), error[SCRIPT_ERROR_MAX];
 	FILE *file = argc == 2 ? fopen(argv[1], "r") : NULL;
-	struct script script;
+	struct script script = { .nr_ops = 77 };
 	size_t size;
 	int r;
 
@@ -23,9 +26,12 @@ int main(int argc, char **argv)
 	fclose(file);
 	r = text_script_parse(argv[1], source, size, &script, error);
 	free(source);
-	if (!r)
-		text_script_free(&script);
-	else
+	if (r) {
 		puts(r == -EINVAL ? error : strerror(-r));
-	return r ? 1 : 0;
+		return script.nr_ops == 77 && !script.source ? 1 : 98;
+	}
+	if (!script.source)
+		return 98;
+	text_script_free(&script);
+	return 0;
 }

@@ -237,6 +237,7 @@ static void fields(void)
 		{ "let x = bitmap(3)[4]", "2/0 value=T.bitmap(3)[4]" },
 		{ "let x = node(T[3].value[1 + 1]).flags", "2/0 value=T.node(T[3].value[2]).flags" },
 		{ "let x = a.b.c.d.e.f.g.h", "2/0 value=T.a.b.c.d.e.f.g.h" },
+		{ "let x = a2345678901234567890123456789012", "2/0 value=T.a2345678901234567890123456789012" },
 		{ "let x = T.value", "2/0 value=T.value" },
 		{ "let x = node(7) . value [ 3 ]", "2/0 value=T.node(7).value[3]" },
 		{ NULL, NULL },
@@ -461,6 +462,16 @@ static void says(const char *line, const char *expected)
 	CU_ASSERT_EQUAL(s.nr_ops, 77);
 }
 
+static void parses(const char *line)
+{
+	char source[4096];
+	struct script s;
+
+	snprintf(source, sizeof(source), HEAD "%s", line);
+	must_parse(source, &s);
+	text_script_free(&s);
+}
+
 static void says_bytes(const char *source, size_t size, const char *expected)
 {
 	struct script s;
@@ -496,6 +507,9 @@ static void no_text(void)
 	says("# \xFF", "FILE:5:3: this is not UTF-8: byte 0xff\n    # ?\n      ^");
 	says("fence\rT", "FILE:5:6: a control character: 0x0d\n    fence?T\n         ^");
 	says("# \033[31m", "FILE:5:3: a control character: 0x1b\n    # ?[31m\n      ^");
+	says("# \x7F", "FILE:5:3: a control character: 0x7f\n    # ?\n      ^");
+	says("# \xC2\x9F", "FILE:5:3: a control character: 0x9f\n    # ?\n      ^");
+	parses("# ~\xC2\xA0\xF4\x8F\xBF\xBF");
 	says("# \xC2\x9B", "FILE:5:3: a control character: 0x9b\n    # ?\n      ^");
 }
 
@@ -552,16 +566,6 @@ static void says_first(const char *line, const char *expected)
 	CU_ASSERT_STRING_EQUAL(error, expected);
 }
 
-static void parses(const char *line)
-{
-	char source[4096];
-	struct script s;
-
-	snprintf(source, sizeof(source), HEAD "%s", line);
-	must_parse(source, &s);
-	text_script_free(&s);
-}
-
 static char *repeat(char *at, const char *piece, unsigned nr)
 {
 	while (nr--)
@@ -593,6 +597,18 @@ static void many_operators(void)
 	says_first(line, "FILE:5:9: more than 64 operators in a line");
 	repeat(stpcpy(line, "set a[1+2].b = "), "1-", 80);
 	says_first(line, "FILE:5:16: goes below 0: 0 - 1");
+}
+
+/* Zeroes before a number do not matter, up to here. */
+static void long_numbers(void)
+{
+	char line[100], *p = repeat(stpcpy(line, "let x = "), "0", 63);
+
+	stpcpy(p, "7");
+	parses(line);
+	stpcpy(p, "07");
+	says_first(line, "FILE:5:9: '0000000000000000000000000000000000000000000000000000000000000000' is no number, nor a size "
+			 "like 4KiB, 64M or 8s");
 }
 
 static void long_bytes(void)
@@ -658,6 +674,7 @@ static const struct unit_case cases[] = {
 	{ "of a long name of a file there is the end", long_names },
 	{ "brackets nest 64 deep, and no deeper", deep_brackets },
 	{ "a line has 64 operators, and no more", many_operators },
+	{ "a number has 64 characters, and no more", long_numbers },
 	{ "16 MiB, and lines of 64 KiB, are the most", long_bytes },
 	{ "whatever the bytes are, reading ends, with a reason when it fails", damaged_text },
 	{ NULL, NULL },
