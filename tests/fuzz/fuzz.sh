@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
 # XML through the three targets of fuzz-xml, and damaged scripts through those of fuzz-script: FUZZ_XML_COUNT and
-# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map: FUZZ_MAP_COUNT
-# cases, or so many seconds.
+# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map, and
+# journals through fuzz-journal: FUZZ_MAP_COUNT and FUZZ_JOURNAL_COUNT cases, or so many seconds.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
 xml_count=${FUZZ_XML_COUNT:-150}
 script_count=${FUZZ_SCRIPT_COUNT:-3000}
 map_count=${FUZZ_MAP_COUNT:-20000}
+journal_count=${FUZZ_JOURNAL_COUNT:-3000}
 day=$(date +%Y%m%d)
 
 for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; do
@@ -64,5 +65,8 @@ done
 for seed in 1 "${day}1"; do
 	"$builddir/tests/fuzz/fuzz-map" $seed "$map_count" >log 2>messages
 	is $? 0 "maps: $map_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
+	"$builddir/tests/fuzz/fuzz-journal" $seed "$journal_count" >log 2>messages
+	is $? 0 "journals: $journal_count from seed $seed: nothing is written but what they say" ||
+		tail -n 1 log | sed 's/^/# last: /'
 done
 finish
