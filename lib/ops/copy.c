@@ -46,6 +46,8 @@ static bool place(struct copy *c)
 		return refuse(c, OP_USAGE, "--to", "no file or device is that large");
 	if (a->source_device == a->target_device && ranges_overlap(a->begin, a->to, c->bytes))
 		return refuse(c, OP_REFUSED, a->target, "is source and target, and the ranges overlap");
+	if (a->source_device == a->target_device && a->truncate)
+		return refuse(c, OP_REFUSED, a->target, "is source and target, and --truncate would cut off what is copied");
 	if (a->progress)
 		a->progress->total = (a->verify ? 2 : 1) * (c->bytes / 4096);
 	return true;
