@@ -138,7 +138,7 @@ static void parse_range(struct argp_state *state, struct copy_door *door)
 static void set_mode(struct argp_state *state, struct copy_door *door, enum copy_mode mode, const char *option, const char *file)
 {
 	if (door->mode != COPY_BULK)
-		argp_error(state, "--%s: one of --script, --undo, --resume, --status is enough", option);
+		argp_error(state, "%s: one of --script, --undo, --resume, --status is enough", option);
 	door->mode = mode;
 	door->file = parse_name(state, option, file);
 }
@@ -270,10 +270,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'J': door->json = true; return 0;
 	case 'q': door->quiet = true; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
-	case KEY_SCRIPT: set_mode(state, door, COPY_SCRIPT, "script", arg); return 0;
-	case KEY_UNDO: set_mode(state, door, COPY_UNDO, "undo", arg); return 0;
-	case KEY_RESUME: set_mode(state, door, COPY_RESUME, "resume", arg); return 0;
-	case KEY_STATUS: set_mode(state, door, COPY_STATUS, "status", arg); return 0;
+	case KEY_SCRIPT: set_mode(state, door, COPY_SCRIPT, "--script", arg); return 0;
+	case KEY_UNDO: set_mode(state, door, COPY_UNDO, "--undo", arg); return 0;
+	case KEY_RESUME: set_mode(state, door, COPY_RESUME, "--resume", arg); return 0;
+	case KEY_STATUS: set_mode(state, door, COPY_STATUS, "--status", arg); return 0;
 	case KEY_APPLY: parse_apply(state, &door->script, arg); return 0;
 	case KEY_JOURNAL: door->script.journal = parse_name(state, "--journal", arg); return 0;
 	case KEY_EXIT_CODE: door->script.has_exit_code = true; return 0;
