@@ -251,8 +251,9 @@ static bool plan_and_commit(struct patch *p)
 
 static bool fail_journal(struct patch *p, int error, const char *why)
 {
-	op_fail(p->result, error == -ENOMEM ? OP_INTERNAL : OP_REFUSED, error, "%s: no journal: %.4000s; name another place "
-		"with --journal", p->target->path, why);
+	op_fail(p->result, error == -ENOMEM ? OP_INTERNAL : OP_REFUSED, error, "%s: %s: %.4000s%s", p->target->path,
+		p->args->is_applied ? "no journal" : "no plan", why,
+		p->args->is_applied ? "; name another place with --journal" : "");
 	return false;
 }
 
