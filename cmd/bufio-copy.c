@@ -214,14 +214,14 @@ static const struct copy_mode_row {
 	enum cli_status (*run)(struct copy_door *door);
 } modes[NR_COPY_MODES] = {
 	[COPY_BULK] = { NULL, 0, 2, 2, { "SRC", "DST" }, copy_bulk },
-	[COPY_EXTENTS] = { "extents", KEY_EXTENTS, 2, 2, { "DATA", "OUT" }, copy_bulk },
-	[COPY_USED] = { "used", KEY_USED, 2, 2, { "SRC", "DST" }, copy_used },
-	[COPY_PACK] = { "pack", KEY_PACK, 2, 2, { "SRC", "FILE" }, copy_pack },
-	[COPY_UNPACK] = { "unpack", KEY_UNPACK, 2, 2, { "FILE", "DST" }, copy_unpack },
-	[COPY_SCRIPT] = { "script", KEY_SCRIPT, 1, UINT_MAX, { "NAME=PATH", "" }, copy_script },
-	[COPY_UNDO] = { "undo", KEY_UNDO, 0, 1, { "TARGET", "" }, copy_journal },
-	[COPY_RESUME] = { "resume", KEY_RESUME, 0, 1, { "TARGET", "" }, copy_journal },
-	[COPY_STATUS] = { "status", KEY_STATUS, 0, 0, { "", "" }, copy_journal },
+	[COPY_EXTENTS] = { "--extents", KEY_EXTENTS, 2, 2, { "DATA", "OUT" }, copy_bulk },
+	[COPY_USED] = { "--used", KEY_USED, 2, 2, { "SRC", "DST" }, copy_used },
+	[COPY_PACK] = { "--pack", KEY_PACK, 2, 2, { "SRC", "FILE" }, copy_pack },
+	[COPY_UNPACK] = { "--unpack", KEY_UNPACK, 2, 2, { "FILE", "DST" }, copy_unpack },
+	[COPY_SCRIPT] = { "--script", KEY_SCRIPT, 1, UINT_MAX, { "NAME=PATH", "" }, copy_script },
+	[COPY_UNDO] = { "--undo", KEY_UNDO, 0, 1, { "TARGET", "" }, copy_journal },
+	[COPY_RESUME] = { "--resume", KEY_RESUME, 0, 1, { "TARGET", "" }, copy_journal },
+	[COPY_STATUS] = { "--status", KEY_STATUS, 0, 0, { "", "" }, copy_journal },
 };
 
 static void choose_mode(struct argp_state *state, struct copy_door *door, int key)
@@ -230,7 +230,7 @@ static void choose_mode(struct argp_state *state, struct copy_door *door, int ke
 		if (!modes[m].option || modes[m].key != key)
 			continue;
 		if (door->mode != COPY_BULK && door->mode != m)
-			argp_error(state, "--%s and --%s: only one of them", modes[door->mode].option, modes[m].option);
+			argp_error(state, "%s and %s: only one of them", modes[door->mode].option, modes[m].option);
 		door->mode = m;
 	}
 }
@@ -249,10 +249,9 @@ static void check_mode(struct argp_state *state, struct copy_door *door)
 
 	for (unsigned i = 0; i < NR_LIMITS; i++)
 		if (door->given & OF(i) && !(limits[i].modes & OF(door->mode)))
-			argp_error(state, "--%s: goes not with %s%s", limits[i].name, option ? "--" : "a copy of all of SRC",
-				   option ? option : "");
+			argp_error(state, "--%s does not go with %s", limits[i].name, option ? option : "a copy");
 	if (door->script.journal && !door->script.is_applied)
-		argp_error(state, "--journal: goes with --apply, as a plan writes nothing");
+		argp_error(state, "--journal: goes with --apply; a plan writes nothing");
 	if (!(OF(door->mode) & PACKS))
 		return;
 	if (door->device.block_size != BLOCK_SIZE && door->device.block_size != 4096)
@@ -266,7 +265,7 @@ static void check_words(struct argp_state *state, const struct copy_door *door)
 
 	if (door->nr_words < m->least)
 		argp_error(state, "no %s: %s", m->words[door->nr_words], door->mode == COPY_SCRIPT ?
-			   "say what the names in the script stand for" : "name what is copied, and to where");
+			   "say what the names of the script stand for" : "name what is copied, and to where");
 	if (door->nr_words > m->most)
 		argp_error(state, "too many words: '%s'", door->words[m->most]);
 	for (unsigned i = 0; i < door->nr_words; i++)

@@ -25,11 +25,13 @@ static enum cli_status show(const struct copy_door *door)
 
 static enum cli_status say(const struct copy_door *door, const char *target)
 {
+	const char *which = door->mode == COPY_UNDO ? "before" : "to be";
+
 	if (door->quiet)
 		return CLI_OK;
-	if (printf("%s: is as it was %s\n", target, door->mode == COPY_UNDO ? "before" : "to be") >= 0 && !fflush(stdout))
+	if (printf("%s: is as it was %s\n", target, which) >= 0 && !fflush(stdout))
 		return CLI_OK;
-	cli_error(door->program, "output: %s", strerror(errno));
+	cli_error(door->program, "output: %s; %s is as it was %s", strerror(errno), target, which);
 	return CLI_IO;
 }
 

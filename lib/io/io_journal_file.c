@@ -15,8 +15,9 @@
  * image. So nothing counts that is torn, that lies where it does not belong, or that was left over by an older journal.
  * Slots may be without a record: their blocks were made as they had been.
  *
- * A mark is what commits. It has the checksum of the table, which has those of all images; so one fsync is enough, in
- * whatever order things reach the media. It is written twice then, into both places.
+ * A mark is what commits. It has the checksum of the table, which has those of all images. The first one is written when
+ * these are on stable media: otherwise it could get there alone, and what is a target that nobody wrote to would look
+ * like one that nothing can mend. It is written twice then, into both places.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -366,8 +367,10 @@ static int write_mark(struct io_journal_file *f, enum io_journal_state state)
 int io_journal_file_mark(struct io_journal_file *f, enum io_journal_state state)
 {
 	bool is_first = !f->sequence;
-	int r = write_mark(f, state);
+	int r = is_first ? sync_file(f) : 0;
 
+	if (!r)
+		r = write_mark(f, state);
 	if (!r && is_first)
 		r = write_mark(f, state);
 	if (!r)

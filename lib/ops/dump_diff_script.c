@@ -49,6 +49,14 @@ static bool is_superblock(enum pd_kind kind)
 	return kind == PD_THIN_SUPERBLOCK || kind == PD_CACHE_SUPERBLOCK || kind == PD_ERA_SUPERBLOCK;
 }
 
+/* What the statements so far have left of block 0 may not be told to be a superblock any more; then there is no path to it. */
+static bool has_path(const struct script_writer *w)
+{
+	const struct meta_format *format = meta_probe(w->work);
+
+	return !is_superblock(w->kind) || (format && format->superblock == w->kind);
+}
+
 /* It is all that differs in its bytes: counts share theirs, and what is left over is patched byte by byte. */
 static bool is_alone(const struct script_writer *w, const struct meta_field *f, uint64_t value)
 {
@@ -71,7 +79,7 @@ static int set_field(struct meta_block_diff *blocks, const struct meta_differenc
 	    meta_field_find(w->right, w->kind, what->name, &later) || now.offset != later.offset || now.size != later.size)
 		return 0; /* its bytes are patched */
 	value = meta_field_load(w->right, &later);
-	if (!is_alone(w, &now, value))
+	if (!has_path(w) || !is_alone(w, &now, value))
 		return 0;
 	text_printf(o, "set %s%s = %" PRIu64 "  # was %" PRIu64 "\n", w->path, what->name, value,
 		    meta_field_load(w->work, &now));

@@ -80,6 +80,10 @@ static enum op_outcome outcome_of(int error)
 	case EROFS: return OP_REFUSED;
 	case ENOENT:
 	case EACCES:
+	case EPERM:
+	case ENOTDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
 	case EISDIR: return OP_INPUT;
 	case ENOMEM: return OP_INTERNAL;
 	default: return OP_PARTLY;
@@ -105,8 +109,9 @@ bool op_journal_read(const char *path, struct io_journal_status *status, struct 
 	int r = io_journal_status(path, status, &why);
 
 	*result = (struct op_result){ .outcome = OP_DONE };
-	if (r)
-		op_fail(result, outcome_of(r), r, "%s", why.text[0] ? why.text : strerror(-r));
+	if (r) /* nothing is written here */
+		op_fail(result, outcome_of(r) == OP_PARTLY ? OP_INPUT : outcome_of(r), r, "%s",
+			why.text[0] ? why.text : strerror(-r));
 	return !r;
 }
 

@@ -128,7 +128,10 @@ bool patch_fail_block(struct patch *p, const struct patch_volume *v, uint64_t bl
 
 static bool fail_output(struct patch *p)
 {
-	if (p->out.error)
+	if (p->out.error && p->is_written)
+		op_fail(p->result, OP_OUTPUT, p->out.error, "output: %s; %s is written and good, and its journal is %s",
+			strerror(-p->out.error), p->target->path, p->journal_path);
+	else if (p->out.error)
 		op_fail(p->result, OP_OUTPUT, p->out.error, "output: %s", strerror(-p->out.error));
 	return !p->out.error;
 }
@@ -227,6 +230,7 @@ static bool commit(struct patch *p, const struct patch_totals *t)
 		op_fail(p->result, io_journal_is_committed(p->journal) ? OP_PARTLY : OP_OUTPUT, r, "%s", why.text);
 		return false;
 	}
+	p->is_written = true;
 	r = bufio_client_reset(p->target->client);
 	discard(p, below);
 	return !r && patch_verify(p, p->target->client, OP_DIFFERS) && patch_show_end(p, t, true);
@@ -251,8 +255,9 @@ static bool plan_and_commit(struct patch *p)
 
 static bool fail_journal(struct patch *p, int error, const char *why)
 {
-	op_fail(p->result, error == -ENOMEM ? OP_INTERNAL : OP_REFUSED, error, "%s: no journal: %.4000s; name another place "
-		"with --journal", p->target->path, why);
+	op_fail(p->result, error == -ENOMEM ? OP_INTERNAL : OP_REFUSED, error, "%s: %s: %.4000s%s", p->target->path,
+		p->args->is_applied ? "no journal" : "no plan", why,
+		p->args->is_applied ? "; name another place with --journal" : "");
 	return false;
 }
 
@@ -392,6 +397,7 @@ void op_patch(const struct op_patch_args *args, struct op_result *result)
 	ok = open_volumes(p) && open_run(p) && judge_target(p) && with_transaction(p);
 	if (ok || result->outcome == OP_DONE) { /* else what is shown ends where it is */
 		text_emit_finish(p->emitter);
+		text_out_flush(&p->out);
 		fail_output(p);
 	}
 	text_out_flush(&p->out);

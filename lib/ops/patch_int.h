@@ -48,6 +48,7 @@ struct patch {
 	struct text_emitter *emitter;
 	struct bufio_device *journal;
 	char journal_path[OP_JOURNAL_PATH_MAX];
+	bool is_written; /* the target, all of it */
 };
 
 /* Calls that return bool: false, and the result says why. */

@@ -272,18 +272,26 @@ bool patch_copy(struct patch *p, const struct script_op *op)
 	return !op->has_zero || zero_moved(p, op, &from, to.first);
 }
 
-/* The same bytes for the same seed and block, wherever the range begins. */
+#define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+/* SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators". */
+static uint64_t mix(uint64_t z)
+{
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/*
+ * The same bytes for the same seed and block, wherever the range begins. The seed is mixed too: else the bytes of one seed
+ * were those of its neighbour, a few places on.
+ */
 static void fill_random(uint8_t *data, uint32_t size, uint64_t seed, uint64_t block)
 {
-	uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) + block * size;
+	uint64_t state = mix(seed + GOLDEN) + block * size;
 
-	for (uint32_t i = 0; i < size; i += sizeof(uint64_t)) {
-		uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
-
-		z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-		z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-		le_store(data + i, sizeof(z), z ^ z >> 31);
-	}
+	for (uint32_t i = 0; i < size; i += sizeof(uint64_t))
+		le_store(data + i, sizeof(uint64_t), mix(state += GOLDEN));
 }
 
 bool patch_fill(struct patch *p, const struct script_op *op)

@@ -202,18 +202,33 @@ static void describe_block(const void *block, struct target_contents *c)
 	}
 }
 
+/* Whatever the size of blocks; zeroes where there is nothing, or it cannot be read. */
+static void read_start(struct bufio_client *client, uint8_t start[PD_BLOCK_SIZE])
+{
+	uint64_t nr = bufio_get_device_size(client);
+	size_t size = bufio_get_block_size(client), room;
+
+	memset(start, 0, PD_BLOCK_SIZE);
+	for (uint64_t i = 0; i < nr && i * size < PD_BLOCK_SIZE; i++) {
+		struct bufio_buffer *b;
+		const void *data = bufio_read(client, i, &b);
+
+		if (!data)
+			continue;
+		room = PD_BLOCK_SIZE - i * size;
+		memcpy(start + i * size, data, size < room ? size : room);
+		bufio_release(b);
+	}
+}
+
 void target_look(struct bufio_client *client, const char *path, struct target_contents *c)
 {
 	struct signature signature;
-	struct bufio_buffer *b;
-	bool has_block = bufio_get_device_size(client) && bufio_get_block_size(client) >= PD_BLOCK_SIZE;
-	const void *data = has_block ? bufio_read(client, 0, &b) : NULL;
+	uint8_t start[PD_BLOCK_SIZE];
 
 	*c = (struct target_contents){ 0 };
-	if (data) {
-		describe_block(data, c);
-		bufio_release(b);
-	}
+	read_start(client, start);
+	describe_block(start, c);
 	if (!c->what[0] && find_signature(path, &signature)) {
 		snprintf(c->what, sizeof(c->what), "%s", signature.name);
 		snprintf(c->foreign, sizeof(c->foreign), "%s", signature.type);

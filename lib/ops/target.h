@@ -24,7 +24,7 @@ struct target_contents {
 	char foreign[64]; /* the same of what is not ours to replace: "ext4", "gpt", "dm-cache", "xml"; else empty */
 };
 
-/* Block 0, if blocks are large enough, and what libblkid finds. What cannot be read counts as nothing. */
+/* The first 4096 bytes, whatever the size of blocks, and what libblkid finds. What cannot be read counts as nothing. */
 void target_look(struct bufio_client *client, const char *path, struct target_contents *c);
 
 /* Makes a file of @size bytes that is not there yet, all a hole. Returns 0 or -errno. */

@@ -23,6 +23,7 @@ struct text_out {
 	char buffer[TEXT_OUT_BUFFER];
 };
 
+/* @fd: -1: nowhere, without an error. */
 void text_out_init(struct text_out *o, int fd);
 
 /* 0, or the first -errno since init. */
