@@ -170,15 +170,16 @@ int io_resize(struct bufio_device *dev, uint64_t size);
  */
 struct io_pair_args {
 	struct bufio_device *source, *target; /* may be the same one */
-	uint64_t from, to; /* multiples of the alignment of their device */
+	uint64_t from, to;
 	uint64_t bytes;    /* that are copied: any number */
 	uint32_t unit;     /* the pair's size is a multiple of it: the end is read with zeroes behind it, and written without */
 };
 
 /*
  * Both devices stay the caller's, open until the pair is closed, and are used by nobody else meanwhile. flush, discard
- * and zero are of the target, next_data is of the source.
- * Errors: -EINVAL a position that is not aligned; -ENOMEM, -EAGAIN no thread.
+ * and zero are of the target, next_data is of the source. Requests that do not suit the alignment of their device are done
+ * too, but slowly.
+ * Errors: -ENOMEM, -EAGAIN no thread.
  */
 int io_pair_open(const struct io_pair_args *args, struct bufio_device **dev);
 

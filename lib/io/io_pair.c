@@ -6,7 +6,8 @@
  * A thread that has nothing to wait for sleeps.
  *
  * The end of the copy is seldom the end of a block. Of a request that goes past it the part behind is not transferred (it
- * reads as zeroes), and what is left over of the device's alignment goes as an edge, before the request itself.
+ * reads as zeroes), and what is left over of the device's alignment goes as an edge, before the request itself. So does all
+ * of a request that is not aligned for its device: the two may differ in that.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -150,16 +151,28 @@ static void cut(struct io_request *r, size_t len)
 	r->nr_iov = n;
 }
 
-/* Does what goes past the end of the copy, and leaves a request that does not, and is aligned. */
+static bool suits(const struct io_request *r, uint64_t base, uint32_t alignment)
+{
+	if ((base + r->offset) % alignment)
+		return false;
+	for (unsigned i = 0; i < r->nr_iov; i++)
+		if ((uintptr_t)r->iov[i].iov_base % alignment || r->iov[i].iov_len % alignment)
+			return false;
+	return true;
+}
+
+/* Does what cannot be one aligned request within the copy, and leaves the rest. */
 static int trim(const struct pair_device *p, struct bufio_device *below, uint64_t base, struct io_request *r)
 {
-	size_t len = length(r), exact, aligned;
+	size_t len = length(r), exact = len, aligned;
+	bool can_go = suits(r, base, below->info.alignment);
 	int e;
 
-	if (r->offset + len <= p->args.bytes)
+	if (r->offset + len > p->args.bytes)
+		exact = r->offset < p->args.bytes ? p->args.bytes - r->offset : 0;
+	if (can_go && exact == len)
 		return 0;
-	exact = r->offset < p->args.bytes ? p->args.bytes - r->offset : 0;
-	aligned = exact - exact % below->info.alignment;
+	aligned = can_go ? exact - exact % below->info.alignment : 0;
 	e = move_edge(below, r, base, aligned, exact);
 	if (!e && r->direction == IO_READ)
 		clear(r, exact, len);
@@ -335,7 +348,7 @@ static struct bufio_device_info describe(const struct io_pair_args *a)
 		.size = (a->bytes + a->unit - 1) / a->unit * a->unit,
 		.logical_block_size = larger(s->logical_block_size, t->logical_block_size),
 		.physical_block_size = t->physical_block_size,
-		.alignment = larger(s->alignment, t->alignment),
+		.alignment = 1,
 		.block_device = t->block_device,
 		.read_only = t->read_only,
 		.direct = s->direct || t->direct,
@@ -359,12 +372,9 @@ static int start(struct pair_device *p)
 
 int io_pair_open(const struct io_pair_args *args, struct bufio_device **dev)
 {
-	struct pair_device *p;
+	struct pair_device *p = calloc(1, sizeof(*p));
 	int r;
 
-	if (!args->unit || args->from % args->source->info.alignment || args->to % args->target->info.alignment)
-		return -EINVAL;
-	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
 	p->dev.ops = &pair_ops;

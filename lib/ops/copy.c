@@ -17,9 +17,9 @@
 #define LOOK_MEMORY (UINT64_C(1) << 20)
 #define SHOWN_RANGES 8
 
-static bool refuse(struct copy *c, enum op_outcome outcome, const char *text)
+static bool refuse(struct copy *c, enum op_outcome outcome, const char *what, const char *why)
 {
-	op_fail(c->result, outcome, 0, "%s", text);
+	op_fail(c->result, outcome, 0, "%s: %s", what, why);
 	return false;
 }
 
@@ -43,9 +43,9 @@ static bool place(struct copy *c)
 	}
 	c->bytes = end - a->begin;
 	if (a->to > INT64_MAX || c->bytes > INT64_MAX - a->to)
-		return refuse(c, OP_USAGE, "--to: no file or device is that large");
+		return refuse(c, OP_USAGE, "--to", "no file or device is that large");
 	if (a->source_device == a->target_device && ranges_overlap(a->begin, a->to, c->bytes))
-		return refuse(c, OP_REFUSED, "source and target are the same, and the ranges overlap");
+		return refuse(c, OP_REFUSED, a->target, "is source and target, and the ranges overlap");
 	if (a->progress)
 		a->progress->total = (a->verify ? 2 : 1) * (c->bytes / 4096);
 	return true;
@@ -64,22 +64,37 @@ static bool has_room(struct copy *c)
 	return false;
 }
 
+/* All of it, the end of a small file too. False: result says why not. */
+static bool find_contents(struct copy *c, struct target_contents *found)
+{
+	struct bufio_device *t = c->args->target_device, *whole;
+	struct io_pair_args pair = { .source = t, .target = t, .bytes = t->info.size, .unit = LOOK_BLOCK };
+	struct bufio_client *client;
+	int r = io_pair_open(&pair, &whole);
+
+	if (!r) {
+		r = copy_make_client(whole, LOOK_BLOCK, LOOK_MEMORY, &client);
+		if (!r) {
+			target_look(client, c->args->target, found);
+			bufio_client_destroy(client);
+		}
+		bufio_device_close(whole);
+	}
+	if (r)
+		op_fail_errno(c->result, c->args->target, r);
+	return !r;
+}
+
 /* What a copy that is gone on with has written itself is no stranger. */
 static bool look_at_target(struct copy *c)
 {
 	const struct op_copy_args *a = c->args;
 	struct target_contents found;
-	struct bufio_client *client;
-	int r = a->is_new || c->had_bytes ? 0 : copy_make_client(a->target_device, LOOK_BLOCK, LOOK_MEMORY, &client);
 
 	if (a->is_new || c->had_bytes)
 		return true;
-	if (r) {
-		op_fail_errno(c->result, a->target, r);
+	if (!find_contents(c, &found))
 		return false;
-	}
-	target_look(client, a->target, &found);
-	bufio_client_destroy(client);
 	if (!found.type[0] || (a->signature && !strcmp(a->signature, found.type)))
 		return true;
 	op_fail(c->result, OP_REFUSED, 0, "%s: holds what would be lost: %s; is this the right target? --force-signature=%s "
@@ -351,7 +366,7 @@ bool op_copy(const struct op_copy_args *args, struct op_result *result)
 	*result = (struct op_result){ .outcome = OP_DONE };
 	ok = place(&c) && has_room(&c) && copy_map_open(&c) && look_at_target(&c);
 	if (ok && args->verify == COPY_VERIFY_HASH && copy_hash_begin(&c))
-		ok = refuse(&c, OP_INTERNAL, "out of memory");
+		ok = refuse(&c, OP_INTERNAL, args->target, "out of memory");
 	if (ok) {
 		ok = make_room(&c) && copy_all(&c) && flush_size(&c) && flush_name(&c) && copy_verify(&c) && finish(&c);
 		undo_room(&c);

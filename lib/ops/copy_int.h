@@ -59,7 +59,7 @@ enum copy_end {
  */
 enum copy_end copy_pass(struct copy *c, uint32_t unit, const char *wanted, char failed, int *error);
 
-/* The least that both devices can read and write. */
+/* The least that can be read of the source. */
 uint32_t copy_sector(const struct copy *c);
 
 /* A cache for one pass over @dev within @limit bytes. 0 or -errno. */

@@ -274,7 +274,7 @@ static int take_bad(struct pass *p, uint64_t block, int error)
 		c->bad_end = c->args->begin + bytes_at(p, block + 1);
 		c->bad_error = error;
 	}
-	if (!c->args->skip_bad)
+	if (!c->args->skip_bad && !c->args->map)
 		return end_pass(p, COPY_END_READ, error);
 	return set_status(p, block, block + 1, p->failed);
 }
@@ -393,12 +393,9 @@ int copy_make_client(struct bufio_device *dev, uint32_t unit, uint64_t limit, st
 
 uint32_t copy_sector(const struct copy *c)
 {
-	const struct bufio_device_info *s = &c->args->source_device->info, *t = &c->args->target_device->info;
-	uint32_t sector = s->logical_block_size;
+	const struct bufio_device_info *s = &c->args->source_device->info;
 
-	sector = sector > t->logical_block_size ? sector : t->logical_block_size;
-	sector = sector > s->alignment ? sector : s->alignment;
-	return sector > t->alignment ? sector : t->alignment;
+	return s->logical_block_size > s->alignment ? s->logical_block_size : s->alignment;
 }
 
 void copy_add_stats(const struct copy *c, struct bufio_client *client)

@@ -19,6 +19,7 @@
 #include "ops/copy_int.h"
 
 #define AHEAD (UINT64_C(8) << 20)
+#define LEAST_BUFFERS 32 /* of a cache that reads ahead */
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -222,26 +223,36 @@ static bool scan(struct end *e)
 
 /* --- what is asked for --- */
 
-/* What is bad costs its sector alone, as it did when it was copied. */
-static uint32_t choose_unit(const struct copy *c)
+/*
+ * What is bad costs its sector alone, as it did when it was copied. Else blocks are as large as when it was copied, or as
+ * there is memory for.
+ */
+static uint32_t choose_unit(const struct copy *c, uint64_t limit)
 {
-	return text_map_count(&c->map, COPY_UNREAD) ? copy_sector(c) : c->args->block_size;
+	uint32_t sector = copy_sector(c), unit = c->args->block_size;
+
+	if (text_map_count(&c->map, COPY_UNREAD))
+		return sector;
+	while (LEAST_BUFFERS * (uint64_t)unit > limit && unit / 2 % sector == 0)
+		unit /= 2;
+	return unit;
 }
 
-static struct end make_end(struct copy *c, bool is_target)
+/* @limit: the memory for it. */
+static struct end make_end(struct copy *c, bool is_target, uint64_t limit)
 {
 	const struct op_copy_args *a = c->args;
 
 	return (struct end){
 		.c = c, .name = is_target ? a->target : a->source, .base = is_target ? a->to : a->begin,
-		.unit = choose_unit(c),
+		.unit = choose_unit(c, limit),
 	};
 }
 
 static bool read_back(struct copy *c)
 {
-	struct end source = make_end(c, false), target = make_end(c, true);
 	uint64_t half = c->args->memory_limit / 2;
+	struct end source = make_end(c, false, half), target = make_end(c, true, half);
 	bool ok;
 
 	target.other = &source;
@@ -255,7 +266,7 @@ static bool read_back(struct copy *c)
 static bool hash_end(struct copy *c, bool is_target, uint64_t *hash)
 {
 	const struct op_copy_args *a = c->args;
-	struct end e = make_end(c, is_target);
+	struct end e = make_end(c, is_target, a->memory_limit);
 	bool ok;
 
 	e.hash = create_hash();

@@ -142,7 +142,7 @@ static ssize_t set_piece(struct text_map *map, size_t i, uint64_t begin, uint64_
 
 int text_map_set(struct text_map *map, uint64_t begin, uint64_t end, char status, const char *over)
 {
-	for (size_t i = index_at(map, begin); i < map->nr && map->pieces[i].begin < end; i++) {
+	for (size_t i = index_at(map, begin); begin < end && i < map->nr && map->pieces[i].begin < end; i++) {
 		const struct text_map_piece *p = &map->pieces[i];
 		ssize_t at;
 
@@ -212,7 +212,7 @@ static void take_note(struct reader *r)
 {
 	const size_t len = sizeof(NOTE) - 1;
 
-	if (!strncmp(r->lines.line, NOTE, len) && r->nr_notes < TEXT_MAP_NOTES)
+	if (!strncmp(r->lines.line, NOTE, len) && r->lines.line[len] && r->nr_notes < TEXT_MAP_NOTES)
 		strcpy(r->info->notes[r->nr_notes++], r->lines.line + len);
 }
 

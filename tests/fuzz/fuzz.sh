@@ -1,12 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
-# XML through the three targets of fuzz-xml: FUZZ_XML_COUNT cases each, or so many seconds ("600s"), two at a time. Damaged
-# packed pools through fuzz-pack: FUZZ_PACK_COUNT cases, or seconds.
+# XML through the three targets of fuzz-xml: FUZZ_XML_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of
+# ddrescue through fuzz-map, and damaged packed pools through fuzz-pack: FUZZ_MAP_COUNT and FUZZ_PACK_COUNT cases, or so
+# many seconds.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
 xml_count=${FUZZ_XML_COUNT:-150}
 pack_count=${FUZZ_PACK_COUNT:-1000}
+map_count=${FUZZ_MAP_COUNT:-20000}
 day=$(date +%Y%m%d)
 
 for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; do
@@ -51,5 +53,10 @@ done
 for seed in 1 "${day}1"; do
 	"$builddir/tests/fuzz/fuzz-pack" $seed "$pack_count" thin-*.pack >log 2>messages
 	is $? 0 "packed pools: $pack_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
+done
+
+for seed in 1 "${day}1"; do
+	"$builddir/tests/fuzz/fuzz-map" $seed "$map_count" >log 2>messages
+	is $? 0 "maps: $map_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
 done
 finish

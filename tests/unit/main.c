@@ -15,7 +15,7 @@ static const struct unit_suite *const suites[] = {
 #else
 	&units_suite, &crc32c_suite, &le_suite, &list_suite, &range_set_suite, &radix_sort_suite,
 	&io_engine_suite, &io_mem_suite, &io_threads_suite, &io_uring_suite, &io_fault_suite, &io_open_suite,
-	&io_journal_suite, &io_journal_crash_suite,
+	&io_journal_suite, &io_journal_crash_suite, &io_extent_suite, &io_pair_suite,
 	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
 	&allocation_suite, &discard_suite, &environment_suite, &evict_suite, &forget_suite, &index_suite, &misuse_suite,
 	&partial_suite, &prefetch_suite, &rows_suite, &scan_suite, &scan_beside_suite, &stall_suite,
@@ -26,6 +26,7 @@ static const struct unit_suite *const suites[] = {
 	&string_set_suite, &ref_counts_suite, &btree_build_suite, &xml_read_suite, &thin_build_suite,
 	&tally_suite, &walk_disk_suite, &space_map_check_suite, &thin_check_suite, &journal_suite,
 	&thin_used_suite, &pack_file_suite, &pack_suite, &extent_list_suite, &io_pieces_suite,
+	&map_file_suite, &copy_suite,
 #endif
 };
 

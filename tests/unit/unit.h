@@ -23,6 +23,7 @@ struct unit_suite {
 /* One line in main.c's table for each. */
 extern const struct unit_suite units_suite, crc32c_suite, le_suite, list_suite;
 extern const struct unit_suite io_engine_suite, io_mem_suite, io_threads_suite, io_uring_suite;
+extern const struct unit_suite io_extent_suite, io_pair_suite, map_file_suite, copy_suite;
 extern const struct unit_suite io_fault_suite, io_open_suite, io_journal_suite, io_journal_crash_suite;
 extern const struct unit_suite client_suite, hold_suite, memory_suite, writeback_suite, transfer_suite;
 extern const struct unit_suite allocation_suite, discard_suite, environment_suite, evict_suite, forget_suite;
