@@ -30,16 +30,18 @@ static const struct argp_option options[] = {
 	  "of it in bytes; - is the standard input", 0 },
 	{ "size", KEY_SIZE, "BYTES", 0, "Size of that device (default: up to its last extent)", 0 },
 	{ NULL, 0, NULL, 0, "A SRC that cannot all be read:", 2 },
-	{ "map", KEY_MAP, "FILE", 0, "Go on past bad places, and note in FILE, a map of ddrescue, what is done: the same command "
-	  "goes on with it", 0 },
+	{ "map", KEY_MAP, "FILE", 0,
+	  "Go on past bad places, and note in FILE, a map of ddrescue, what is done: the same command goes on with it", 0 },
 	{ "skip-bad", KEY_SKIP_BAD, NULL, 0, "Go on past bad places without a map", 0 },
 	{ "retries", KEY_RETRIES, "N", 0, "Read bad sectors up to N times more", 0 },
 	{ NULL, 0, NULL, 0, "How:", 3 },
-	{ "verify", KEY_VERIFY, "HOW", 0, "Afterwards compare: readback (both ends are read), hash (DST is read), none", 0 },
+	{ "verify", KEY_VERIFY, "HOW", 0,
+	  "Afterwards compare: readback (both ends are read), hash (DST is read), none", 0 },
 	{ "rate", KEY_RATE, "SIZE", 0, "Read no more than SIZE a second", 0 },
 	{ NULL, 0, NULL, 0, "Safety:", 4 },
 	{ "force-signature", KEY_FORCE_SIGNATURE, "TYPE", 0, "Overwrite a DST that holds this, such as ext4", 0 },
-	{ "force-in-use", KEY_FORCE_IN_USE, NULL, 0, "Read a SRC that is mounted or held: what changes meanwhile is torn", 0 },
+	{ "force-in-use", KEY_FORCE_IN_USE, NULL, 0,
+	  "Read a SRC that is mounted or held: what changes meanwhile is torn", 0 },
 	{ NULL, 0, NULL, 0, "Output:", 5 },
 	{ "json", 'J', NULL, 0, "What was copied, as JSON", 0 },
 	{ "quiet", 'q', NULL, 0, "Say nothing; the exit status tells", 0 },
@@ -52,9 +54,9 @@ static const char doc[] =
 	"Copy a device or file, or part of one, to another.\v"
 	"A DST that is not there is made, a file as large as it has to be. One that is there is never cut off unless "
 	"--truncate says so. Success means that all of it is on stable media.\n\n"
-	"Exit status: 0 done, 2 usage, 3 refused (in use, too small, holds something else, a map of something else), 4 cannot "
-	"be read and DST is as it was, 5 DST was written and is not a whole copy, 7 what was read back is something else, 8 "
-	"internal.";
+	"Exit status: 0 done, 2 usage, 3 refused (in use, too small, holds something else, a map of something else), 4 "
+	"cannot be read and DST is as it was, 5 DST was written and is not a whole copy, 7 what was read back is something "
+	"else, 8 internal.";
 
 /* The one of @words that @arg is; they end with NULL. */
 static unsigned parse_choice(struct argp_state *state, const char *option, const char *arg, const char *const *words)

@@ -31,12 +31,15 @@ static void on_signal(int number)
 	signal(number, SIG_DFL);
 }
 
+/* But for those that whoever started this has turned off, as nohup(1) does. */
 static void catch_signals(void)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction before;
 
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		signal(signals[i], on_signal);
+		if (!sigaction(signals[i], NULL, &before) && before.sa_handler != SIG_IGN)
+			signal(signals[i], on_signal);
 }
 
 static enum cli_status fail(const struct bulk *b, enum cli_status status, const char *path, const char *why)

@@ -23,6 +23,7 @@ void io_fd_init(struct io_fd *f, int fd, const struct bufio_device_info *info, c
 	f->dev.info = *info;
 	f->dev.info.engine = engine;
 	f->fd = fd;
+	pthread_mutex_init(&f->edge, NULL);
 }
 
 unsigned io_fd_nr_iov(const struct io_request *r)
@@ -153,12 +154,16 @@ static int move(int fd, enum io_direction direction, uint64_t offset, void *data
 /* Requests that are under way meanwhile may go through the page cache too, which is slower and no less right. */
 int io_fd_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes)
 {
-	int fd = io_fd(dev)->fd, mode = fcntl(fd, F_GETFL), r;
+	struct io_fd *f = io_fd(dev);
+	int mode, r;
 
-	if (mode < 0 || fcntl(fd, F_SETFL, mode & ~O_DIRECT))
-		return -errno;
-	r = move(fd, direction, offset, data, bytes);
-	return fcntl(fd, F_SETFL, mode) && !r ? -errno : r;
+	pthread_mutex_lock(&f->edge);
+	mode = fcntl(f->fd, F_GETFL);
+	r = mode < 0 || fcntl(f->fd, F_SETFL, mode & ~O_DIRECT) ? -errno : move(f->fd, direction, offset, data, bytes);
+	if (mode >= 0 && fcntl(f->fd, F_SETFL, mode) && !r)
+		r = -errno;
+	pthread_mutex_unlock(&f->edge);
+	return r;
 }
 
 int io_fd_resize(struct bufio_device *dev, uint64_t size)
@@ -180,6 +185,7 @@ int io_fd_close(struct io_fd *f)
 	if (!f->dev.info.block_device)
 		fcntl(f->fd, F_OFD_SETLK, &whole);
 	r = close(f->fd) ? -errno : 0;
+	pthread_mutex_destroy(&f->edge);
 	free(f);
 	return r;
 }

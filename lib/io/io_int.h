@@ -3,6 +3,7 @@
 #ifndef IO_IO_INT_H
 #define IO_IO_INT_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -27,6 +28,7 @@ __attribute__((format(printf, 3, 4))) static inline int refuse(struct bufio_reas
 struct io_fd {
 	struct bufio_device dev;
 	int fd;
+	pthread_mutex_t edge; /* one at a time, as it changes the descriptor's mode */
 };
 
 /* Fills @f for a device as @info says; "engine" is what it calls itself. */

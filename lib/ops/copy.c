@@ -37,8 +37,8 @@ static bool place(struct copy *c)
 	uint64_t size = a->source_device->info.size, end = a->end == UINT64_MAX ? size : a->end;
 
 	if (a->begin > size || end > size) {
-		op_fail(c->result, OP_USAGE, 0, "%s: has %" PRIu64 " bytes, so there are no bytes %" PRIu64 "..%" PRIu64, a->source,
-			size, a->begin, end);
+		op_fail(c->result, OP_USAGE, 0, "%s: has %" PRIu64 " bytes, so there are no bytes %" PRIu64 "..%" PRIu64,
+			a->source, size, a->begin, end);
 		return false;
 	}
 	c->bytes = end - a->begin;
@@ -46,6 +46,8 @@ static bool place(struct copy *c)
 		return refuse(c, OP_USAGE, "--to", "no file or device is that large");
 	if (a->source_device == a->target_device && ranges_overlap(a->begin, a->to, c->bytes))
 		return refuse(c, OP_REFUSED, a->target, "is source and target, and the ranges overlap");
+	if (a->source_device == a->target_device && a->truncate)
+		return refuse(c, OP_REFUSED, a->target, "is source and target, and --truncate would cut off what is copied");
 	if (a->progress)
 		a->progress->total = (a->verify ? 2 : 1) * (c->bytes / 4096);
 	return true;
@@ -59,8 +61,8 @@ static bool has_room(struct copy *c)
 
 	if (!t->block_device || c->bytes + a->to <= t->size)
 		return true;
-	op_fail(c->result, OP_REFUSED, 0, "%s: is too small: it has %" PRIu64 " bytes, and the copy ends at %" PRIu64 " (%s)",
-		a->target, t->size, c->bytes + a->to, units_format_size(c->bytes + a->to, size));
+	op_fail(c->result, OP_REFUSED, 0,
+		"%s: is too small: it has %" PRIu64 " bytes, and the copy ends at %" PRIu64 " (%s)", a->target, t->size, c->bytes + a->to, units_format_size(c->bytes + a->to, size));
 	return false;
 }
 
@@ -97,8 +99,9 @@ static bool look_at_target(struct copy *c)
 		return false;
 	if (!found.type[0] || (a->signature && !strcmp(a->signature, found.type)))
 		return true;
-	op_fail(c->result, OP_REFUSED, 0, "%s: holds what would be lost: %s; is this the right target? --force-signature=%s "
-		"overwrites it", a->target, found.what, found.type);
+	op_fail(c->result, OP_REFUSED, 0,
+		"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it", a->target,
+		found.what, found.type);
 	return false;
 }
 
@@ -171,21 +174,23 @@ static void fail_signal(struct copy *c, const char *advice)
 
 static void fail_read(struct copy *c, const char *advice)
 {
-	op_fail(c->result, ended_early(c, OP_INPUT), c->bad_error, "%s: something in bytes %" PRIu64 "..%" PRIu64 " cannot be "
-		"read: %s; --map=FILE or --skip-bad leave it out; %s", c->args->source, c->bad_begin, c->bad_end,
-		strerror(-c->bad_error), advice);
+	op_fail(c->result, ended_early(c, OP_INPUT), c->bad_error,
+		"%s: something in bytes %" PRIu64 "..%" PRIu64 " cannot be read: %s; --map=FILE or --skip-bad leave it out; %s",
+		c->args->source, c->bad_begin, c->bad_end, strerror(-c->bad_error), advice);
 }
 
 static void fail_write(struct copy *c, const char *advice)
 {
-	op_fail(c->result, OP_PARTLY, c->lost_error, "%s: bytes %" PRIu64 "..%" PRIu64 " could not be written, and are not on "
-		"stable media: %s; %s", c->args->target, c->lost_begin, c->lost_end, strerror(-c->lost_error), advice);
+	op_fail(c->result, OP_PARTLY, c->lost_error,
+		"%s: bytes %" PRIu64 "..%" PRIu64 " could not be written, and are not on stable media: %s; %s", c->args->target,
+		c->lost_begin, c->lost_end, strerror(-c->lost_error), advice);
 }
 
 static void fail_memory(struct copy *c, const char *advice)
 {
-	op_fail(c->result, ended_early(c, OP_USAGE), -EINVAL, "blocks of %" PRIu32 " bytes need a larger --memory-limit, or take "
-		"a smaller --block-size; %s", c->args->block_size, advice);
+	op_fail(c->result, ended_early(c, OP_USAGE), -EINVAL,
+		"blocks of %" PRIu32 " bytes need a larger --memory-limit, or take a smaller --block-size; %s",
+		c->args->block_size, advice);
 }
 
 static void fail_map(struct copy *c, const char *advice)
@@ -197,9 +202,10 @@ static void fail_map(struct copy *c, const char *advice)
 static void fail_other(struct copy *c, const char *advice)
 {
 	int e = c->result->error;
+	bool is_memory = e == -EDEADLK || e == -ENOMEM;
 
-	op_fail(c->result, ended_early(c, e == -ENOMEM || e == -EDEADLK ? OP_INTERNAL : OP_INPUT), e, "%s: %s; %s",
-		c->args->source, e == -EDEADLK || e == -ENOMEM ? "not enough memory within the limit" : strerror(-e), advice);
+	op_fail(c->result, ended_early(c, is_memory ? OP_INTERNAL : OP_INPUT), e, "%s: %s; %s", c->args->source,
+		is_memory ? "not enough memory within the limit" : strerror(-e), advice);
 }
 
 static bool end_early(struct copy *c, enum copy_end end, int error)
@@ -243,7 +249,12 @@ static bool save_map(struct copy *c, char doing)
 
 static char doing_now(const struct copy *c)
 {
-	return text_map_count(&c->map, "?") ? '?' : text_map_count(&c->map, "*") ? '*' : text_map_count(&c->map, "-") ? '-' : '+';
+	static const char *const unread[] = { "?", "*", "-" };
+
+	for (size_t i = 0; i < sizeof(unread) / sizeof(*unread); i++)
+		if (text_map_count(&c->map, unread[i]))
+			return *unread[i];
+	return TEXT_MAP_GOOD;
 }
 
 /* The map that was begun first, so that one that cannot be written is found before anything was. */
@@ -268,7 +279,8 @@ static bool flush_name(struct copy *c)
 	int r = c->args->is_new ? target_flush_folder(c->args->target) : 0;
 
 	if (r)
-		op_fail(c->result, OP_PARTLY, r, "%s: its name is not on stable media: %s", c->args->target, strerror(-r));
+		op_fail(c->result, OP_PARTLY, r, "%s: its name is not on stable media: %s", c->args->target,
+			strerror(-r));
 	return !r;
 }
 
@@ -298,8 +310,8 @@ static void list_bad(const struct copy *c, char *text, size_t size, uint64_t *nr
 		if (!strchr(COPY_UNREAD, m->status))
 			continue;
 		if ((*nr)++ < SHOWN_RANGES)
-			len += (size_t)snprintf(text + len, size - len, "%s%" PRIu64 "..%" PRIu64, *nr > 1 ? ", " : "", m->begin,
-						m->end);
+			len += (size_t)snprintf(text + len, size - len, "%s%" PRIu64 "..%" PRIu64, *nr > 1 ? ", " : "",
+						m->begin, m->end);
 	}
 	if (*nr > SHOWN_RANGES)
 		snprintf(text + len, size - len, " and %" PRIu64 " more", *nr - SHOWN_RANGES);
@@ -342,8 +354,9 @@ static bool finish(struct copy *c)
 	if (!show(c, nr))
 		return false;
 	if (nr)
-		op_fail(c->result, OP_PARTLY, c->bad_error, "%s: %" PRIu64 " bytes could not be read and were left out%s: %s%s",
-			c->args->source, text_map_count(&c->map, COPY_UNREAD),
+		op_fail(c->result, OP_PARTLY, c->bad_error,
+			"%s: %" PRIu64 " bytes could not be read and were left out%s: %s%s", c->args->source,
+			text_map_count(&c->map, COPY_UNREAD),
 			c->args->verify ? ", and are not verified" : "", list,
 			c->args->map ? "; the same command tries them again, with --retries" : "");
 	return !nr;

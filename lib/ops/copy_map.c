@@ -20,8 +20,9 @@
 enum { NOTE_SOURCE, NOTE_TARGET, NOTE_PLACE };
 
 static const char *const note_names[] = {
-	[NOTE_SOURCE] = "another source", [NOTE_TARGET] = "another target", [NOTE_PLACE] = "another part of the source, or "
-	"another place in the target",
+	[NOTE_SOURCE] = "another source",
+	[NOTE_TARGET] = "another target",
+	[NOTE_PLACE] = "another part of the source, or another place in the target",
 };
 
 static bool fail_errno(struct copy *c, const char *path, int error)
@@ -62,14 +63,15 @@ static bool write_notes(struct copy *c, struct text_map_info *notes)
 static bool has_notes(struct copy *c, const struct text_map_info *found)
 {
 	if (!found->notes[0][0]) {
-		op_fail(c->result, OP_REFUSED, 0, "%s: is a map, but does not say of which source and target; only maps of "
-			"bufio-copy can be gone on with", c->args->map);
+		op_fail(c->result, OP_REFUSED, 0,
+			"%s: is a map, but does not say of which source and target; only maps of bufio-copy can be gone on with",
+			c->args->map);
 		return false;
 	}
 	for (unsigned i = 0; i < TEXT_MAP_NOTES; i++)
 		if (strcmp(found->notes[i], c->notes.notes[i]) != 0) {
-			op_fail(c->result, OP_REFUSED, 0, "%s: is of %s: it says \"%s\", and this is \"%s\"", c->args->map,
-				note_names[i], found->notes[i], c->notes.notes[i]);
+			op_fail(c->result, OP_REFUSED, 0, "%s: is of %s: it says \"%s\", and this is \"%s\"",
+				c->args->map, note_names[i], found->notes[i], c->notes.notes[i]);
 			return false;
 		}
 	return true;
@@ -84,8 +86,8 @@ static bool covers(struct copy *c)
 
 	if (begin == end || (m->nr && m->pieces[0].begin == begin && m->pieces[m->nr - 1].end == end))
 		return true;
-	op_fail(c->result, OP_REFUSED, 0, "%s: its pieces are not those of bytes %" PRIu64 "..%" PRIu64, c->args->map, begin,
-		end);
+	op_fail(c->result, OP_REFUSED, 0, "%s: its pieces are not those of bytes %" PRIu64 "..%" PRIu64, c->args->map,
+		begin, end);
 	return false;
 }
 
@@ -94,8 +96,8 @@ static bool fail_read(struct copy *c, int error, const struct text_map_info *inf
 	if (error == -E2BIG)
 		op_fail(c->result, OP_INPUT, error, "%s: more than %u pieces", c->args->map, TEXT_MAP_MAX);
 	else if (error == -EINVAL)
-		op_fail(c->result, OP_REFUSED, 0, "%s:%" PRIu64 ": expected %s; it is not a map, or is damaged", c->args->map,
-			info->line, info->expected);
+		op_fail(c->result, OP_REFUSED, 0, "%s:%" PRIu64 ": expected %s; it is not a map, or is damaged",
+			c->args->map, info->line, info->expected);
 	else
 		return fail_errno(c, c->args->map, error);
 	return false;

@@ -135,7 +135,8 @@ static void close_end(struct end *e)
 
 static int fail_end(const struct end *e, uint64_t at, uint64_t end, const char *what)
 {
-	op_fail(e->c->result, OP_DIFFERS, 0, "%s: bytes %" PRIu64 "..%" PRIu64 " %s", e->name, e->base + at, e->base + end, what);
+	op_fail(e->c->result, OP_DIFFERS, 0, "%s: bytes %" PRIu64 "..%" PRIu64 " %s", e->name, e->base + at, e->base + end,
+		what);
 	return 1;
 }
 
@@ -297,8 +298,9 @@ static bool compare_hashes(struct copy *c)
 	snprintf(c->digest, sizeof(c->digest), "%016" PRIx64, source);
 	if (source == target)
 		return true;
-	op_fail(c->result, OP_DIFFERS, 0, "%s: its hash is %016" PRIx64 ", that of %s is %016" PRIx64 "; what was read back is "
-		"not what was to be written", c->args->target, target, c->args->source, source);
+	op_fail(c->result, OP_DIFFERS, 0,
+		"%s: its hash is %016" PRIx64 ", that of %s is %016" PRIx64 "; what was read back is not what was to be written",
+		c->args->target, target, c->args->source, source);
 	return false;
 }
 

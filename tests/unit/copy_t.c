@@ -455,6 +455,42 @@ static void stopped(void)
 	}
 }
 
+/* A larger block that cannot be read, for a part that is there already, costs nothing. */
+static void other_block_size(void)
+{
+	uint64_t good;
+
+	setup();
+	spy(1, 0);
+	rig.args.memory_limit = 200000;
+	rig.args.map = rig.map;
+	CU_ASSERT_EQUAL(run(), OP_PARTLY);
+	good = check_map();
+	CU_ASSERT_TRUE_FATAL(good > 0 && good % 65536 != 0);
+	stop = 0;
+	set_bad(good - 1, good);
+	rig.args.memory_limit = 2 << 20;
+	rig.args.block_size = 65536;
+	CU_ASSERT_EQUAL(run(), OP_DONE);
+	CU_ASSERT_EQUAL(check_map(), SIZE);
+	CU_ASSERT_EQUAL(count_wrong(0, SIZE), 0);
+	teardown();
+}
+
+/* What it says is of the target, not of this run. */
+static void stopped_again(void)
+{
+	setup();
+	spy(1, 0);
+	rig.args.memory_limit = 200000;
+	rig.args.map = rig.map;
+	CU_ASSERT_EQUAL(run(), OP_PARTLY);
+	CU_ASSERT_EQUAL(run(), OP_PARTLY);
+	CU_ASSERT_EQUAL(rig.stats.blocks_written, 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig.result.reason, "is not finished"));
+	teardown();
+}
+
 static void stopped_before(void)
 {
 	setup();
@@ -522,6 +558,8 @@ static const struct unit_case cases[] = {
 	{ "a map of another source, target or place is refused", other_map },
 	{ "a map that cannot be written is found before anything is written", map_not_writable },
 	{ "a run that is stopped leaves a map that is right, and is gone on with", stopped },
+	{ "a run goes on in larger blocks, and what is there is not given up for them", other_block_size },
+	{ "a run that goes on and is stopped at once is not finished either", stopped_again },
 	{ "one that is stopped at once has written nothing", stopped_before },
 	{ "what the target did not keep is seen by reading it back, and by its hash", lies_are_seen },
 	{ "what cannot be read back is not verified", verify_cannot_read },
