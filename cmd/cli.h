@@ -151,7 +151,10 @@ void cli_output_abort(struct cli_output *o);
 /* Whether a file may be made at @path, which is not there: not under /dev, nor through a link. If not the reason was printed. */
 enum cli_status cli_may_be_made(const char *program, const char *path);
 
-/* Has the file at @path, which was made for this, removed when a signal ends the program; NULL: not any more. */
+/*
+ * Has the file at @path, which was made for this, removed when a signal ends the program; NULL: not any more. Signals that
+ * are ignored stay so.
+ */
 void cli_remove_if_stopped(const char *path);
 
 /* Whether an open file is the one at @path, or what a loop device there shows. */

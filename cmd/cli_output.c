@@ -245,10 +245,12 @@ static void on_signal(int number)
 void cli_remove_if_stopped(const char *path)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction before;
 
 	to_be_removed = path;
 	for (size_t i = 0; path && i < sizeof(signals) / sizeof(*signals); i++)
-		signal(signals[i], on_signal);
+		if (!sigaction(signals[i], NULL, &before) && before.sa_handler != SIG_IGN)
+			signal(signals[i], on_signal);
 }
 
 static enum cli_status open_new(struct cli_output *o, const char *program)

@@ -123,22 +123,25 @@ bool op_used_plan(const struct op_pack_args *args, struct op_pack_plan *plan, st
 
 /* --- saying --- */
 
-static void say_chosen(const struct op_pack_plan *plan, char *reason, char *text, size_t size)
+#define REASON_MAX 448
+#define CHOSEN_MAX (REASON_MAX + 64)
+
+static void say_chosen(const struct op_pack_plan *plan, char reason[REASON_MAX], char text[CHOSEN_MAX])
 {
 	const struct problem *p = plan->used ? &plan->used->why : NULL;
 	char message[320];
 
 	*reason = '\0';
 	if (!plan->by_contents) {
-		snprintf(text, size, "as the space map counts them");
+		snprintf(text, CHOSEN_MAX, "as the space map counts them");
 		return;
 	}
 	if (p && p->block != PROBLEM_NO_BLOCK)
-		snprintf(reason, size, "block %" PRIu64 " (%s) %s", p->block, problem_where_text(p->where),
+		snprintf(reason, REASON_MAX, "block %" PRIu64 " (%s) %s", p->block, problem_where_text(p->where),
 			 text_message(p, message, sizeof(message)));
 	else if (p)
-		snprintf(reason, size, "%s: %s", problem_where_text(p->where), text_message(p, message, sizeof(message)));
-	snprintf(text, size, "all that are not zeroes, as the pool is damaged%s%s", *reason ? ": " : "", reason);
+		snprintf(reason, REASON_MAX, "%s: %s", problem_where_text(p->where), text_message(p, message, sizeof(message)));
+	snprintf(text, CHOSEN_MAX, "all that are not zeroes, as the pool is damaged%s%s", *reason ? ": " : "", reason);
 }
 
 static void say_packed(const struct op_pack_plan *plan, char *text, size_t size)
@@ -154,7 +157,7 @@ static void say_packed(const struct op_pack_plan *plan, char *text, size_t size)
 /* What was done is good, whether it can be said or not. */
 static bool show(const struct op_pack_args *args, const struct op_pack_plan *plan, struct op_result *result)
 {
-	char reason[512], chosen[640], packed[2 * UNITS_SIZE_MAX + 16], unreadable[96] = "", replaced[192] = "";
+	char reason[REASON_MAX], chosen[CHOSEN_MAX], packed[2 * UNITS_SIZE_MAX + 16], unreadable[96] = "", replaced[192] = "";
 	struct record_pack record = {
 		.source = args->source, .target = args->target,
 		.replaced = plan->replaced[0] ? plan->replaced : NULL,
@@ -170,7 +173,7 @@ static bool show(const struct op_pack_args *args, const struct op_pack_plan *pla
 	};
 	int r;
 
-	say_chosen(plan, reason, chosen, sizeof(reason));
+	say_chosen(plan, reason, chosen);
 	say_packed(plan, packed, sizeof(packed));
 	if (!*reason)
 		record.reason = NULL;

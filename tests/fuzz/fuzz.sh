@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
 # XML through the three targets of fuzz-xml, and damaged scripts through those of fuzz-script: FUZZ_XML_COUNT and
-# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map, and
-# journals through fuzz-journal: FUZZ_MAP_COUNT and FUZZ_JOURNAL_COUNT cases, or so many seconds.
+# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map, journals
+# through fuzz-journal, and packed pools through fuzz-pack: FUZZ_MAP_COUNT, FUZZ_JOURNAL_COUNT and FUZZ_PACK_COUNT cases, or so
+# many seconds.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
 xml_count=${FUZZ_XML_COUNT:-150}
 script_count=${FUZZ_SCRIPT_COUNT:-3000}
+pack_count=${FUZZ_PACK_COUNT:-1000}
 map_count=${FUZZ_MAP_COUNT:-20000}
 journal_count=${FUZZ_JOURNAL_COUNT:-3000}
 day=$(date +%Y%m%d)
@@ -60,6 +62,15 @@ for target in expat scanner both; do
 done
 for target in read twice memory; do
 	fuzz_text fuzz-script $target "$script_count" statement-*.bp all.bp
+done
+
+for name in thin-one thin-snaps thin-manydev; do
+	"$srcdir/tests/corpus/get" "$name" "$name" || exit 99
+	bufio-copy -q --pack --memory-limit=7MiB "$name" "$name.pack" || exit 99
+done
+for seed in 1 "${day}1"; do
+	"$builddir/tests/fuzz/fuzz-pack" $seed "$pack_count" thin-*.pack >log 2>messages
+	is $? 0 "packed pools: $pack_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
 done
 
 for seed in 1 "${day}1"; do

@@ -178,6 +178,7 @@ static void json_ends(void)
 	refuses(BEGIN DEVICE END(2, 0), 3);
 	refuses(BEGIN DEVICE "{\"type\":\"end\",\"records\":1}\n", 3);
 	refuses(BEGIN DEVICE END(1, 0) "\n", 4);
+	refuses(BEGIN DEVICE END(1, 0) END(1, 0), 4);
 }
 
 static void json_forms(void)

@@ -406,30 +406,44 @@ static void chunk_fields(void)
 	is_refused();
 }
 
-/* A file of one chunk of @nr_blocks, with these extents; it unpacks to @extra bytes more than it should. */
-static void make(unsigned nr_blocks, const struct pack_extent_disk *extents, unsigned nr_extents, size_t extra)
+/* A file of chunks, behind the header that is there. */
+static struct pack_trailer_disk made;
+
+static void begin_made(void)
+{
+	made = (struct pack_trailer_disk){ .magic = PACK_TRAILER_MAGIC };
+	size = sizeof(*header());
+}
+
+/* One of @nr_blocks, with these extents; it unpacks to @extra bytes more than it should. */
+static void add_made(unsigned nr_blocks, const struct pack_extent_disk *extents, unsigned nr_extents, size_t extra)
 {
 	static uint8_t inside[40 * PD_BLOCK_SIZE];
-	size_t data = (size_t)nr_blocks * PD_BLOCK_SIZE, all = data + nr_extents * sizeof(*extents);
+	size_t data = (size_t)nr_blocks * PD_BLOCK_SIZE, all = data + nr_extents * sizeof(*extents), packed;
 	struct pack_chunk_disk c = {
 		.magic = PACK_CHUNK_MAGIC, .nr_blocks = le32_put(nr_blocks), .nr_extents = le32_put(nr_extents),
+		.number = made.nr_chunks,
 	};
-	struct pack_trailer_disk t = { .magic = PACK_TRAILER_MAGIC, .nr_chunks = le64_put(1) };
-	uint64_t blocks = 0, unreadable = 0;
-	size_t packed, at = sizeof(*header());
 
-	for (unsigned i = 0; i < nr_extents; i++)
-		*(le32_get(extents[i].flags) & PACK_UNREADABLE ? &unreadable : &blocks) += le32_get(extents[i].nr);
-	t.nr_blocks = le64_put(blocks);
-	t.nr_unreadable = le64_put(unreadable);
+	for (unsigned i = 0; i < nr_extents; i++) {
+		le64 *sum = le32_get(extents[i].flags) & PACK_UNREADABLE ? &made.nr_unreadable : &made.nr_blocks;
+
+		*sum = le64_put(le64_get(*sum) + le32_get(extents[i].nr));
+	}
 	memset(inside, 0, sizeof(inside));
 	memcpy(inside + data, extents, nr_extents * sizeof(*extents));
-	packed = ZSTD_compress(file + at + sizeof(c), MAX_FILE / 2, inside, all + extra, 1);
+	packed = ZSTD_compress(file + size + sizeof(c), MAX_FILE / 2, inside, all + extra, 1);
 	c.packed_bytes = le32_put((uint32_t)packed);
 	c.csum_inside = le32_put(csum(inside, all));
-	memcpy(file + at, &c, sizeof(c));
-	size = at + sizeof(c) + packed + sizeof(t);
-	memcpy(file + size - sizeof(t), &t, sizeof(t));
+	memcpy(file + size, &c, sizeof(c));
+	size += sizeof(c) + packed;
+	made.nr_chunks = le64_put(le64_get(made.nr_chunks) + 1);
+}
+
+static void end_made(void)
+{
+	memcpy(file + size, &made, sizeof(made));
+	size += sizeof(made);
 	reseal();
 }
 
@@ -438,7 +452,9 @@ static void make(unsigned nr_blocks, const struct pack_extent_disk *extents, uns
 static int read_made(unsigned nr_blocks, const struct pack_extent_disk *extents, unsigned nr_extents, size_t extra)
 {
 	write_some(); /* for the header */
-	make(nr_blocks, extents, nr_extents, extra);
+	begin_made();
+	add_made(nr_blocks, extents, nr_extents, extra);
+	end_made();
 	return reread();
 }
 
@@ -475,6 +491,21 @@ static void unpacked_size(void)
 	CU_ASSERT_EQUAL(read_made(2, &two, 1, 30 * PD_BLOCK_SIZE), -EINVAL);
 	CU_ASSERT_EQUAL(read_made(2, &two, 1, (size_t)-16), -EINVAL);
 	CU_ASSERT_EQUAL(got.nr, 0);
+}
+
+/* What is missing of the second chunk would be there from the first one. */
+static void unpacked_short(void)
+{
+	const struct pack_extent_disk first = EXTENT(0, 1, 0), second = EXTENT(5, 1, 0);
+
+	for (size_t missing = 0; missing <= sizeof(le32); missing++) {
+		write_some();
+		begin_made();
+		add_made(1, &first, 1, 0);
+		add_made(1, &second, 1, -missing);
+		end_made();
+		CU_ASSERT_EQUAL(reread(), missing ? -EINVAL : 0);
+	}
 }
 
 static void nothing_in_it(void)
@@ -571,6 +602,7 @@ static const struct unit_case cases[] = {
 	{ "impossible fields of a chunk are refused, and none of its blocks is given", chunk_fields },
 	{ "extents rise, lie inside of the device, and agree with the blocks", extents },
 	{ "what unpacks to more or less than was said is refused", unpacked_size },
+	{ "what unpacks to less is not made up from what was there before", unpacked_short },
 	{ "a file without blocks is refused", nothing_in_it },
 	{ "a trailer with wrong counts is refused", trailer_fields },
 	{ "the reader takes no more memory than it may", memory_of_reader },
