@@ -160,8 +160,11 @@ static size_t some_place(struct rng *r, size_t size)
 static void damage(struct rng *r, size_t *size)
 {
 	static const uint64_t numbers[] = { 0, 1, 2, 3, 23, 24, 25, 511, 512, 513, 4096, UINT32_MAX, UINT64_MAX, INT64_MAX };
-	size_t at = some_place(r, *size), n = 1 + rng_below(r, 8);
+	size_t at, n = 1 + rng_below(r, 8);
 
+	if (*size < SLOTS_AT)
+		return; /* it was cut off, and that is damage enough */
+	at = some_place(r, *size);
 	if (at + n > *size)
 		return;
 	switch (rng_below(r, 6)) {
