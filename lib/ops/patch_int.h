@@ -43,7 +43,7 @@ struct patch {
 	struct patch_bits *written;
 	uint64_t nr_written, max_written;
 	struct patch_bits *fences; /* blocks; none: no fence */
-	unsigned nr_fences;
+	uint64_t nr_fences, max_fences;
 	struct text_out out, messages;
 	struct text_emitter *emitter;
 	struct bufio_device *journal;

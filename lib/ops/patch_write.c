@@ -53,7 +53,7 @@ static bool put_written(struct patch *p, uint64_t from, uint64_t to, struct patc
 
 static bool is_fenced_off(const struct patch *p, uint64_t first, uint64_t last)
 {
-	for (unsigned i = 0; i < p->nr_fences; i++)
+	for (uint64_t i = 0; i < p->nr_fences; i++)
 		if (first >= p->fences[i].begin && last < p->fences[i].end)
 			return false;
 	return p->nr_fences;
@@ -84,15 +84,14 @@ static bool claim_bytes(struct patch *p, const struct script_op *op, const struc
 
 bool patch_fence(struct patch *p, const struct script_op *op)
 {
-	struct patch_bits *fences = realloc(p->fences, (p->nr_fences + 1) * sizeof(*fences));
+	uint64_t memory = UINT64_MAX;
 	struct patch_extent x;
 
-	if (!fences)
+	if (table_grow(&p->fences, sizeof(*p->fences), p->nr_fences, &p->max_fences, &memory))
 		return patch_fail(p, OP_INTERNAL, &op->place, "out of memory");
-	p->fences = fences;
 	if (!patch_extent(p, op->to, &x))
 		return false;
-	fences[p->nr_fences++] = (struct patch_bits){ x.first, x.first + x.nr };
+	p->fences[p->nr_fences++] = (struct patch_bits){ x.first, x.first + x.nr };
 	return true;
 }
 
