@@ -16,6 +16,8 @@ void text_out_init(struct text_out *o, int fd)
 
 static void write_all(struct text_out *o, const char *p, size_t n)
 {
+	if (o->fd < 0)
+		return;
 	if (n && o->before_write)
 		o->before_write(o->context);
 	while (n && !o->error) {

@@ -15,7 +15,7 @@
 #define TEXT_OUT_BUFFER 65536
 
 struct text_out {
-	int fd;
+	int fd;    /* -1: nowhere */
 	int error; /* -errno */
 	size_t len;
 	void (*before_write)(void *context); /* or NULL */
