@@ -59,6 +59,14 @@ static bool is_alone(const struct script_writer *w, const struct meta_field *f, 
 	return !memcmp(after + f->offset, w->right + f->offset, f->size);
 }
 
+/* A superblock has to be known for one when it is the statement's turn; nodes and others are what the path says. */
+static bool is_found(const struct script_writer *w)
+{
+	const struct meta_format *format = is_superblock(w->kind) ? meta_probe(w->work) : NULL;
+
+	return !is_superblock(w->kind) || (format && format->superblock == w->kind);
+}
+
 /* A field that both blocks have in the same place. */
 static int set_field(struct meta_block_diff *blocks, const struct meta_difference *what)
 {
@@ -67,7 +75,7 @@ static int set_field(struct meta_block_diff *blocks, const struct meta_differenc
 	struct meta_field now, later;
 	uint64_t value;
 
-	if (!what->name || !what->left || !what->right || meta_field_find(w->work, w->kind, what->name, &now) ||
+	if (!what->name || !what->left || !what->right || !is_found(w) || meta_field_find(w->work, w->kind, what->name, &now) ||
 	    meta_field_find(w->right, w->kind, what->name, &later) || now.offset != later.offset || now.size != later.size)
 		return 0; /* its bytes are patched */
 	value = meta_field_load(w->right, &later);

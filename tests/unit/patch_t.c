@@ -15,6 +15,7 @@
 #include "image.h"
 #include "io/io.h"
 #include "io/io_journal.h"
+#include "ops/dump.h"
 #include "ops/patch.h"
 #include "pdata/space_map.h"
 #include "unit.h"
@@ -762,6 +763,86 @@ static void saves(void)
 	stop();
 }
 
+/* --- scripts of differences --- */
+
+/* The script that makes the target what the source is, and what becomes of it. */
+static enum op_outcome become_source(void)
+{
+	struct op_dump_args args = {
+		.client = rig.client[TARGET], .client2 = rig.client[SOURCE], .image = "left", .image2 = "right",
+		.program = "unit", .view = DUMP_DIFF, .as_script = true, .out_fd = memfd_create("diff", MFD_CLOEXEC),
+		.message_fd = -1,
+	};
+
+	op_dump(&args, &rig.result);
+	CU_ASSERT_EQUAL(rig.result.outcome, OP_DONE);
+	CU_ASSERT_EQUAL(lseek(args.out_fd, 0, SEEK_SET), 0);
+	op_script_free(rig.script);
+	rig.script = NULL;
+	CU_ASSERT_TRUE_FATAL(op_script_read("DIFF", args.out_fd, &rig.script, &rig.result));
+	close(args.out_fd);
+	return run(true);
+}
+
+static void is_source(void)
+{
+	enum op_outcome outcome = become_source();
+
+	CU_ASSERT_EQUAL(outcome, OP_DONE);
+	if (outcome != OP_DONE)
+		printf("# %s\n", rig.result.reason);
+	CU_ASSERT_EQUAL(memcmp(bytes_of(TARGET), bytes_of(SOURCE), SIZE), 0);
+}
+
+/* One side's superblock is known by its checksum alone, which a script is about to change. */
+static void superblocks_without_a_name(void)
+{
+	for (unsigned n = 0; n < 4; n++) {
+		unsigned char *a, *b;
+
+		start();
+		a = block_of(n % 2 ? TARGET : SOURCE, 0);
+		b = block_of(n % 2 ? SOURCE : TARGET, 0);
+		le_store(a + 32, 8, n < 2 ? 1 : 06142003);
+		le_store(b + 40, 4, 1);
+		le_store(b + 48, 8, 99);
+		le_store(b + 344, 8, 99);
+		pd_block_seal(a, PD_THIN_SUPERBLOCK, 0);
+		pd_block_seal(b, PD_THIN_SUPERBLOCK, 0);
+		is_source();
+		stop();
+	}
+}
+
+/* Sealed or not; some bytes mean more than others. */
+static void damage(unsigned char *data, uint64_t *seed)
+{
+	static const uint64_t blocks[] = { 0, DETAILS, TOP, TREE, BITMAP };
+	static const enum pd_kind kinds[] = { PD_THIN_SUPERBLOCK, PD_NODE, PD_NODE, PD_NODE, PD_BITMAP };
+	unsigned i;
+
+	*seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	i = (unsigned)(*seed >> 33) % LEN(blocks);
+	data += blocks[i] * BLOCK;
+	data[*seed >> 40 & 1 ? *seed >> 41 & 63 : *seed >> 41 & 4095] = (unsigned char)(*seed >> 56);
+	if (*seed >> 55 & 1)
+		pd_block_seal(data, kinds[i], blocks[i]);
+}
+
+static void any_difference(void)
+{
+	uint64_t seed = 7;
+
+	for (unsigned n = 0; n < 300; n++) {
+		start();
+		memcpy(bytes_of(SOURCE), rig.old, SIZE);
+		for (unsigned k = 0; k < 1 + n % 16; k++)
+			damage(bytes_of(k % 3 ? SOURCE : TARGET), &seed);
+		is_source();
+		stop();
+	}
+}
+
 /* --- I/O number n fails --- */
 
 /* The target is old, or new, or the journal brings it to either side. */
@@ -1024,6 +1105,8 @@ static const struct unit_case cases[] = {
 	{ "what is touched is sealed, unless the script says otherwise", seals },
 	{ "ranges of a copy may overlap", copies_overlap },
 	{ "what was saved by a plan is there when it is applied", saves },
+	{ "a script of differences does not change what it needs to find its way", superblocks_without_a_name },
+	{ "a script of differences makes the one image the other, whatever they hold", any_difference },
 	{ "whichever read of a plan fails, nothing is written", plan_reads_fail },
 	{ "whichever read fails, the target is old, or new, or the journal brings it there", reads_fail },
 	{ "so it is whichever write or flush fails", writes_fail },
