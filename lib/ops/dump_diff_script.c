@@ -16,6 +16,7 @@
 #include "meta/block_diff.h"
 #include "meta/meta.h"
 #include "ops/dump_int.h"
+#include "text/script.h"
 
 #define AHEAD 64 /* blocks of the right image that are read in advance */
 #define GAP 8    /* equal bytes that one more patch would take more room than */
@@ -165,6 +166,17 @@ static int write_block(struct script_writer *w, const uint8_t *left)
 	return r ? r : w->d->out.error;
 }
 
+/* What bufio-copy would not read is no script. */
+static int judge_length(struct script_writer *w)
+{
+	const struct text_out *o = &w->d->out;
+
+	if (o->written + o->len <= SCRIPT_MAX_BYTES)
+		return 0;
+	return fail(w, OP_USAGE, w->d->args->image, w->block, "up to here they differ in more than the 16MiB that a script "
+		    "may have: copy blocks instead");
+}
+
 static int compare_block(void *context, uint64_t block, const void *left, int error)
 {
 	struct script_writer *w = context;
@@ -184,6 +196,8 @@ static int compare_block(void *context, uint64_t block, const void *left, int er
 	if (memcmp(left, w->right, PD_BLOCK_SIZE) != 0)
 		r = write_block(w, left);
 	bufio_release(b);
+	if (!r)
+		r = judge_length(w);
 	return r;
 }
 

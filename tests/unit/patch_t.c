@@ -765,23 +765,51 @@ static void saves(void)
 
 /* --- scripts of differences --- */
 
-/* The script that makes the target what the source is, and what becomes of it. */
-static enum op_outcome become_source(void)
+static enum op_outcome write_differences(int fd)
 {
 	struct op_dump_args args = {
 		.client = rig.client[TARGET], .client2 = rig.client[SOURCE], .image = "left", .image2 = "right",
-		.program = "unit", .view = DUMP_DIFF, .as_script = true, .out_fd = memfd_create("diff", MFD_CLOEXEC),
-		.message_fd = -1,
+		.program = "unit", .view = DUMP_DIFF, .as_script = true, .out_fd = fd, .message_fd = -1,
 	};
 
 	op_dump(&args, &rig.result);
-	CU_ASSERT_EQUAL(rig.result.outcome, OP_DONE);
-	CU_ASSERT_EQUAL(lseek(args.out_fd, 0, SEEK_SET), 0);
+	return rig.result.outcome;
+}
+
+/* The script that makes the target what the source is, and what becomes of it. */
+static enum op_outcome become_source(void)
+{
+	int fd = memfd_create("diff", MFD_CLOEXEC);
+
+	CU_ASSERT_EQUAL(write_differences(fd), OP_DONE);
+	CU_ASSERT_EQUAL(lseek(fd, 0, SEEK_SET), 0);
 	op_script_free(rig.script);
 	rig.script = NULL;
-	CU_ASSERT_TRUE_FATAL(op_script_read("DIFF", args.out_fd, &rig.script, &rig.result));
-	close(args.out_fd);
+	CU_ASSERT_TRUE_FATAL(op_script_read("DIFF", fd, &rig.script, &rig.result));
+	close(fd);
 	return run(true);
+}
+
+static void too_different(void)
+{
+	prepare(12 << 20, BLOCK);
+	rig.size[SOURCE] = 12 << 20;
+	open_volume(TARGET);
+	open_volume(SOURCE);
+	for (uint64_t i = 0; i < rig.size[SOURCE]; i++)
+		bytes_of(SOURCE)[i] = 1;
+	CU_ASSERT_EQUAL(write_differences(-1), OP_USAGE);
+	CU_ASSERT_TRUE(says("more than the 16MiB that a script may have"));
+	for (uint64_t i = 8 << 20; i < rig.size[SOURCE]; i++)
+		bytes_of(SOURCE)[i] = 0;
+	memset(bytes_of(SOURCE), 0, BLOCK);
+	bufio_client_reset(rig.client[SOURCE]);
+	CU_ASSERT_EQUAL(write_differences(-1), OP_USAGE);
+	for (uint64_t i = 7 << 20; i < rig.size[SOURCE]; i++)
+		bytes_of(SOURCE)[i] = 0;
+	bufio_client_reset(rig.client[SOURCE]);
+	CU_ASSERT_EQUAL(write_differences(-1), OP_DONE);
+	stop();
 }
 
 static void is_source(void)
@@ -1107,6 +1135,7 @@ static const struct unit_case cases[] = {
 	{ "what was saved by a plan is there when it is applied", saves },
 	{ "a script of differences does not change what it needs to find its way", superblocks_without_a_name },
 	{ "a script of differences makes the one image the other, whatever they hold", any_difference },
+	{ "a script of differences that would be too long to be read is refused", too_different },
 	{ "whichever read of a plan fails, nothing is written", plan_reads_fail },
 	{ "whichever read fails, the target is old, or new, or the journal brings it there", reads_fail },
 	{ "so it is whichever write or flush fails", writes_fail },
