@@ -115,12 +115,22 @@ bool patch_fail(struct patch *p, enum op_outcome outcome, const struct script_pl
 	return false;
 }
 
+/* The transaction reads what a block was, and writes it and what it is to be. */
+static bool fail_unkept(struct patch *p, int error)
+{
+	op_fail(p->result, OP_OUTPUT, error, "%s: block %" PRIu64 " cannot be kept in %s: %s; nothing was written",
+		p->target->path, p->unkept, p->journal_path[0] ? p->journal_path : "the plan", strerror(-error));
+	return false;
+}
+
 bool patch_fail_block(struct patch *p, const struct patch_volume *v, uint64_t block)
 {
 	int e = errno;
 
 	if (e == ENOMEM || e == EDEADLK)
 		op_fail_errno(p->result, v->path, -e);
+	else if (p->has_unkept && v == p->target)
+		fail_unkept(p, -e);
 	else
 		op_fail(p->result, OP_INPUT, -e, "%s: block %" PRIu64 ": %s%s", v->path, block, strerror(e),
 			p->is_committed ? "" : "; nothing was written");
@@ -173,11 +183,12 @@ static void note_unkept(void *context, enum bufio_report what, uint64_t block, i
 	struct patch *p = context;
 
 	(void)error;
-	if (what == BUFIO_REPORT_WRITE_ERROR)
-		p->unkept = block;
+	if (what != BUFIO_REPORT_WRITE_ERROR)
+		return;
+	p->has_unkept = true;
+	p->unkept = block;
 }
 
-/* The transaction reads what a block was, and writes it and what it is to be. */
 static bool keep(struct patch *p)
 {
 	int r = bufio_write_dirty_buffers(p->target->client);
@@ -185,8 +196,7 @@ static bool keep(struct patch *p)
 	if (r == -ENOMEM)
 		op_fail_errno(p->result, p->target->path, r);
 	else if (r)
-		op_fail(p->result, OP_OUTPUT, r, "%s: block %" PRIu64 " cannot be kept in %s: %s; nothing was written",
-			p->target->path, p->unkept, p->journal_path[0] ? p->journal_path : "the plan", strerror(-r));
+		fail_unkept(p, r);
 	return !r;
 }
 

@@ -52,6 +52,7 @@ struct patch {
 	/* Bytes of the limit: what the client below leaves, and of that what the tables here may still take. */
 	uint64_t room, memory;
 	bool is_committed;
+	bool has_unkept;
 	uint64_t unkept; /* block that the transaction could not take */
 	struct text_out out, messages;
 	struct text_emitter *emitter;
@@ -65,7 +66,7 @@ struct patch {
 __attribute__((format(printf, 4, 5))) bool patch_fail(struct patch *p, enum op_outcome outcome,
 						      const struct script_place *place, const char *format, ...);
 
-/* A block of a volume could not be read, or written: errno says why. It is not said that the target was not, if it was. */
+/* A block of a volume could not be had: errno says why. That may be another one, for which it was to make room. */
 bool patch_fail_block(struct patch *p, const struct patch_volume *v, uint64_t block);
 
 /* --- patch_types.c --- */

@@ -658,6 +658,44 @@ static void small_volumes(void)
 	stop();
 }
 
+/* The target says that it has so many bytes, of which there is memory for the first. */
+static void start_large(uint64_t bytes)
+{
+	start();
+	bufio_client_destroy(rig.client[TARGET]);
+	rig.device[TARGET]->info.size = bytes;
+	rig.client[TARGET] = bufio_client_create(rig.device[TARGET], BLOCK, PATCH_HELD_BUFFERS, 0, NULL, NULL);
+	CU_ASSERT_EQUAL(bufio_set_memory_limit(rig.client[TARGET], rig.limit), 0);
+}
+
+/* The first passes what is before at once; the last does not go on where blocks cannot be read. */
+static void large_volumes(void)
+{
+	static const struct {
+		const char *text;
+		enum op_outcome outcome;
+		const char *why;
+	} rows[] = {
+		{ ONE "expect T@(nr_blocks * 4096 - 1) zero\n", OP_INPUT, "block 562949953421310: " },
+		{ ONE "fence T[1..nr_blocks - 1]\nfill T[nr_blocks - 1] zero\n", OP_EXPECT,
+		  "would write block 562949953421310, outside of the fence" },
+		{ ONE "fence T[1..nr_blocks]\ncopy T[30..34] -> T[nr_blocks - 4]\nfill T[nr_blocks - 1] zero\n", OP_USAGE,
+		  "written before, in block 562949953421310" },
+		{ ONE "fill T random seed=1\n", OP_OUTPUT, "cannot be kept in the plan: Input/output error" },
+	};
+
+	start_large((UINT64_MAX / 8 / BLOCK + 1) * BLOCK);
+	CU_ASSERT_EQUAL(plan(ONE "expect T[0] csum ok\n"), OP_INPUT);
+	CU_ASSERT_TRUE(says("is larger than the 2EiB that a script can be for"));
+	stop();
+	for (size_t i = 0; i < LEN(rows); i++) {
+		start_large(UINT64_MAX / 8 / BLOCK * BLOCK);
+		CU_ASSERT_EQUAL(plan(rows[i].text), rows[i].outcome);
+		CU_ASSERT_TRUE(says(rows[i].why));
+		stop();
+	}
+}
+
 /* --- what changes on the way --- */
 
 static void expressions_change(void)
@@ -1127,6 +1165,7 @@ static const struct unit_case cases[] = {
 	{ "a foreign signature is named before it is written over", foreign_targets },
 	{ "a file in place of the journal is left alone", journal_in_the_way },
 	{ "a volume without a whole block is refused", small_volumes },
+	{ "a volume of more bytes than there are numbers for bits is refused, and of fewer has its end", large_volumes },
 	{ "an expression is what it is at its turn, and a let what it was at its own", expressions_change },
 	{ "blocks are discarded that were filled so, whatever became of the expression", discards },
 	{ "only zeroes in a file are discarded", discards_zeroes_alone },
