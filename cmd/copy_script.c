@@ -181,12 +181,28 @@ static const char *last_part(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
+static void no_answer(int signal)
+{
+	(void)signal;
+}
+
+/* A signal is an answer, too: then nothing stays behind of what was not confirmed, the journal neither. */
+static void take_signals(void (*handler)(int))
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = handler }; /* without SA_RESTART */
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		sigaction(signals[i], &action, NULL);
+}
+
 /* On the terminal, whatever becomes of the output. */
 static bool ask(const struct run *r, const char *digest)
 {
 	const char *path = r->volumes[op_script_target(r->script)].path, *name = last_part(path);
 	char line[4096] = "";
 
+	take_signals(no_answer);
 	fprintf(stderr, "%s: to apply plan %s to %s, type %s: ", r->door->program, digest, path, name);
 	if (!fgets(line, sizeof(line), stdin))
 		return false;
@@ -201,9 +217,7 @@ static bool confirm(void *context, const char *digest)
 
 	if (!r->door->script.digest && !ask(r, digest))
 		return false;
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
+	take_signals(SIG_IGN);
 	return true;
 }
 

@@ -129,7 +129,7 @@ static int sync_folder(const struct io_journal_device *d)
 	return fsync(d->folder) && errno != EINVAL ? -errno : 0;
 }
 
-static int fill_file(struct io_journal_device *d, const struct io_journal_args *args, struct bufio_reason *why)
+static int fill_file(struct io_journal_device *d, struct bufio_reason *why)
 {
 	int r = io_journal_file_lock(&d->file);
 
@@ -141,7 +141,8 @@ static int fill_file(struct io_journal_device *d, const struct io_journal_args *
 		return 0;
 	if (!d->is_plan)
 		remove_file(d);
-	return refuse(why, r, "%s: cannot be written: %s", args->path, strerror(-r));
+	return refuse(why, r, d->is_plan ? "%s: a file for the plan cannot be written there: %s; $TMPDIR may name another "
+		      "folder" : "%s: cannot be written: %s", d->path, strerror(-r));
 }
 
 static void describe(struct io_journal_status *about, uint64_t size, uint32_t block_size,
@@ -170,7 +171,7 @@ static struct io_journal_device *new_device(struct bufio_device *below, const st
 	d->is_plan = !args->path;
 	d->file.fd = d->folder = -1;
 	d->max_bytes = args->max_bytes;
-	d->memory = UINT64_MAX;
+	d->memory = args->max_memory ? args->max_memory : UINT64_MAX;
 	pthread_mutex_init(&d->working, NULL);
 	pthread_mutex_init(&d->taking, NULL);
 	pthread_mutex_init(&d->lock, NULL);
@@ -193,7 +194,7 @@ static int start(struct io_journal_device *d, const struct io_journal_args *args
 		r = judge_place(d, args, why);
 	if (!r && !d->is_plan)
 		r = make_file(d, args, why);
-	return r ? r : fill_file(d, args, why);
+	return r ? r : fill_file(d, why);
 }
 
 int io_journal_begin(struct bufio_device *below, const struct io_journal_args *args, struct bufio_reason *why,

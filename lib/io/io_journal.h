@@ -32,6 +32,7 @@ struct io_journal_args {
 	const struct stat *stat; /* of the target; NULL: not known, so nobody sees whether the journal lies on it */
 	uint32_t block_size;     /* a power of two, 512 to 65536; 0: IO_JOURNAL_BLOCK_SIZE */
 	uint64_t max_bytes;      /* that the journal may take; 0: no limit. A write past it fails with -EFBIG. */
+	uint64_t max_memory;     /* bytes that its tables may take; 0: no limit. A write past it fails with -ENOMEM. */
 };
 
 /*
@@ -55,7 +56,7 @@ int io_journal_begin(struct bufio_device *below, const struct io_journal_args *a
  * does not use the device.
  *
  * Errors: -EINVAL          it was committed
- *         -EIO             an image is not in the journal as it was written
+ *         -EBADMSG         an image is not in the journal as it was written
  *         -ENOMEM; as read(2)
  */
 int io_journal_for_each_change(struct bufio_device *dev,

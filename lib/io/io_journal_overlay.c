@@ -48,11 +48,12 @@ static uint32_t number_of(const struct io_journal_device *d, const struct io_jou
 
 static int grow_places(struct io_journal_device *d)
 {
-	uint64_t nr = d->nr_places ? d->nr_places * 2 : FIRST_PLACES;
-	uint32_t *places = calloc(nr, sizeof(*places));
+	uint64_t nr = d->nr_places ? d->nr_places * 2 : FIRST_PLACES, more = (nr - d->nr_places) * sizeof(*d->places);
+	uint32_t *places = more > d->memory ? NULL : calloc(nr, sizeof(*places));
 
 	if (!places)
 		return -ENOMEM;
+	d->memory -= more;
 	free(d->places);
 	d->places = places;
 	d->nr_places = nr;
@@ -71,7 +72,7 @@ static int grow(struct io_journal_device *d)
 	if (!r && d->file.nr_slots * 2 >= d->nr_places)
 		r = grow_places(d);
 	pthread_mutex_unlock(&d->lock);
-	return r;
+	return r ? -ENOMEM : 0;
 }
 
 static void add_slot(struct io_journal_device *d, const struct io_journal_slot *s)

@@ -153,8 +153,8 @@ static int read_block(const struct path *p, uint64_t block, uint8_t copy[PD_BLOC
 	const void *data;
 
 	if (block >= bufio_get_device_size(p->client))
-		return refuse(p, -ENOENT, "there is no block %" PRIu64 ": the last one is %" PRIu64, block,
-			      bufio_get_device_size(p->client) - 1);
+		return refuse(p, -ENOENT, "there is no block %" PRIu64 " among the %" PRIu64 " that there are", block,
+			      bufio_get_device_size(p->client));
 	data = bufio_read(p->client, block, &b);
 	if (!data)
 		return refuse(p, -errno, "block %" PRIu64 " cannot be read: %s", block, strerror(errno));
@@ -251,7 +251,7 @@ static int look_up(const struct path *p, uint64_t root, uint32_t value_size, uin
 	if (r < 0)
 		return refuse(p, r, "%s: %s", what, strerror(-r));
 	h = &l.hops[l.nr - 1];
-	if (!r || !h->is_good)
+	if (!r)
 		return refuse(p, -ENOENT, "%s: damage is in the way, in block %" PRIu64, what, h->block);
 	if (!h->is_leaf || h->entry >= h->nr || h->key != key)
 		return refuse(p, -ENOENT, "%s is not there", what);

@@ -26,7 +26,6 @@ struct meta_step {
 	uint64_t argument, index;
 };
 
-#define META_PATH_STEPS 8
 #define META_PATH_REASON 256
 
 struct meta_place {

@@ -16,6 +16,7 @@
 #include "meta/block_diff.h"
 #include "meta/meta.h"
 #include "ops/dump_int.h"
+#include "text/script.h"
 
 #define AHEAD 64 /* blocks of the right image that are read in advance */
 #define GAP 8    /* equal bytes that one more patch would take more room than */
@@ -67,6 +68,14 @@ static bool is_alone(const struct script_writer *w, const struct meta_field *f, 
 	return !memcmp(after + f->offset, w->right + f->offset, f->size);
 }
 
+/* A superblock has to be known for one when it is the statement's turn; nodes and others are what the path says. */
+static bool is_found(const struct script_writer *w)
+{
+	const struct meta_format *format = is_superblock(w->kind) ? meta_probe(w->work) : NULL;
+
+	return !is_superblock(w->kind) || (format && format->superblock == w->kind);
+}
+
 /* A field that both blocks have in the same place. */
 static int set_field(struct meta_block_diff *blocks, const struct meta_difference *what)
 {
@@ -75,7 +84,7 @@ static int set_field(struct meta_block_diff *blocks, const struct meta_differenc
 	struct meta_field now, later;
 	uint64_t value;
 
-	if (!what->name || !what->left || !what->right || meta_field_find(w->work, w->kind, what->name, &now) ||
+	if (!what->name || !what->left || !what->right || !is_found(w) || meta_field_find(w->work, w->kind, what->name, &now) ||
 	    meta_field_find(w->right, w->kind, what->name, &later) || now.offset != later.offset || now.size != later.size)
 		return 0; /* its bytes are patched */
 	value = meta_field_load(w->right, &later);
@@ -165,6 +174,17 @@ static int write_block(struct script_writer *w, const uint8_t *left)
 	return r ? r : w->d->out.error;
 }
 
+/* What bufio-copy would not read is no script. */
+static int judge_length(struct script_writer *w)
+{
+	const struct text_out *o = &w->d->out;
+
+	if (o->written + o->len <= SCRIPT_MAX_BYTES)
+		return 0;
+	return fail(w, OP_USAGE, w->d->args->image, w->block, "up to here they differ in more than the 16MiB that a script "
+		    "may have: copy blocks instead");
+}
+
 static int compare_block(void *context, uint64_t block, const void *left, int error)
 {
 	struct script_writer *w = context;
@@ -184,6 +204,8 @@ static int compare_block(void *context, uint64_t block, const void *left, int er
 	if (memcmp(left, w->right, PD_BLOCK_SIZE) != 0)
 		r = write_block(w, left);
 	bufio_release(b);
+	if (!r)
+		r = judge_length(w);
 	return r;
 }
 

@@ -66,7 +66,7 @@ int op_journal_name(const char *verb, const char *image, char path[OP_JOURNAL_PA
 	return -EEXIST;
 }
 
-/* What went wrong before anything was written is a refusal, or a journal that cannot be read. */
+/* What went wrong before anything was written is a refusal, or a journal that cannot be opened. */
 static enum op_outcome outcome_of(int error)
 {
 	switch (-error) {
@@ -79,11 +79,11 @@ static enum op_outcome outcome_of(int error)
 	case EBUSY:
 	case EROFS: return OP_REFUSED;
 	case ENOENT:
-	case EACCES:
-	case EPERM:
 	case ENOTDIR:
 	case ELOOP:
 	case ENAMETOOLONG:
+	case EACCES:
+	case EPERM:
 	case EISDIR: return OP_INPUT;
 	case ENOMEM: return OP_INTERNAL;
 	default: return OP_PARTLY;
@@ -109,9 +109,11 @@ bool op_journal_read(const char *path, struct io_journal_status *status, struct 
 	int r = io_journal_status(path, status, &why);
 
 	*result = (struct op_result){ .outcome = OP_DONE };
-	if (r) /* nothing is written here */
-		op_fail(result, outcome_of(r) == OP_PARTLY ? OP_INPUT : outcome_of(r), r, "%s",
-			why.text[0] ? why.text : strerror(-r));
+	if (r) {
+		op_fail(result, outcome_of(r), r, "%s", why.text[0] ? why.text : strerror(-r));
+		if (result->outcome == OP_PARTLY) /* nothing writes here */
+			result->outcome = OP_INPUT;
+	}
 	return !r;
 }
 

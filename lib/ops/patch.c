@@ -115,25 +115,45 @@ bool patch_fail(struct patch *p, enum op_outcome outcome, const struct script_pl
 	return false;
 }
 
+/* The transaction reads what a block was, and writes it and what it is to be. */
+static bool fail_unkept(struct patch *p, int error)
+{
+	op_fail(p->result, OP_OUTPUT, error, "%s: block %" PRIu64 " cannot be kept in %s: %s; nothing was written",
+		p->target->path, p->unkept, p->journal_path[0] ? p->journal_path : "the plan", strerror(-error));
+	return false;
+}
+
 bool patch_fail_block(struct patch *p, const struct patch_volume *v, uint64_t block)
 {
 	int e = errno;
 
 	if (e == ENOMEM || e == EDEADLK)
 		op_fail_errno(p->result, v->path, -e);
+	else if (p->has_unkept && v == p->target)
+		fail_unkept(p, -e);
 	else
-		op_fail(p->result, OP_INPUT, -e, "%s: block %" PRIu64 ": %s; nothing was written", v->path, block, strerror(e));
+		op_fail(p->result, OP_INPUT, -e, "%s: block %" PRIu64 ": %s%s", v->path, block, strerror(e),
+			p->is_committed ? "" : "; nothing was written");
 	return false;
 }
 
-static bool fail_output(struct patch *p)
+/* False: the output is not whole. */
+static bool flush_output(struct patch *p)
 {
-	if (p->out.error && p->is_written)
-		op_fail(p->result, OP_OUTPUT, p->out.error, "output: %s; %s is written and good, and its journal is %s",
-			strerror(-p->out.error), p->target->path, p->journal_path);
-	else if (p->out.error)
+	if (text_out_flush(&p->out))
 		op_fail(p->result, OP_OUTPUT, p->out.error, "output: %s", strerror(-p->out.error));
 	return !p->out.error;
+}
+
+/* What goes wrong when the target was written is no word on that. */
+static bool fail_committed(struct patch *p, enum op_outcome outcome)
+{
+	char why[OP_REASON_MAX];
+
+	snprintf(why, sizeof(why), "%s", p->result->reason);
+	op_fail(p->result, outcome, p->result->error, "%s\n%s was written; to undo that: --undo=%s", why, p->target->path,
+		p->journal_path);
+	return false;
 }
 
 /* --- running it --- */
@@ -157,23 +177,38 @@ static bool (*const verbs[])(struct patch *p, const struct script_op *op) = {
 	[SCRIPT_SAVE] = patch_save, [SCRIPT_CHECKSUM] = patch_checksum, [SCRIPT_VERIFY] = run_verify,
 };
 
+/* For the reason of a write that fails, which only says that one has. */
+static void note_unkept(void *context, enum bufio_report what, uint64_t block, int error)
+{
+	struct patch *p = context;
+
+	(void)error;
+	if (what != BUFIO_REPORT_WRITE_ERROR)
+		return;
+	p->has_unkept = true;
+	p->unkept = block;
+}
+
+static bool keep(struct patch *p)
+{
+	int r = bufio_write_dirty_buffers(p->target->client);
+
+	if (r == -ENOMEM)
+		op_fail_errno(p->result, p->target->path, r);
+	else if (r)
+		fail_unkept(p, r);
+	return !r;
+}
+
 /* All of it, into the transaction. */
 static bool run_script(struct patch *p)
 {
-	int r;
-
 	if (!patch_identify(p))
 		return false;
 	for (unsigned i = 0; i < p->script->nr_ops; i++)
 		if (!verbs[p->script->ops[i].verb](p, &p->script->ops[i]))
 			return false;
-	if (!patch_verify(p, p->target->client, OP_EXPECT))
-		return false;
-	r = bufio_write_dirty_buffers(p->target->client);
-	if (r)
-		op_fail(p->result, OP_OUTPUT, r, "%s: %s; nothing was written to %s", p->journal_path[0] ? p->journal_path :
-			"the plan", strerror(-r), p->target->path);
-	return !r;
+	return patch_verify(p, p->target->client, OP_EXPECT) && keep(p);
 }
 
 /* --- committing it --- */
@@ -194,8 +229,8 @@ static bool may_commit(struct patch *p, const struct patch_totals *t)
 	if (a->digest && strcmp(a->digest, t->digest) != 0)
 		return refuse(p, "this is not the plan %.32s, but %s: the script or the target is another, or was changed since",
 			      a->digest, t->digest);
-	if (text_out_flush(&p->out))
-		return fail_output(p);
+	if (!flush_output(p))
+		return false;
 	if (a->confirm && !a->confirm(a->context, t->digest))
 		return refuse(p, "not confirmed%s%s", "", "");
 	return true;
@@ -208,16 +243,10 @@ static void discard(struct patch *p, struct bufio_client *below)
 
 	if (!st || !S_ISREG(st->st_mode))
 		return;
-	for (unsigned i = 0; i < p->script->nr_ops; i++) {
-		const struct script_op *op = &p->script->ops[i];
-		struct patch_extent x;
-
-		if (op->verb != SCRIPT_FILL || op->filling != FILL_DISCARD || !patch_extent(p, op->to, &x))
-			continue;
-		for (uint64_t block = x.first; block < x.first + x.nr; block++)
+	for (uint64_t i = 0; i < p->nr_discards; i++)
+		for (uint64_t block = p->discards[i].begin; block < p->discards[i].end; block++)
 			if (patch_is_zero(p, block))
 				bufio_issue_discard(below, block, 1);
-	}
 }
 
 static bool commit(struct patch *p, const struct patch_totals *t)
@@ -227,13 +256,18 @@ static bool commit(struct patch *p, const struct patch_totals *t)
 	int r = io_journal_commit(p->journal, &why);
 
 	if (r) {
-		op_fail(p->result, io_journal_is_committed(p->journal) ? OP_PARTLY : OP_OUTPUT, r, "%s", why.text);
+		op_fail(p->result, io_journal_is_committed(p->journal) ? OP_PARTLY : r == -ENOMEM ? OP_INTERNAL : OP_OUTPUT, r,
+			"%s", why.text);
 		return false;
 	}
-	p->is_written = true;
+	p->is_committed = true;
 	r = bufio_client_reset(p->target->client);
+	if (r)
+		op_fail_errno(p->result, p->target->path, r);
 	discard(p, below);
-	return !r && patch_verify(p, p->target->client, OP_DIFFERS) && patch_show_end(p, t, true);
+	if (r || !patch_verify(p, p->target->client, OP_DIFFERS))
+		return fail_committed(p, OP_DIFFERS);
+	return patch_show_end(p, t, true);
 }
 
 static bool plan_and_commit(struct patch *p)
@@ -274,7 +308,9 @@ static uint32_t image_size(uint32_t block_size)
 static bool begin(struct patch *p)
 {
 	const struct op_patch_volume *v = &p->args->volumes[p->target - p->volumes];
-	struct io_journal_args args = { .target = v->path, .stat = v->stat, .block_size = p->image_size };
+	struct io_journal_args args = {
+		.target = v->path, .stat = v->stat, .block_size = p->image_size, .max_memory = p->room / 4,
+	};
 	struct bufio_reason why = { .text = "" };
 	int r = 0;
 
@@ -291,30 +327,48 @@ static bool begin(struct patch *p)
 	return !r || fail_journal(p, r, why.text);
 }
 
-/* The client below is idle from here on: requests of two clients of one device would come back to either. */
-static bool open_client(struct patch *p)
+static bool fail_memory(struct patch *p, uint64_t needed)
 {
-	struct bufio_client *below = p->args->volumes[p->target - p->volumes].client;
-	uint64_t floor = bufio_get_memory_floor(below), limit = bufio_get_memory_limit(below);
-
-	p->target->client = bufio_client_create(p->journal, p->block_size, PATCH_HELD_BUFFERS, 0, NULL, NULL);
-	if (p->target->client && limit > floor && !bufio_set_memory_limit(below, floor) &&
-	    !bufio_set_memory_limit(p->target->client, limit - floor))
-		return true;
-	op_fail(p->result, OP_INTERNAL, -ENOMEM, "%s: not enough memory within the limit", p->target->path);
+	op_fail(p->result, OP_USAGE, 0, "%s: two caches of blocks of %" PRIu32 " bytes need a --memory-limit of %" PRIu64
+		" bytes", p->target->path, p->block_size, needed);
 	return false;
 }
 
+/* The client below is idle from here on: requests of two clients of one device would come back to either. */
+static bool open_client(struct patch *p, struct bufio_client *below)
+{
+	uint64_t floor = bufio_get_memory_floor(below), room = p->room - p->room / 4 - p->memory;
+
+	p->target->client = bufio_client_create(p->journal, p->block_size, PATCH_HELD_BUFFERS, 0, NULL, NULL);
+	if (!p->target->client) {
+		op_fail_errno(p->result, p->target->path, -errno);
+		return false;
+	}
+	bufio_set_report(p->target->client, note_unkept, p);
+	if (room < bufio_get_memory_floor(p->target->client))
+		return fail_memory(p, floor + 2 * bufio_get_memory_floor(p->target->client));
+	if (!bufio_set_memory_limit(below, floor) && !bufio_set_memory_limit(p->target->client, room))
+		return true;
+	op_fail_errno(p->result, p->target->path, -ENOMEM);
+	return false;
+}
+
+/* The limit of the client below is one for all: a quarter is for the journal's tables, an eighth for ours. */
 static bool with_transaction(struct patch *p)
 {
+	struct bufio_client *below = p->args->volumes[p->target - p->volumes].client;
+	uint64_t limit = bufio_get_memory_limit(below);
 	bool ok;
 
+	p->room = limit - bufio_get_memory_floor(below);
+	p->memory = p->room / 8;
 	if (!begin(p))
 		return false;
-	ok = open_client(p) && plan_and_commit(p);
+	ok = open_client(p, below) && plan_and_commit(p);
 	bufio_client_destroy(p->target->client);
 	bufio_device_close(p->journal);
-	bufio_client_reset(p->args->volumes[p->target - p->volumes].client); /* it was changed behind its back */
+	bufio_client_reset(below); /* it was changed behind its back */
+	bufio_set_memory_limit(below, limit);
 	return ok;
 }
 
@@ -351,6 +405,15 @@ static bool open_run(struct patch *p)
 	return false;
 }
 
+static bool judge_size(struct patch *p, const struct patch_volume *v)
+{
+	if (!v->nr_blocks)
+		op_fail(p->result, OP_INPUT, 0, "%s: is smaller than a block of %" PRIu32 " bytes", v->path, p->block_size);
+	else if (v->nr_blocks > PATCH_MAX_BYTES / p->block_size)
+		op_fail(p->result, OP_INPUT, 0, "%s: is larger than the 2EiB that a script can be for", v->path);
+	return p->result->outcome == OP_DONE;
+}
+
 static bool open_volumes(struct patch *p)
 {
 	p->volumes = calloc(p->script->nr_volumes, sizeof(*p->volumes));
@@ -365,6 +428,9 @@ static bool open_volumes(struct patch *p)
 		};
 	p->target = &p->volumes[p->args->script->target];
 	p->target->client = NULL;
+	for (unsigned i = 0; i < p->script->nr_volumes; i++)
+		if (!judge_size(p, &p->volumes[i]))
+			return false;
 	return true;
 }
 
@@ -376,6 +442,7 @@ static void close_run(struct patch *p)
 	free(p->lets);
 	free(p->written);
 	free(p->fences);
+	free(p->discards);
 	free(p);
 }
 
@@ -397,8 +464,8 @@ void op_patch(const struct op_patch_args *args, struct op_result *result)
 	ok = open_volumes(p) && open_run(p) && judge_target(p) && with_transaction(p);
 	if (ok || result->outcome == OP_DONE) { /* else what is shown ends where it is */
 		text_emit_finish(p->emitter);
-		text_out_flush(&p->out);
-		fail_output(p);
+		if (!flush_output(p) && p->is_committed)
+			fail_committed(p, OP_OUTPUT);
 	}
 	text_out_flush(&p->out);
 	close_run(p);

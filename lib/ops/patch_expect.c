@@ -21,14 +21,12 @@ typedef bool (*visit_fn)(struct patch *p, void *context, uint64_t block, const u
 static bool for_each_block(struct patch *p, const struct patch_extent *x, struct bufio_client *client, visit_fn visit,
 			   void *context)
 {
-	for (uint64_t i = 0; i < x->nr; i++) {
+	for (uint64_t i = x->begin / p->block_size - x->first; i < x->nr; i++) {
 		uint64_t block = x->first + i, from = block * p->block_size;
 		struct bufio_buffer *b;
 		const uint8_t *data;
 		bool ok;
 
-		if (from + p->block_size <= x->begin)
-			continue;
 		bufio_prefetch(client, block, x->nr - i < 64 ? x->nr - i : 64);
 		data = bufio_read(client, block, &b);
 		if (!data)

@@ -25,10 +25,13 @@ struct patch_volume {
 	uint64_t nr_blocks;
 };
 
-/* Bits of the target, so that counts of a bitmap have places of their own. */
-struct patch_bits {
+/* Bits of the target, so that counts of a bitmap have places of their own; or blocks. */
+struct patch_span {
 	uint64_t begin, end;
 };
+
+/* In a volume of so many bytes each bit has a number. */
+#define PATCH_MAX_BYTES (UINT64_MAX / 8)
 
 struct patch {
 	const struct op_patch_args *args;
@@ -39,16 +42,22 @@ struct patch {
 	uint64_t *lets;
 	bool keeps_checksums;
 	uint8_t *block; /* room for one */
-	/* What was written, in rising order; none touch. */
-	struct patch_bits *written;
+	/* What was written, bits in rising order; none touch. */
+	struct patch_span *written;
 	uint64_t nr_written, max_written;
-	struct patch_bits *fences; /* blocks; none: no fence */
+	struct patch_span *fences; /* blocks; none: no fence */
 	uint64_t nr_fences, max_fences;
+	struct patch_span *discards; /* blocks, that were filled so */
+	uint64_t nr_discards, max_discards;
+	/* Bytes of the limit: what the client below leaves, and of that what the tables here may still take. */
+	uint64_t room, memory;
+	bool is_committed;
+	bool has_unkept;
+	uint64_t unkept; /* block that the transaction could not take */
 	struct text_out out, messages;
 	struct text_emitter *emitter;
 	struct bufio_device *journal;
 	char journal_path[OP_JOURNAL_PATH_MAX];
-	bool is_written; /* the target, all of it */
 };
 
 /* Calls that return bool: false, and the result says why. */
@@ -57,7 +66,7 @@ struct patch {
 __attribute__((format(printf, 4, 5))) bool patch_fail(struct patch *p, enum op_outcome outcome,
 						      const struct script_place *place, const char *format, ...);
 
-/* A block of a volume could not be read, or written: errno says why. */
+/* A block of a volume could not be had: errno says why. That may be another one, for which it was to make room. */
 bool patch_fail_block(struct patch *p, const struct patch_volume *v, uint64_t block);
 
 /* --- patch_types.c --- */

@@ -24,6 +24,7 @@ struct plan {
 	XXH3_state_t *digest;
 	uint64_t block, at; /* at: byte of the block that the images begin with */
 	uint64_t shown_blocks, shown_fields, last_block;
+	bool is_shown; /* last_block */
 };
 
 static int put(const struct plan *x, enum record_kind kind, const void *record)
@@ -119,7 +120,9 @@ static int add_change(void *context, uint64_t image, const void *old, const void
 	x->totals->blocks += is_new;
 	x->totals->bytes += count_bytes(old, new, x->p->image_size);
 	x->last_block = x->block;
-	if (is_new ? !has_room(x, &x->shown_blocks, MAX_BLOCKS) : x->shown_blocks > MAX_BLOCKS)
+	if (is_new)
+		x->is_shown = has_room(x, &x->shown_blocks, MAX_BLOCKS);
+	if (!x->is_shown)
 		return 0;
 	return is_new ? show_block(x, old, new) : show_images(x, old, new);
 }

@@ -29,13 +29,19 @@ static uint64_t find_written(const struct patch *p, uint64_t begin)
 	return low;
 }
 
-/* The ranges @from to @to - 1 become one, with what is new. */
-static bool put_written(struct patch *p, uint64_t from, uint64_t to, struct patch_bits bits)
+/* Room for one more. */
+static bool grow(struct patch *p, struct patch_span **spans, uint64_t nr, uint64_t *max)
 {
-	uint64_t memory = UINT64_MAX;
+	if (table_grow(spans, sizeof(**spans), nr, max, &p->memory))
+		op_fail_errno(p->result, p->target->path, -ENOMEM);
+	return nr < *max;
+}
 
+/* The ranges @from to @to - 1 become one, with what is new. */
+static bool put_written(struct patch *p, uint64_t from, uint64_t to, struct patch_span bits)
+{
 	if (from == to) {
-		if (table_grow(&p->written, sizeof(*p->written), p->nr_written, &p->max_written, &memory))
+		if (!grow(p, &p->written, p->nr_written, &p->max_written))
 			return false;
 		memmove(&p->written[from + 1], &p->written[from], (p->nr_written++ - from) * sizeof(*p->written));
 		p->written[from] = bits;
@@ -60,7 +66,7 @@ static bool is_fenced_off(const struct patch *p, uint64_t first, uint64_t last)
 }
 
 /* Bits that an operation is about to write. */
-static bool claim(struct patch *p, const struct script_op *op, const struct script_place *place, struct patch_bits bits)
+static bool claim(struct patch *p, const struct script_op *op, const struct script_place *place, struct patch_span bits)
 {
 	uint64_t block_bits = (uint64_t)p->block_size * 8, first = bits.begin / block_bits, last = (bits.end - 1) / block_bits;
 	uint64_t from = find_written(p, bits.begin), to = from;
@@ -74,24 +80,23 @@ static bool claim(struct patch *p, const struct script_op *op, const struct scri
 		return patch_fail(p, OP_USAGE, place, "writes what was written before, in block %" PRIu64
 				  "; if that is meant, it ends with override", p->written[from].begin > bits.begin ?
 				  p->written[from].begin / block_bits : first);
-	return put_written(p, from, to, bits) || patch_fail(p, OP_INTERNAL, place, "out of memory");
+	from -= from && p->written[from - 1].end == bits.begin; /* neighbours become one */
+	to += to < p->nr_written && p->written[to].begin == bits.end;
+	return put_written(p, from, to, bits);
 }
 
 static bool claim_bytes(struct patch *p, const struct script_op *op, const struct patch_extent *x, uint64_t bytes)
 {
-	return claim(p, op, &op->to->place, (struct patch_bits){ x->begin * 8, (x->begin + bytes) * 8 });
+	return claim(p, op, &op->to->place, (struct patch_span){ x->begin * 8, (x->begin + bytes) * 8 });
 }
 
 bool patch_fence(struct patch *p, const struct script_op *op)
 {
-	uint64_t memory = UINT64_MAX;
 	struct patch_extent x;
 
-	if (table_grow(&p->fences, sizeof(*p->fences), p->nr_fences, &p->max_fences, &memory))
-		return patch_fail(p, OP_INTERNAL, &op->place, "out of memory");
-	if (!patch_extent(p, op->to, &x))
+	if (!patch_extent(p, op->to, &x) || !grow(p, &p->fences, p->nr_fences, &p->max_fences))
 		return false;
-	p->fences[p->nr_fences++] = (struct patch_bits){ x.first, x.first + x.nr };
+	p->fences[p->nr_fences++] = (struct patch_span){ x.first, x.first + x.nr };
 	return true;
 }
 
@@ -141,7 +146,7 @@ bool patch_set(struct patch *p, const struct script_op *op)
 	if (!patch_place(p, op->field, &v, &place) || !patch_number(p, op->value, &value))
 		return false;
 	begin = (place.block * p->block_size + place.field.offset) * 8 + place.field.shift;
-	if (!claim(p, op, &op->field->place, (struct patch_bits){ begin, begin + place.field.bits }))
+	if (!claim(p, op, &op->field->place, (struct patch_span){ begin, begin + place.field.bits }))
 		return false;
 	data = take(p, place.block, &b);
 	if (!data)
@@ -293,6 +298,15 @@ static void fill_random(uint8_t *data, uint32_t size, uint64_t seed, uint64_t bl
 		le_store(data + i, sizeof(uint64_t), mix(state += GOLDEN));
 }
 
+/* For when all is done; what the range stands for may be another by then. */
+static bool remember_discard(struct patch *p, const struct patch_extent *x)
+{
+	if (!grow(p, &p->discards, p->nr_discards, &p->max_discards))
+		return false;
+	p->discards[p->nr_discards++] = (struct patch_span){ x->first, x->first + x->nr };
+	return true;
+}
+
 bool patch_fill(struct patch *p, const struct script_op *op)
 {
 	struct patch_extent x;
@@ -302,7 +316,7 @@ bool patch_fill(struct patch *p, const struct script_op *op)
 		return false;
 	if (op->filling == FILL_BYTE && value > UINT8_MAX)
 		return patch_fail(p, OP_EXPECT, &op->value->place, "%" PRIu64 " is not a byte", value);
-	if (!claim_bytes(p, op, &x, x.end - x.begin))
+	if (!claim_bytes(p, op, &x, x.end - x.begin) || (op->filling == FILL_DISCARD && !remember_discard(p, &x)))
 		return false;
 	memset(p->block, op->filling == FILL_BYTE ? (int)value : 0, p->block_size);
 	for (uint64_t i = 0; i < x.nr; i++) {
@@ -329,7 +343,7 @@ bool patch_is_zero(struct patch *p, uint64_t block)
 
 static bool set_checksum(struct patch *p, const struct script_op *op, uint64_t block, uint64_t value)
 {
-	struct patch_bits bits = { block * p->block_size * 8, (block * p->block_size + sizeof(uint32_t)) * 8 };
+	struct patch_span bits = { block * p->block_size * 8, (block * p->block_size + sizeof(uint32_t)) * 8 };
 	struct bufio_buffer *b;
 	uint8_t *data;
 

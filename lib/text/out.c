@@ -11,11 +11,13 @@ void text_out_init(struct text_out *o, int fd)
 	o->fd = fd;
 	o->error = 0;
 	o->len = 0;
+	o->written = 0;
 	o->before_write = NULL;
 }
 
 static void write_all(struct text_out *o, const char *p, size_t n)
 {
+	o->written += n;
 	if (o->fd < 0)
 		return;
 	if (n && o->before_write)

@@ -15,9 +15,10 @@
 #define TEXT_OUT_BUFFER 65536
 
 struct text_out {
-	int fd;
+	int fd;    /* -1: nowhere */
 	int error; /* -errno */
 	size_t len;
+	uint64_t written; /* bytes that left the buffer */
 	void (*before_write)(void *context); /* or NULL */
 	void *context;
 	char buffer[TEXT_OUT_BUFFER];

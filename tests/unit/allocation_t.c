@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "allocation.h"
 #include "rig.h"
 
 #define BLOCK 4096
@@ -24,7 +25,7 @@ static struct {
 	atomic_uint fail_at; /* counted from 1, down to it; 0: none */
 	atomic_uint nr_calls;
 	atomic_int nr_live; /* pieces of the heap */
-	atomic_long mapped; /* bytes */
+	atomic_long mapped, most_mapped; /* bytes */
 	sem_t reached, go_on;
 } memory;
 
@@ -60,6 +61,8 @@ static long whole_pages(size_t bytes)
 /* Weak, so that the test can be linked without the others' help; it then fails. */
 extern void *__real_malloc(size_t) __attribute__((weak));
 extern void *__real_calloc(size_t, size_t) __attribute__((weak));
+extern void *__real_realloc(void *, size_t) __attribute__((weak));
+extern void *__real_reallocarray(void *, size_t, size_t) __attribute__((weak));
 extern void *__real_aligned_alloc(size_t, size_t) __attribute__((weak));
 extern void *__real_mmap(void *, size_t, int, int, int, off_t) __attribute__((weak));
 extern void __real_free(void *) __attribute__((weak));
@@ -68,6 +71,8 @@ extern int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(
 
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t nr, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+void *__wrap_reallocarray(void *p, size_t nr, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
 void __wrap_free(void *p);
@@ -90,6 +95,16 @@ void *__wrap_calloc(size_t nr, size_t size)
 	return is_refused() ? no_memory() : count_live(__real_calloc(nr, size));
 }
 
+void *__wrap_realloc(void *p, size_t size)
+{
+	return is_refused() ? no_memory() : p ? __real_realloc(p, size) : count_live(__real_realloc(p, size));
+}
+
+void *__wrap_reallocarray(void *p, size_t nr, size_t size)
+{
+	return is_refused() ? no_memory() : p ? __real_reallocarray(p, nr, size) : count_live(__real_reallocarray(p, nr, size));
+}
+
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
 	return is_refused() ? no_memory() : count_live(__real_aligned_alloc(alignment, size));
@@ -106,6 +121,8 @@ void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd,
 	p = __real_mmap(address, size, protection, flags, fd, offset);
 	if (p != MAP_FAILED)
 		atomic_fetch_add(&memory.mapped, whole_pages(size));
+	if (memory.mapped > memory.most_mapped)
+		memory.most_mapped = memory.mapped;
 	return p;
 }
 
@@ -126,8 +143,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	return atomic_load(&memory.no_threads) ? EAGAIN : __real_pthread_create(thread, attr, run, arg);
 }
 
-/* The nth allocation from now on fails; 0: none does, but they are counted. */
-static void fail_at(unsigned n, bool sticky)
+void allocation_fail_at(unsigned n, bool sticky)
 {
 	memory.nr_calls = 0;
 	memory.fail_at = n;
@@ -135,11 +151,18 @@ static void fail_at(unsigned n, bool sticky)
 	memory.armed = true;
 }
 
-/* Everything may be had again. How many allocations there were. */
-static unsigned relent(void)
+unsigned allocation_relent(void)
 {
 	memory.armed = false;
 	return atomic_load(&memory.nr_calls);
+}
+
+long allocation_most_mapped(void)
+{
+	long most = memory.most_mapped;
+
+	memory.most_mapped = memory.mapped;
+	return most - memory.mapped;
 }
 
 /* --- failing --- */
@@ -155,9 +178,9 @@ static void fail_each(void (*prepare)(void), bool (*run)(void), void (*check)(bo
 		bool well;
 
 		prepare();
-		fail_at(++n, false);
+		allocation_fail_at(++n, false);
 		well = run();
-		calls = relent();
+		calls = allocation_relent();
 		check(well);
 		CU_ASSERT_TRUE(well || calls >= n);
 		CU_ASSERT_EQUAL(bufio_client_destroy(rig.c), 0);
@@ -353,7 +376,7 @@ static void nothing_to_be_had(void)
 	struct bufio_buffer *b = (void *)&seen;
 
 	prepare_empty_cache();
-	fail_at(1, true);
+	allocation_fail_at(1, true);
 	CU_ASSERT_PTR_NULL(bufio_read(rig.c, 5, &b));
 	CU_ASSERT_EQUAL(errno, ENOMEM);
 	CU_ASSERT_PTR_NULL(bufio_new(rig.c, 5, &b));
@@ -362,7 +385,7 @@ static void nothing_to_be_had(void)
 	bufio_prefetch(rig.c, 5, 100);
 	CU_ASSERT_TRUE(!run_scan() && result == -ENOMEM);
 	CU_ASSERT_EQUAL(rig.nr_log, 0);
-	relent();
+	allocation_relent();
 	rig_read_all(0, NR_BLOCKS);
 	rig_close();
 }
@@ -374,13 +397,13 @@ static void nothing_more(void)
 
 	prepare_empty_cache();
 	rig_read_all(0, 10);
-	fail_at(1, true);
+	allocation_fail_at(1, true);
 	rig_read_all(0, NR_BLOCKS);
 	CU_ASSERT_EQUAL(rig_put(7, 0x77), 0);
 	rig_hold(9, &b);
 	CU_ASSERT_EQUAL(bufio_release_move(b, 20), 0);
 	CU_ASSERT_EQUAL(bufio_write_dirty_buffers(rig.c), 0);
-	relent();
+	allocation_relent();
 	CU_ASSERT_EQUAL(rig_on_device(7), 0x77);
 	CU_ASSERT_EQUAL(rig_on_device(20), rig_pattern(9));
 	rig_close();
@@ -436,14 +459,14 @@ static void hit_meanwhile(void *(*run)(void *), int expected)
 
 static void *slow_read(void *r)
 {
-	fail_at(0, false);
+	allocation_fail_at(0, false);
 	memory.slow = true;
 	return read_in_thread(r);
 }
 
 static void *slow_limit(void *r)
 {
-	fail_at(0, false);
+	allocation_fail_at(0, false);
 	memory.slow = true;
 	return set_limit_in_thread(r);
 }
@@ -494,9 +517,9 @@ static void steady(void)
 	before = rig_stats().read_requests + rig_stats().write_requests;
 	live = memory.nr_live;
 	mapped = memory.mapped;
-	fail_at(0, false);
+	allocation_fail_at(0, false);
 	use_everything(rounds ? (unsigned)atoi(rounds) : 40000);
-	CU_ASSERT_EQUAL(relent(), 0);
+	CU_ASSERT_EQUAL(allocation_relent(), 0);
 	CU_ASSERT_EQUAL(memory.nr_live, live);
 	CU_ASSERT_EQUAL(memory.mapped, mapped);
 	CU_ASSERT_TRUE(rig_stats().read_requests + rig_stats().write_requests - before >= 100000);
@@ -529,9 +552,9 @@ static void is_wrapped(void)
 {
 	void *volatile p; /* else the compiler sees that it is for nothing */
 
-	fail_at(0, false);
+	allocation_fail_at(0, false);
 	p = calloc(1, 1);
-	CU_ASSERT_EQUAL(relent(), 1);
+	CU_ASSERT_EQUAL(allocation_relent(), 1);
 	free(p);
 }
 

@@ -150,6 +150,60 @@ static void too_long(void)
 	finish();
 }
 
+/* What cannot be opened was not written by. */
+static void cannot_be_opened(void)
+{
+	static char deep[OP_JOURNAL_PATH_MAX + 100];
+	struct io_journal_status status;
+	struct bufio_device *target;
+	struct bufio_client *client;
+	struct op_result result;
+
+	start();
+	snprintf(deep, sizeof(deep), "%s/loop", home);
+	CU_ASSERT_EQUAL(symlink("loop", deep), 0);
+	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(1 << 20, &target), 0);
+	client = bufio_client_create(target, 4096, 1, 0, NULL, NULL);
+	for (unsigned i = 0; i < 4; i++) {
+		const char *names[] = { "/none/journal", "/dev/null/journal", deep, memset(path, 'x', sizeof(path) - 1) };
+
+		if (i == 3)
+			path[sizeof(path) - 1] = '\0';
+		CU_ASSERT_FALSE(op_journal_read(names[i], &status, &result));
+		CU_ASSERT_EQUAL(result.outcome, OP_INPUT);
+		op_journal_replay(client, "target", names[i], false, &result);
+		CU_ASSERT_EQUAL(result.outcome, OP_INPUT);
+	}
+	CU_ASSERT_FALSE(op_journal_read("/proc/self/mem", &status, &result)); /* -EIO, as nothing is mapped at 0 */
+	CU_ASSERT_EQUAL(result.outcome, OP_INPUT);
+	CU_ASSERT_FALSE(op_journal_read("/dev/null", &status, &result));
+	CU_ASSERT_EQUAL(result.outcome, OP_REFUSED);
+	bufio_client_destroy(client);
+	bufio_device_close(target);
+	unlink(deep);
+	finish();
+}
+
+static void shown_nowhere(void)
+{
+	struct bufio_device *target, *journal;
+	struct io_journal_args args = { .target = "target" };
+	struct op_result result;
+
+	start();
+	args.path = path;
+	CU_ASSERT_EQUAL(op_journal_name("repair", "pool.img", path), 0);
+	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(1 << 20, &target), 0);
+	CU_ASSERT_EQUAL_FATAL(io_journal_begin(target, &args, NULL, &journal), 0);
+	op_journal_show("unit", path, -1, false, &result);
+	CU_ASSERT_EQUAL(result.outcome, OP_DONE);
+	op_journal_show("unit", path, -1, true, &result);
+	CU_ASSERT_EQUAL(result.outcome, OP_DONE);
+	bufio_device_close(journal);
+	bufio_device_close(target);
+	finish();
+}
+
 static const struct unit_case cases[] = {
 	{ "a journal has the name of its verb and of the image's last part, which is cut where it is too long", names },
 	{ "the last folder is made, for its owner alone", makes_folder },
@@ -157,6 +211,8 @@ static const struct unit_case cases[] = {
 	{ "a folder that cannot be made is an error, and says which it would be", no_folder },
 	{ "so is a file in its place", file_in_its_place },
 	{ "so is a name that is too long", too_long },
+	{ "a journal that cannot be opened has written nothing", cannot_be_opened },
+	{ "what a journal says of itself may go nowhere", shown_nowhere },
 	{ NULL, NULL },
 };
 
