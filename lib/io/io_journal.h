@@ -12,7 +12,7 @@
  * The journal holds each changed block as it was and as it is to be. It is on stable media before the first byte of the
  * target is written, so whatever happens then can be finished or taken back.
  *
- * The transaction takes no more memory than 24 to 32 bytes a changed block. Any threads may use its device, as any
+ * The transaction takes no more memory than 24 to 40 bytes a changed block. Any threads may use its device, as any
  * other; begin, commit and close are for one thread while nothing is outstanding.
  */
 #ifndef IO_IO_JOURNAL_H

@@ -386,6 +386,23 @@ static void too_large(void)
 	jrig_close();
 }
 
+/* The tables begin with 64 slots of 16 bytes, and 1024 places of 4. */
+static void too_much_memory(void)
+{
+	struct io_journal_args args = { .path = jrig.path, .target = "target", .max_memory = 64 * 16 + 1024 * 4 - 1 };
+
+	jrig_open(BYTES);
+	for (unsigned is_enough = 0; is_enough < 2; is_enough++, args.max_memory++) {
+		CU_ASSERT_EQUAL_FATAL(io_journal_begin(jrig.below, &args, &jrig.why, &jrig.dev), 0);
+		memset(data, 0x41, BLOCK);
+		CU_ASSERT_EQUAL(requests_transfer(jrig.dev, IO_WRITE, 4 * BLOCK, data, BLOCK, true), is_enough ? 0 : -ENOMEM);
+		CU_ASSERT_EQUAL(reads_as(jrig.old, 0, BYTES), !is_enough);
+		jrig_end();
+		CU_ASSERT_TRUE(jrig_is_old());
+	}
+	jrig_close();
+}
+
 /* Files may have @bytes from now on, and no signal comes of it. */
 static void limit_files(rlim_t bytes)
 {
@@ -983,6 +1000,27 @@ static void with_tmpdir(void (*test)(void))
 	free(before);
 }
 
+static void no_room_for_plans(void)
+{
+	struct io_journal_args args = { .target = "target" };
+	struct bufio_device *dev = NULL;
+
+	jrig_open(BYTES);
+	setenv("TMPDIR", jrig.folder, 1);
+	limit_files(100);
+	CU_ASSERT_EQUAL(io_journal_begin(jrig.below, &args, &jrig.why, &dev), -EFBIG);
+	limit_files(RLIM_INFINITY);
+	CU_ASSERT_PTR_NOT_NULL(strstr(jrig.why.text, jrig.folder));
+	CU_ASSERT_PTR_NOT_NULL(strstr(jrig.why.text, "a file for the plan cannot be written there"));
+	CU_ASSERT_PTR_NULL(dev);
+	jrig_close();
+}
+
+static void plan_without_room(void)
+{
+	with_tmpdir(no_room_for_plans);
+}
+
 static void plan_is_a_plan(void)
 {
 	with_tmpdir(plans);
@@ -1013,6 +1051,7 @@ static const struct unit_case cases[] = {
 	{ "another file that took the journal's name stays", other_file },
 	{ "a relative path is of where the transaction was begun", relative_path },
 	{ "a write past the journal's limit is EFBIG, and the transaction goes on with what it has", too_large },
+	{ "a write that the tables have no memory for is ENOMEM", too_much_memory },
 	{ "a write that the journal has no room for fails alone", full_disk },
 	{ "a commit that the journal has no room for writes nothing, and the journal goes", full_disk_at_commit },
 	{ "after an image was half written there is no commit", half_written },
@@ -1039,6 +1078,7 @@ static const struct unit_case cases[] = {
 	{ "changes are told in rising order, with both images, until one is not 0", tells_changes },
 	{ "a plan is for a target that may be read only, cannot be committed, and leaves nothing behind", plan_is_a_plan },
 	{ "a plan has no place in a folder that is not there", plan_without_place },
+	{ "a plan that has no room says where", plan_without_room },
 	{ "four threads write and read through it, and each request comes back once", threads },
 	{ NULL, NULL },
 };
