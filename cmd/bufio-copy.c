@@ -194,13 +194,13 @@ static const struct {
 static const struct {
 	const char *name;
 	unsigned least_words, most_words;
-	const char *words; /* that are needed */
+	const char *words[2]; /* that are needed */
 } modes[NR_COPY_MODES] = {
-	[COPY_BULK] = { "a copy", 2, 2, "SRC and DST: name what is copied, and to where" },
-	[COPY_SCRIPT] = { "--script", 1, UINT_MAX, "NAME=PATH: say what the names of the script stand for" },
-	[COPY_UNDO] = { "--undo", 0, 1, "TARGET" },
-	[COPY_RESUME] = { "--resume", 0, 1, "TARGET" },
-	[COPY_STATUS] = { "--status", 0, 0, "" },
+	[COPY_BULK] = { "a copy", 2, 2, { "SRC: name what is copied, and to where", "DST: name what is copied, and to where" } },
+	[COPY_SCRIPT] = { "--script", 1, UINT_MAX, { "NAME=PATH: say what the names of the script stand for" } },
+	[COPY_UNDO] = { "--undo", 0, 1, { NULL } },
+	[COPY_RESUME] = { "--resume", 0, 1, { NULL } },
+	[COPY_STATUS] = { "--status", 0, 0, { NULL } },
 };
 
 static void note_given(struct copy_door *door, int key)
@@ -216,7 +216,7 @@ static void check_mode(struct argp_state *state, const struct copy_door *door)
 		if (door->given & 1u << i && !(belongs[i].modes & OF(door->mode)))
 			argp_error(state, "--%s does not go with %s", belongs[i].name, modes[door->mode].name);
 	if (door->nr_words < modes[door->mode].least_words)
-		argp_error(state, "no %s", modes[door->mode].words);
+		argp_error(state, "no %s", modes[door->mode].words[door->nr_words]);
 	if (door->nr_words > modes[door->mode].most_words)
 		argp_error(state, "too many words: '%s'", door->words[modes[door->mode].most_words]);
 	if (door->script.journal && !door->script.is_applied)
