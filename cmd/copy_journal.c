@@ -29,6 +29,8 @@ static enum cli_status say(const struct copy_door *door, const char *target)
 
 	if (door->quiet)
 		return CLI_OK;
+	if (door->json)
+		return show(door);
 	if (printf("%s: is as it was %s\n", target, which) >= 0 && !fflush(stdout))
 		return CLI_OK;
 	cli_error(door->program, "output: %s; %s is as it was %s", strerror(errno), target, which);
@@ -63,5 +65,10 @@ enum cli_status copy_journal(struct copy_door *door)
 		return replay(door, door->words[0]);
 	if (!op_journal_read(door->file, &about, &result))
 		return fail(door, &result);
+	if (about.target[0] != '/' && access(about.target, F_OK)) {
+		cli_error(door->program, "%s: is of %s, which was named from another folder and is not here; name the TARGET",
+			  door->file, about.target);
+		return CLI_IO;
+	}
 	return replay(door, about.target);
 }

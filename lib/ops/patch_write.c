@@ -135,6 +135,16 @@ static bool has_checksum(enum pd_kind kind)
 
 /* --- operations --- */
 
+/* A block that is sound would be sealed as something else, by a wrong number in a path most likely. */
+static bool may_become(struct patch *p, const struct script_op *op, const uint8_t *data, const struct meta_place *place)
+{
+	enum pd_kind kind = pd_block_kind(data);
+
+	return p->keeps_checksums || op->is_override || !has_checksum(kind) || kind == place->kind ||
+	       patch_fail(p, OP_EXPECT, &op->field->place, "block %" PRIu64 " is a sound %s, and would become a %s; if that is "
+			  "meant, it ends with override", place->block, pd_kind_name(kind), pd_kind_name(place->kind));
+}
+
 bool patch_set(struct patch *p, const struct script_op *op)
 {
 	struct patch_volume *v;
@@ -151,6 +161,10 @@ bool patch_set(struct patch *p, const struct script_op *op)
 	data = take(p, place.block, &b);
 	if (!data)
 		return false;
+	if (!may_become(p, op, data, &place)) {
+		bufio_release(b);
+		return false;
+	}
 	if (meta_field_store(data, &place.field, value)) {
 		bufio_release(b);
 		return patch_fail(p, OP_EXPECT, &op->value->place, "%" PRIu64 " does not fit into %u bits", value,
