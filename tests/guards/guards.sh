@@ -4,12 +4,16 @@
 . "$srcdir/tests/tap.sh"
 guards=$srcdir/tests/guards
 
-# A fresh copy of the sources to plant a fault in, without what no guard looks at.
+# A fresh copy of the sources to plant a fault in, without what no guard looks at, and without golden cases unless they are
+# asked for: copy [golden].
 copy() {
+	golden=--exclude=tests/golden
+	[ "${1-}" != golden ] || golden='--exclude=tests/golden/[!c]*'
+
 	[ ! -d copy ] || chmod -R u+w copy
 	rm -rf copy
 	mkdir copy
-	(cd "$srcdir" && tar cf - --exclude=tests/corpus --exclude='tests/golden/dump-*' lib cmd man completions tests README.md \
+	(cd "$srcdir" && tar cf - --exclude=tests/corpus "$golden" lib cmd man completions tests README.md \
 		HACKING.md CHANGES configure.ac examples) | tar xf - -C copy
 	chmod -R u+w copy # the sources may be read-only
 }
@@ -72,54 +76,54 @@ fi
 passes "options, views, schemas, statuses, problems, calls and README are in step" "$guards/docs" "$srcdir" "$builddir"
 copy
 sed 's/skip-mappings/skip-nothing/g; s/Fl -skip/Fl -slip/' "$srcdir/man/bufio-dump.8" >copy/man/bufio-dump.8
-fails "an option is missing from the manual" "does not know --skip-mappings" "$guards/docs" copy "$builddir"
+fails "an option is missing from the manual" "does not know --skip-mappings" "$guards/docs" copy "$builddir" tools
 copy
 sed 's/dev-id/dev-ix/g' "$srcdir/completions/fish/bufio-dump.fish" >copy/completions/fish/bufio-dump.fish
-fails "an option is missing from a completion" "fish completion does not know --dev-id" "$guards/docs" copy "$builddir"
+fails "an option is missing from a completion" "fish completion does not know --dev-id" "$guards/docs" copy "$builddir" tools
 copy
 sed 's/--json/--jsox/' "$srcdir/completions/bash/bufio-dump" >copy/completions/bash/bufio-dump
-fails "a completion knows an option that is none" "knows --jsox, which is none" "$guards/docs" copy "$builddir"
+fails "a completion knows an option that is none" "knows --jsox, which is none" "$guards/docs" copy "$builddir" tools
 copy
 sed 's/^	{ "map", "", DUMP_MAP, .*/&\n	{ "atlas", "", DUMP_ATLAS, 0, 0, parse_nothing },/' "$srcdir/cmd/bufio-dump.c" \
 	>copy/cmd/bufio-dump.c
-fails "a view without a synopsis" "no synopsis of the view atlas" "$guards/docs" copy "$builddir"
+fails "a view without a synopsis" "no synopsis of the view atlas" "$guards/docs" copy "$builddir" views
 for shell in bash zsh fish; do
 	fails "a view is missing from the $shell completion" "the $shell completion does not know the view atlas" \
-		"$guards/docs" copy "$builddir"
+		"$guards/docs" copy "$builddir" views
 done
 copy
 sed 's,bufio.map/1,bufio.map/2,' "$srcdir/lib/ops/dump.c" >copy/lib/ops/dump.c
-fails "a schema without a manual entry" "does not explain the schema bufio.map/2" "$guards/docs" copy "$builddir"
+fails "a schema without a manual entry" "does not explain the schema bufio.map/2" "$guards/docs" copy "$builddir" all_schemas
 copy
 sed 's,bufio.restore/1,bufio.restore/2,' "$srcdir/lib/ops/restore.c" >copy/lib/ops/restore.c
 fails "a schema of another tool without a manual entry" "bufio-restore.8 does not explain the schema bufio.restore/2" \
-	"$guards/docs" copy "$builddir"
+	"$guards/docs" copy "$builddir" all_schemas
 copy
 sed 's/^TOOLS = .*/& bufio-new/' "$srcdir/cmd/Makemodule.am" >copy/cmd/Makemodule.am
-fails "a tool without a page" "bufio-new has no page" "$guards/docs" copy "$builddir"
+fails "a tool without a page" "bufio-new has no page" "$guards/docs" copy "$builddir" pages
 copy
 echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "nothing", "wait")' >>copy/lib/pdata/problem.def
 for tool in bufio-dump bufio-check; do
 	fails "a problem without an entry in $tool(8)" "$tool.8 does not explain the problem brand-new" \
-		"$guards/docs" copy "$builddir"
+		"$guards/docs" copy "$builddir" all_problems
 done
 copy
 sed 's/"as", "auto"/"as", "atop", "auto"/; s/^	{ "fence", PART_OPS/	{ "hedge", PART_OPS/' "$srcdir/lib/text/script_parse.c" \
 	>copy/lib/text/script_parse.c
 for word in atop hedge; do
 	fails "a word of scripts without a manual entry: $word" "bufio-script.5 does not know $word" \
-		"$guards/docs" copy "$builddir"
+		"$guards/docs" copy "$builddir" script
 done
 copy
 echo 'int bufio_brand_new(struct bufio_client *c);' >>copy/lib/bufio/bufio.h
 echo '.Fn dm_bufio_brand_new' >>copy/man/bufio.3
-fails "a call without a manual entry" "bufio_brand_new" "$guards/docs" copy "$builddir"
+fails "a call without a manual entry" "bufio_brand_new" "$guards/docs" copy "$builddir" calls
 copy
 sed 's/^	CLI_REPAIRABLE = 11/	CLI_REPAIRABLE = 12/' "$srcdir/cmd/cli.h" >copy/cmd/cli.h
-fails "an exit status without a manual entry" "exit status 12" "$guards/docs" copy "$builddir"
+fails "an exit status without a manual entry" "exit status 12" "$guards/docs" copy "$builddir" all_statuses
 copy
 sed 's/^superblock  /superblok   /' "$srcdir/README.md" >copy/README.md
-fails "README shows what is not printed" "not what this prints now" "$guards/docs" copy "$builddir"
+fails "README shows what is not printed" "not what this prints now" "$guards/docs" copy "$builddir" readme
 
 unit=$builddir/tests/unit/unit
 passes "every row of what the kernel does has its tests" "$guards/rows" "$srcdir" "$unit"
@@ -141,10 +145,10 @@ echo 'passes "files include only what lies to their left" true' >>copy/tests/gua
 fails "two tests have one name" "two tests of one name: guards" "$guards/rows" copy "$unit"
 
 passes "every kind of damage has a case in which it is found" "$guards/cases" "$srcdir"
-copy
+copy golden
 echo 'PROBLEM(NEW_ONE, "brand-new", COSMETIC, "is new", "it is", "wait")' >>copy/lib/pdata/problem.def
 fails "a kind of damage without a case" "no case for brand-new" "$guards/cases" copy
-copy
+copy golden
 sed 's/node-loop/node-lop/g' "$srcdir/tests/golden/check-node-loop/expect" >copy/tests/golden/check-node-loop/expect
 fails "a case that finds something else" "check-node-loop does not find node-loop" "$guards/cases" copy
 
