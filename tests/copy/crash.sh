@@ -178,7 +178,7 @@ report "a loss of power while a journal is undone or resumed: and then again"
 
 # The kernel lets go of io_uring's files a little later than of the process.
 until_free() {
-	for try in 1 2 3 4 5 6 7 8 9 10; do
+	for try in $(seq 50); do
 		bufio-dump block T.img 0 >/dev/null 2>&1 && return
 		sleep 0.2
 	done
