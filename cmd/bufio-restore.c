@@ -157,13 +157,6 @@ static enum cli_status result_status(const struct door *door, const struct op_re
 	return cli_status_of(result);
 }
 
-static bool is_there(const char *path)
-{
-	struct stat st;
-
-	return !stat(path, &st) || errno != ENOENT;
-}
-
 static enum cli_status open_device(struct door *door)
 {
 	struct op_restore_args *a = &door->args;
@@ -245,7 +238,7 @@ static enum cli_status restore(struct door *door)
 {
 	struct op_restore_args *a = &door->args;
 	struct op_restore_plan plan = { 0 };
-	bool is_old = door->is_named || is_there(a->target);
+	bool is_old = door->is_named || cli_is_there(a->target);
 	enum cli_status status = is_old ? open_target(door, &plan) : cli_may_be_made(a->program, a->target);
 
 	if (!status && !is_old)

@@ -160,4 +160,10 @@ void cli_remove_if_stopped(const char *path);
 /* Whether an open file is the one at @path, or what a loop device there shows. */
 bool cli_is_same_file(const struct stat *st, const char *path);
 
+/* One file, or one block device by whatever name. */
+bool cli_is_same(const struct stat *a, const struct stat *b);
+
+/* Or it may be, and cannot be looked at. */
+bool cli_is_there(const char *path);
+
 #endif

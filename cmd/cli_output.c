@@ -189,6 +189,20 @@ static enum cli_status open_old(struct cli_output *o, const char *program, const
 	return open_beside(o, program, st->st_mode & 07777);
 }
 
+bool cli_is_there(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) || errno != ENOENT;
+}
+
+bool cli_is_same(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
+		return a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool cli_is_same_file(const struct stat *st, const char *input)
 {
 	char path[64], file[4096] = "";
@@ -197,8 +211,8 @@ bool cli_is_same_file(const struct stat *st, const char *input)
 
 	if (stat(input, &in))
 		return false;
-	if (!S_ISBLK(in.st_mode))
-		return in.st_dev == st->st_dev && in.st_ino == st->st_ino;
+	if (cli_is_same(st, &in) || !S_ISBLK(in.st_mode))
+		return cli_is_same(st, &in);
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/loop/backing_file", major(in.st_rdev), minor(in.st_rdev));
 	f = fopen(path, "re");
 	if (!f)
@@ -207,7 +221,7 @@ bool cli_is_same_file(const struct stat *st, const char *input)
 		*file = '\0';
 	fclose(f);
 	file[strcspn(file, "\n")] = '\0';
-	return !stat(file, &in) && in.st_dev == st->st_dev && in.st_ino == st->st_ino;
+	return !stat(file, &in) && cli_is_same(st, &in);
 }
 
 /* Device nodes are no place for output, and a mistyped one must not become a file in memory. */

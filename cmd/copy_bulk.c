@@ -50,17 +50,10 @@ static enum cli_status fail(const struct bulk *b, enum cli_status status, const 
 
 /* --- what leads to the same --- */
 
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
-		return a->st_rdev == b->st_rdev;
-	return S_ISREG(a->st_mode) && S_ISREG(b->st_mode) && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
 /* Both are there. Ranges in one file may differ; where a loop device shows the file nobody knows which it shows. */
 static enum cli_status compare_ends(struct bulk *b, const struct stat *source, const struct stat *target)
 {
-	b->is_one = is_same(source, target);
+	b->is_one = cli_is_same(source, target);
 	if (!b->is_one && (cli_is_same_file(source, b->args->target) || cli_is_same_file(target, b->args->source)))
 		return fail(b, CLI_REFUSED, b->args->target, "shows the same as SRC");
 	return CLI_OK;

@@ -80,13 +80,6 @@ static enum cli_status plan_used(struct packing *p)
 
 /* --- onto a target --- */
 
-static bool is_there(const char *path)
-{
-	struct stat st;
-
-	return !stat(path, &st) || errno != ENOENT;
-}
-
 static enum cli_status refuse_same(const struct packing *p)
 {
 	struct stat source, target;
@@ -113,7 +106,7 @@ static enum cli_status make_target(struct packing *p)
 
 static enum cli_status open_target(struct packing *p)
 {
-	enum cli_status status = is_there(p->args.target) ? CLI_OK : make_target(p);
+	enum cli_status status = cli_is_there(p->args.target) ? CLI_OK : make_target(p);
 	struct op_result result;
 
 	if (!status)
@@ -152,7 +145,7 @@ enum cli_status copy_used(struct copy_door *door)
 	struct packing p = begin(door);
 	enum cli_status status = refuse_same(&p);
 
-	if (!status && !is_there(p.args.target))
+	if (!status && !cli_is_there(p.args.target))
 		status = cli_may_be_made(door->program, p.args.target);
 	if (!status)
 		status = open_source(&p);
@@ -251,7 +244,7 @@ enum cli_status copy_unpack(struct copy_door *door)
 	struct packing p = begin(door);
 	enum cli_status status = refuse_same(&p);
 
-	if (!status && !is_there(p.args.target))
+	if (!status && !cli_is_there(p.args.target))
 		status = cli_may_be_made(door->program, p.args.target);
 	if (!status)
 		status = open_packed(&p);

@@ -134,22 +134,13 @@ static enum cli_status open_volume(struct run *r, unsigned i)
 	return status;
 }
 
-/* Both are there, and are one file or device. */
-static bool is_same(const char *path, const char *other)
-{
-	struct stat a, b;
-
-	if (stat(path, &a) || stat(other, &b))
-		return false;
-	return S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode) ? a.st_rdev == b.st_rdev : a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
 /* Nobody else reads what is being written, and nor do we; for plans too, so that what they show can be applied. */
 static enum cli_status judge_source(const struct run *r, unsigned i)
 {
 	unsigned target = op_script_target(r->script);
+	struct stat st;
 
-	if (i == target || !is_same(r->volumes[i].path, r->volumes[target].path))
+	if (i == target || stat(r->volumes[i].path, &st) || !cli_is_same_file(&st, r->volumes[target].path))
 		return CLI_OK;
 	cli_error(r->door->program, "%s: is both %s and %s; name its blocks as those of %s", r->volumes[i].path,
 		  op_script_volume(r->script, target), op_script_volume(r->script, i), op_script_volume(r->script, target));

@@ -74,15 +74,14 @@ int range_set_add_bytes(struct range_set *s, uint64_t begin, uint64_t end, uint6
 	return begin < end ? range_set_add(s, begin / block_bytes, (end - 1) / block_bytes + 1) : 0;
 }
 
-/* The first range that ends behind @number, or nr. */
-static size_t find(const struct range_set *s, uint64_t number)
+size_t range_find(const struct range *ranges, size_t nr, uint64_t number)
 {
-	size_t low = 0, high = s->nr;
+	size_t low = 0, high = nr;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (s->ranges[middle].end > number)
+		if (ranges[middle].end > number)
 			high = middle;
 		else
 			low = middle + 1;
@@ -92,7 +91,7 @@ static size_t find(const struct range_set *s, uint64_t number)
 
 void range_set_cut(struct range_set *s, uint64_t end)
 {
-	size_t i = find(s, end);
+	size_t i = range_find(s->ranges, s->nr, end);
 
 	if (i < s->nr && s->ranges[i].begin < end)
 		s->ranges[i++].end = end;
@@ -101,7 +100,7 @@ void range_set_cut(struct range_set *s, uint64_t end)
 
 bool range_set_has(const struct range_set *s, uint64_t number)
 {
-	size_t i = find(s, number);
+	size_t i = range_find(s->ranges, s->nr, number);
 
 	return i < s->nr && s->ranges[i].begin <= number;
 }

@@ -14,6 +14,9 @@ struct range {
 	uint64_t begin, end;
 };
 
+/* Of @nr ranges that rise and do not overlap: the first that ends behind @number; nr: none does. */
+size_t range_find(const struct range *ranges, size_t nr, uint64_t number);
+
 /* All zero: empty. */
 struct range_set {
 	struct range *ranges;

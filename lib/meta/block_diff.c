@@ -3,10 +3,10 @@
 
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "pdata/space_map.h"
 
 #define A_FEW_BYTES 64
-#define HEX_BYTES 16 /* that are shown of a range */
 #define GAP 8        /* equal bytes that end a range */
 
 unsigned meta_diff_bytes(const void *left, const void *right)
@@ -157,22 +157,12 @@ static int diff_counts(struct meta_block_diff *d, const void *left, const void *
 
 /* --- bytes --- */
 
-static void hex_text(const uint8_t *p, unsigned n, char *out)
-{
-	unsigned shown = n < HEX_BYTES ? n : HEX_BYTES;
-
-	for (unsigned i = 0; i < shown; i++)
-		out += sprintf(out, "%s%02x", i ? " " : "", p[i]);
-	if (shown < n)
-		strcpy(out, " ..");
-}
-
 static int tell_bytes(struct meta_block_diff *d, const uint8_t *left, const uint8_t *right, unsigned begin, unsigned end)
 {
-	char l[META_DIFF_TEXT], r[META_DIFF_TEXT];
+	char l[BYTES_HEX_MAX], r[BYTES_HEX_MAX];
 
-	hex_text(left + begin, end - begin, l);
-	hex_text(right + begin, end - begin, r);
+	bytes_hex(left + begin, end - begin, l);
+	bytes_hex(right + begin, end - begin, r);
 	return d->difference(d, &(struct meta_difference){ begin, end - begin, NULL, l, r });
 }
 

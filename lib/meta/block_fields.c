@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "meta/thin_disk.h"
 #include "pdata/btree.h"
 #include "pdata/space_map.h"
 
-#define HEX_BYTES 16 /* in a line */
+#define HEX_BYTES BYTES_HEX_SHOWN /* in a line */
 
 struct layout {
 	const char *name;
@@ -111,13 +112,6 @@ struct view {
 	int error;
 };
 
-static void hex_text(const uint8_t *p, unsigned n, char *out)
-{
-	*out = '\0';
-	for (unsigned i = 0; i < n; i++)
-		out += sprintf(out, "%s%02x", i ? " " : "", p[i]);
-}
-
 static void put_line(struct view *w, unsigned offset, const char *hex, const char *name, const char *value)
 {
 	struct record_field f = { .offset = offset, .hex = hex, .name = name, .value = value };
@@ -128,9 +122,9 @@ static void put_line(struct view *w, unsigned offset, const char *hex, const cha
 
 static void put(struct view *w, unsigned offset, unsigned size, const char *name, const char *value)
 {
-	char hex[3 * HEX_BYTES + 1];
+	char hex[BYTES_HEX_MAX];
 
-	hex_text(w->data + offset, size < HEX_BYTES ? size : HEX_BYTES, hex);
+	bytes_hex(w->data + offset, size < HEX_BYTES ? size : HEX_BYTES, hex);
 	put_line(w, offset, hex, name, value);
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/bytes.h"
 #include "io/io.h"
 #include "ops/copy_int.h"
 
@@ -222,13 +223,6 @@ static bool next_blocks(void *context, uint64_t *block, uint64_t *nr)
 
 /* --- one block --- */
 
-static bool is_zero(const void *data, size_t size)
-{
-	const char *bytes = data;
-
-	return !bytes[0] && !memcmp(bytes, bytes + 1, size - 1);
-}
-
 static int write_block(struct pass *p, uint64_t block)
 {
 	struct bufio_buffer *b;
@@ -249,7 +243,7 @@ static int take_block(struct pass *p, uint64_t block, const void *data)
 	p->c->read_bytes += bytes;
 	copy_hash_add(p->c, at, data, bytes);
 	count_progress(p, bytes);
-	if (p->c->args->sparse == COPY_SPARSE_ALWAYS && is_zero(data, p->unit)) {
+	if (p->c->args->sparse == COPY_SPARSE_ALWAYS && bytes_are_zero(data, p->unit)) {
 		r = spare_zeroes(p, block, &nr);
 		if (r)
 			return end_pass(p, COPY_END_FAILED, r);

@@ -12,9 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
+#include "base/xxh3.h"
 #include "io/io.h"
 #include "ops/copy_int.h"
 

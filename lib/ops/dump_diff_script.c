@@ -10,9 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL /* a header alone, nothing to be linked */
-#include <xxhash.h>
 
+#include "base/xxh3.h"
 #include "meta/block_diff.h"
 #include "meta/meta.h"
 #include "ops/dump_int.h"

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL /* a header alone, nothing to be linked */
-#include <xxhash.h>
 
+#include "base/bytes.h"
+#include "base/xxh3.h"
 #include "meta/meta.h"
 
 /* --- blocks, one after the other --- */
@@ -41,21 +41,6 @@ static bool for_each_block(struct patch *p, const struct patch_extent *x, struct
 
 /* --- bytes --- */
 
-#define SHOWN_BYTES 16
-
-static const char *hex(const uint8_t *data, size_t size, char text[3 * SHOWN_BYTES + 4])
-{
-	size_t shown = size < SHOWN_BYTES ? size : SHOWN_BYTES;
-	char *at = text;
-
-	*text = '\0';
-	for (size_t i = 0; i < shown; i++)
-		at += sprintf(at, "%s%02x", i ? " " : "", data[i]);
-	if (shown < size)
-		strcpy(at, " ..");
-	return text;
-}
-
 struct wanted {
 	const struct script_op *op;
 	const struct script_place *place;
@@ -67,14 +52,14 @@ static bool compare_bytes(struct patch *p, void *context, uint64_t block, const 
 {
 	struct wanted *w = context;
 	uint64_t n = end - begin < w->size - w->at ? end - begin : w->size - w->at;
-	char expected[3 * SHOWN_BYTES + 4], found[3 * SHOWN_BYTES + 4];
+	char expected[BYTES_HEX_MAX], found[BYTES_HEX_MAX];
 	uint64_t i = 0;
 
 	while (i < n && data[begin + i] == w->data[w->at + i])
 		i++;
 	if (i < n)
 		return patch_fail(p, OP_EXPECT, w->place, "expected %s, and block %" PRIu64 " has %s at byte %" PRIu64,
-				  hex(w->data + w->at + i, n - i, expected), block, hex(data + begin + i, n - i, found), begin + i);
+				  bytes_hex(w->data + w->at + i, n - i, expected), block, bytes_hex(data + begin + i, n - i, found), begin + i);
 	w->at += n;
 	return true;
 }

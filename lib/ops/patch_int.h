@@ -7,6 +7,7 @@
 #ifndef OPS_PATCH_INT_H
 #define OPS_PATCH_INT_H
 
+#include "base/range_set.h"
 #include "meta/field_path.h"
 #include "ops/patch.h"
 #include "text/emit.h"
@@ -25,11 +26,6 @@ struct patch_volume {
 	uint64_t nr_blocks;
 };
 
-/* Bits of the target, so that counts of a bitmap have places of their own; or blocks. */
-struct patch_span {
-	uint64_t begin, end;
-};
-
 /* In a volume of so many bytes each bit has a number. */
 #define PATCH_MAX_BYTES (UINT64_MAX / 8)
 
@@ -42,12 +38,12 @@ struct patch {
 	uint64_t *lets;
 	bool keeps_checksums;
 	uint8_t *block; /* room for one */
-	/* What was written, bits in rising order; none touch. */
-	struct patch_span *written;
+	/* What was written, in rising order, none touch: bits, so that counts of a bitmap have places of their own. */
+	struct range *written;
 	uint64_t nr_written, max_written;
-	struct patch_span *fences; /* blocks; none: no fence */
+	struct range *fences; /* blocks; none: no fence */
 	uint64_t nr_fences, max_fences;
-	struct patch_span *discards; /* blocks, that were filled so */
+	struct range *discards; /* blocks, that were filled so */
 	uint64_t nr_discards, max_discards;
 	/* Bytes of the limit: what the client below leaves, and of that what the tables here may still take. */
 	uint64_t room, memory;

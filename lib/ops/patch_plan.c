@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL /* a header alone, nothing to be linked */
-#include <xxhash.h>
 
+#include "base/xxh3.h"
 #include "io/io_journal.h"
 #include "meta/block_diff.h"
 

@@ -9,36 +9,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/table.h"
 
 /* --- who wrote what --- */
 
-/* The first range that ends behind @begin. */
-static uint64_t find_written(const struct patch *p, uint64_t begin)
-{
-	uint64_t low = 0, high = p->nr_written;
-
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-
-		if (p->written[middle].end > begin)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
-}
-
 /* Room for one more. */
-static bool grow(struct patch *p, struct patch_span **spans, uint64_t nr, uint64_t *max)
+static bool grow(struct patch *p, struct range **spans, uint64_t nr, uint64_t *max)
 {
-	if (table_grow(spans, sizeof(**spans), nr, max, &p->memory))
+	int r = table_grow(spans, sizeof(**spans), nr, max, &p->memory);
+
+	if (r)
 		op_fail_errno(p->result, p->target->path, -ENOMEM);
-	return nr < *max;
+	return !r;
 }
 
 /* The ranges @from to @to - 1 become one, with what is new. */
-static bool put_written(struct patch *p, uint64_t from, uint64_t to, struct patch_span bits)
+static bool put_written(struct patch *p, uint64_t from, uint64_t to, struct range bits)
 {
 	if (from == to) {
 		if (!grow(p, &p->written, p->nr_written, &p->max_written))
@@ -66,10 +53,10 @@ static bool is_fenced_off(const struct patch *p, uint64_t first, uint64_t last)
 }
 
 /* Bits that an operation is about to write. */
-static bool claim(struct patch *p, const struct script_op *op, const struct script_place *place, struct patch_span bits)
+static bool claim(struct patch *p, const struct script_op *op, const struct script_place *place, struct range bits)
 {
 	uint64_t block_bits = (uint64_t)p->block_size * 8, first = bits.begin / block_bits, last = (bits.end - 1) / block_bits;
-	uint64_t from = find_written(p, bits.begin), to = from;
+	uint64_t from = range_find(p->written, p->nr_written, bits.begin), to = from;
 
 	if (is_fenced_off(p, first, last))
 		return patch_fail(p, OP_EXPECT, place, "would write block %" PRIu64 "%s, outside of the fence",
@@ -87,7 +74,7 @@ static bool claim(struct patch *p, const struct script_op *op, const struct scri
 
 static bool claim_bytes(struct patch *p, const struct script_op *op, const struct patch_extent *x, uint64_t bytes)
 {
-	return claim(p, op, &op->to->place, (struct patch_span){ x->begin * 8, (x->begin + bytes) * 8 });
+	return claim(p, op, &op->to->place, (struct range){ x->begin * 8, (x->begin + bytes) * 8 });
 }
 
 bool patch_fence(struct patch *p, const struct script_op *op)
@@ -96,7 +83,7 @@ bool patch_fence(struct patch *p, const struct script_op *op)
 
 	if (!patch_extent(p, op->to, &x) || !grow(p, &p->fences, p->nr_fences, &p->max_fences))
 		return false;
-	p->fences[p->nr_fences++] = (struct patch_span){ x.first, x.first + x.nr };
+	p->fences[p->nr_fences++] = (struct range){ x.first, x.first + x.nr };
 	return true;
 }
 
@@ -156,7 +143,7 @@ bool patch_set(struct patch *p, const struct script_op *op)
 	if (!patch_place(p, op->field, &v, &place) || !patch_number(p, op->value, &value))
 		return false;
 	begin = (place.block * p->block_size + place.field.offset) * 8 + place.field.shift;
-	if (!claim(p, op, &op->field->place, (struct patch_span){ begin, begin + place.field.bits }))
+	if (!claim(p, op, &op->field->place, (struct range){ begin, begin + place.field.bits }))
 		return false;
 	data = take(p, place.block, &b);
 	if (!data)
@@ -317,7 +304,7 @@ static bool remember_discard(struct patch *p, const struct patch_extent *x)
 {
 	if (!grow(p, &p->discards, p->nr_discards, &p->max_discards))
 		return false;
-	p->discards[p->nr_discards++] = (struct patch_span){ x->first, x->first + x->nr };
+	p->discards[p->nr_discards++] = (struct range){ x->first, x->first + x->nr };
 	return true;
 }
 
@@ -346,7 +333,7 @@ bool patch_is_zero(struct patch *p, uint64_t block)
 {
 	struct bufio_buffer *b;
 	const uint8_t *data = bufio_read(p->target->client, block, &b);
-	bool is = data && !data[0] && !memcmp(data, data + 1, p->block_size - 1);
+	bool is = data && bytes_are_zero(data, p->block_size);
 
 	if (data)
 		bufio_release(b);
@@ -357,7 +344,7 @@ bool patch_is_zero(struct patch *p, uint64_t block)
 
 static bool set_checksum(struct patch *p, const struct script_op *op, uint64_t block, uint64_t value)
 {
-	struct patch_span bits = { block * p->block_size * 8, (block * p->block_size + sizeof(uint32_t)) * 8 };
+	struct range bits = { block * p->block_size * 8, (block * p->block_size + sizeof(uint32_t)) * 8 };
 	struct bufio_buffer *b;
 	uint8_t *data;
 
@@ -394,32 +381,28 @@ bool patch_checksum(struct patch *p, const struct script_op *op)
 
 /* --- saving --- */
 
-static int write_all(int fd, const uint8_t *data, size_t size)
+static int write_on(void *context, const void *data, size_t size)
 {
-	while (size) {
-		ssize_t n = write(fd, data, size);
+	struct text_out *o = context;
 
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		data += n > 0 ? n : 0;
-		size -= n > 0 ? (size_t)n : 0;
-	}
-	return 0;
+	text_put(o, data, size);
+	return o->error;
 }
 
 /* The next bytes of the file are these. */
-static int compare_all(int fd, const uint8_t *data, size_t size)
+static int compare_on(void *context, const void *data, size_t size)
 {
+	const uint8_t *wanted = data;
 	uint8_t found[PD_BLOCK_SIZE];
 
 	while (size) {
-		ssize_t n = read(fd, found, size < sizeof(found) ? size : sizeof(found));
+		ssize_t n = read(*(int *)context, found, size < sizeof(found) ? size : sizeof(found));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (!n || (n > 0 && memcmp(found, data, (size_t)n) != 0))
+		if (!n || (n > 0 && memcmp(found, wanted, (size_t)n) != 0))
 			return -EEXIST;
-		data += n > 0 ? n : 0;
+		wanted += n > 0 ? n : 0;
 		size -= n > 0 ? (size_t)n : 0;
 	}
 	return 0;
@@ -432,7 +415,7 @@ static bool fail_saving(struct patch *p, const struct script_op *op, int error)
 }
 
 static bool save_blocks(struct patch *p, const struct script_op *op, const struct patch_extent *x,
-			int (*put)(int fd, const uint8_t *data, size_t size), int fd)
+			int (*put)(void *context, const void *data, size_t size), void *context)
 {
 	for (uint64_t i = (x->begin / p->block_size) - x->first; i < x->nr; i++) {
 		uint64_t block = x->first + i, from = block * p->block_size;
@@ -443,7 +426,7 @@ static bool save_blocks(struct patch *p, const struct script_op *op, const struc
 
 		if (!data)
 			return patch_fail_block(p, x->volume, block);
-		r = put(fd, data + skip, p->block_size - skip);
+		r = put(context, data + skip, p->block_size - skip);
 		bufio_release(b);
 		if (r)
 			return fail_saving(p, op, r);
@@ -460,7 +443,7 @@ static bool save_again(struct patch *p, const struct script_op *op, const struct
 
 	if (fd < 0)
 		return fail_saving(p, op, -errno);
-	ok = save_blocks(p, op, x, compare_all, fd);
+	ok = save_blocks(p, op, x, compare_on, &fd);
 	if (ok && read(fd, &more, 1) != 0)
 		ok = fail_saving(p, op, -EEXIST);
 	close(fd);
@@ -469,6 +452,7 @@ static bool save_again(struct patch *p, const struct script_op *op, const struct
 
 bool patch_save(struct patch *p, const struct script_op *op)
 {
+	struct text_out out;
 	struct patch_extent x;
 	int fd, r = 0;
 	bool ok;
@@ -478,8 +462,11 @@ bool patch_save(struct patch *p, const struct script_op *op)
 	fd = open(op->text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return errno == EEXIST ? save_again(p, op, &x) : fail_saving(p, op, -errno);
-	ok = save_blocks(p, op, &x, write_all, fd);
-	if (ok && fsync(fd))
+	text_out_init(&out, fd);
+	ok = save_blocks(p, op, &x, write_on, &out);
+	if (ok)
+		r = text_out_flush(&out);
+	if (ok && !r && fsync(fd))
 		r = -errno;
 	close(fd);
 	if (!ok || r)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 
 /* Salts: the *_CSUM_XOR constants of dm-thin-metadata.c, dm-cache-metadata.c, dm-era-target.c, persistent-data/. */
@@ -35,11 +36,6 @@ static uint32_t unsalted(const void *block)
 	return crc32c_raw(UINT32_MAX, (const uint8_t *)block + 4, PD_BLOCK_SIZE - 4);
 }
 
-static bool is_zero(const uint8_t *block)
-{
-	return !block[0] && !memcmp(block, block + 1, PD_BLOCK_SIZE - 1);
-}
-
 uint32_t pd_stored_checksum(const void *block)
 {
 	return (uint32_t)le_load(block, 4);
@@ -54,7 +50,7 @@ enum pd_kind pd_block_kind(const void *block)
 {
 	uint32_t salt;
 
-	if (is_zero(block))
+	if (bytes_are_zero(block, PD_BLOCK_SIZE))
 		return PD_ZEROES;
 	salt = pd_stored_checksum(block) ^ unsalted(block);
 	for (unsigned k = FIRST_SALTED; k < NR_PD_KINDS; k++)
