@@ -7,22 +7,19 @@
  *
  *	fuzz-journal SEED COUNT|SECONDSs
  *
- * The seed of every thousandth case is printed before it runs. Journals lie in $TMPDIR.
+ * as fuzz_loop() has it. Journals lie in $TMPDIR.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
 #include "base/le.h"
-#include "base/units.h"
+#include "fuzz_loop.h"
 #include "io/io_journal.h"
-#include "mutate.h"
 
 #define SECONDS_A_CASE 20
 #define NR_BASES 12
@@ -254,12 +251,13 @@ static void check_states(const struct base *b, bool is_resealed)
 		fail("a second undo was refused, or went to another state");
 }
 
-static void run_case(struct rng *r)
+static void run_case(struct rng *r, void *context)
 {
 	const struct base *b = &bases[rng_below(r, NR_BASES)];
 	bool is_resealed = rng_below(r, 2);
 	size_t size = b->size;
 
+	(void)context;
 	memcpy(file, b->file, size);
 	for (uint64_t i = rng_below(r, 4); i; i--)
 		damage(r, &size);
@@ -276,24 +274,6 @@ static void run_case(struct rng *r)
 	alarm(0);
 }
 
-/* @limit: cases, or seconds if @is_time. */
-static void run(uint64_t seed, uint64_t limit, bool is_time)
-{
-	time_t end = time(NULL) + (time_t)limit;
-	uint64_t nr = 0;
-
-	for (; is_time ? time(NULL) < end : nr < limit; nr++) {
-		struct rng r = { (seed + nr) * UINT64_C(0x9E3779B97F4A7C15) | 1 };
-
-		if (nr % 1000 == 0) {
-			printf("%" PRIu64 "\n", seed + nr);
-			fflush(stdout);
-		}
-		run_case(&r);
-	}
-	printf("%" PRIu64 " cases\n", nr);
-}
-
 static void open_all(void)
 {
 	const char *folder = getenv("TMPDIR");
@@ -308,19 +288,13 @@ static void open_all(void)
 
 int main(int argc, char **argv)
 {
-	size_t digits = argc > 2 ? strspn(argv[2], "0123456789") : 0;
-	bool is_time = argc > 2 && !strcmp(argv[2] + digits, "s");
-	uint64_t seed, limit;
+	bool ok;
 
-	if (argc > 2)
-		argv[2][digits] = '\0';
-	if (argc != 3 || units_parse_number(argv[1], &seed) || units_parse_number(argv[2], &limit)) {
-		fputs("fuzz-journal SEED COUNT|SECONDSs\n", stderr);
-		return 99;
-	}
 	open_all();
-	run(seed, limit, is_time);
+	ok = argc == 3 && fuzz_loop(argv[1], argv[2], run_case, NULL);
 	unlink(path);
 	bufio_device_close(target);
-	return 0;
+	if (!ok)
+		fputs("fuzz-journal SEED COUNT|SECONDSs\n", stderr);
+	return ok ? 0 : 99;
 }

@@ -7,7 +7,7 @@
  *
  *	fuzz-map SEED COUNT|SECONDSs
  *
- * makes maps and damages them. The seed of every thousandth case is printed before it runs.
+ * makes maps and damages them, as fuzz_loop() has it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,11 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/units.h"
-#include "mutate.h"
+#include "fuzz_loop.h"
 #include "text/map_file.h"
 #include "text/range_list.h"
 
@@ -197,41 +195,21 @@ static void damage(struct rng *r)
 	}
 }
 
-/* @limit: cases, or seconds if @is_time. */
-static void run(uint64_t seed, uint64_t limit, bool is_time)
+static void make_case(struct rng *r, void *context)
 {
-	time_t end = time(NULL) + (time_t)limit;
-	uint64_t nr = 0;
-
-	for (; is_time ? time(NULL) < end : nr < limit; nr++) {
-		struct rng r = { (seed + nr) * UINT64_C(0x9E3779B97F4A7C15) | 1 };
-
-		if (nr % 1000 == 0) {
-			printf("%" PRIu64 "\n", seed + nr);
-			fflush(stdout);
-		}
-		make_map(&r);
-		for (uint64_t i = rng_below(&r, 5); i; i--)
-			damage(&r);
-		run_case(text, len);
-	}
-	printf("%" PRIu64 " cases\n", nr);
+	(void)context;
+	make_map(r);
+	for (uint64_t i = rng_below(r, 5); i; i--)
+		damage(r);
+	run_case(text, len);
 }
 
 int main(int argc, char **argv)
 {
-	size_t digits = argc > 2 ? strspn(argv[2], "0123456789") : 0;
-	bool is_time = argc > 2 && !strcmp(argv[2] + digits, "s");
-	uint64_t seed, limit;
-
-	if (argc > 2)
-		argv[2][digits] = '\0';
-	if (argc != 3 || units_parse_number(argv[1], &seed) || units_parse_number(argv[2], &limit)) {
-		fputs("fuzz-map SEED COUNT|SECONDSs\n", stderr);
-		return 99;
-	}
-	run(seed, limit, is_time);
-	return 0;
+	if (argc == 3 && fuzz_loop(argv[1], argv[2], make_case, NULL))
+		return 0;
+	fputs("fuzz-map SEED COUNT|SECONDSs\n", stderr);
+	return 99;
 }
 
 #endif

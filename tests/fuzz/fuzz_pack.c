@@ -7,9 +7,8 @@
  *
  *	fuzz-pack SEED COUNT|SECONDSs FILE...
  *
- * takes damaged copies of the files, COUNT of them or for so many seconds: raw, or with all checksums made right again,
- * also those of what was compressed. The seed of a case is printed before it runs, so that a crash can be repeated with
- * SEED and COUNT 1.
+ * takes damaged copies of the files, as fuzz_loop() has it: raw, or with all checksums made right again, also those of what
+ * was compressed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,13 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 #include <zstd.h>
 
 #include "base/crc32c.h"
-#include "base/units.h"
-#include "mutate.h"
+#include "fuzz_loop.h"
 #include "ops/pack_disk.h"
 #include "ops/pack_file.h"
 
@@ -282,43 +279,31 @@ static void load(const char *path)
 	close(fd);
 }
 
-/* @limit: cases, or seconds if @is_time. */
-static void run(uint64_t seed, uint64_t limit, bool is_time, char **files, int nr_files)
+struct files {
+	char **names;
+	uint64_t nr;
+};
+
+static void make_case(struct rng *r, void *context)
 {
-	time_t end = time(NULL) + (time_t)limit;
-	uint64_t nr = 0;
+	const struct files *files = context;
 
-	for (; is_time ? time(NULL) < end : nr < limit; nr++) {
-		struct rng r = { (seed + nr) * UINT64_C(0x9E3779B97F4A7C15) | 1 };
-
-		if (!is_time || nr % 1000 == 0) {
-			printf("%" PRIu64 "\n", seed + nr);
-			fflush(stdout);
-		}
-		load(files[rng_below(&r, (uint64_t)nr_files)]);
-		for (uint64_t i = 1 + rng_below(&r, 3); i; i--)
-			damage(&r);
-		if (rng_below(&r, 4))
-			reseal(rng_below(&r, 2));
-		run_case(file, len);
-	}
-	printf("%" PRIu64 " cases\n", nr);
+	load(files->names[rng_below(r, files->nr)]);
+	for (uint64_t i = 1 + rng_below(r, 3); i; i--)
+		damage(r);
+	if (rng_below(r, 4))
+		reseal(rng_below(r, 2));
+	run_case(file, len);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t seed, limit;
-	size_t digits = argc > 2 ? strspn(argv[2], "0123456789") : 0;
-	bool is_time = argc > 2 && !strcmp(argv[2] + digits, "s");
+	struct files files = { argv + 3, (uint64_t)argc - 3 };
 
-	if (argc > 2)
-		argv[2][digits] = '\0';
-	if (argc < 4 || units_parse_number(argv[1], &seed) || units_parse_number(argv[2], &limit)) {
-		fputs("fuzz-pack SEED COUNT|SECONDSs FILE...\n", stderr);
-		return 99;
-	}
-	run(seed, limit, is_time, argv + 3, argc - 3);
-	return 0;
+	if (argc > 3 && fuzz_loop(argv[1], argv[2], make_case, &files))
+		return 0;
+	fputs("fuzz-pack SEED COUNT|SECONDSs FILE...\n", stderr);
+	return 99;
 }
 
 #endif

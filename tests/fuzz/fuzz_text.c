@@ -2,16 +2,12 @@
 #include "fuzz_text.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/units.h"
-#include "mutate.h"
+#include "fuzz_loop.h"
 
 static uint8_t text[FUZZ_TEXT_MAX + 1];
 static size_t len;
@@ -87,27 +83,22 @@ static void load(const char *path)
 	close(fd);
 }
 
-/* @limit: cases, or seconds if @is_time. */
-static void run(const struct fuzz_text *t, unsigned targets, uint64_t seed, uint64_t limit, bool is_time, char **files,
-		int nr_files)
+struct text_run {
+	const struct fuzz_text *text;
+	unsigned target;
+	char **files;
+	uint64_t nr_files;
+};
+
+static void make_case(struct rng *r, void *context)
 {
-	time_t end = time(NULL) + (time_t)limit;
-	uint64_t nr = 0;
+	const struct text_run *run = context;
 
-	for (; is_time ? time(NULL) < end : nr < limit; nr++) {
-		struct rng r = { (seed + nr) * UINT64_C(0x9E3779B97F4A7C15) | 1 };
-
-		if (!is_time || nr % 1000 == 0) {
-			printf("%" PRIu64 "\n", seed + nr);
-			fflush(stdout);
-		}
-		load(files[rng_below(&r, (uint64_t)nr_files)]);
-		for (uint64_t i = 1 + rng_below(&r, 6); i; i--)
-			damage(t, &r);
-		text[len] = '\0';
-		t->run(text, len, targets);
-	}
-	printf("%" PRIu64 " cases\n", nr);
+	load(run->files[rng_below(r, run->nr_files)]);
+	for (uint64_t i = 1 + rng_below(r, 6); i; i--)
+		damage(run->text, r);
+	text[len] = '\0';
+	run->text->run(text, len, 1u << run->target);
 }
 
 static int usage(const struct fuzz_text *t)
@@ -121,18 +112,11 @@ static int usage(const struct fuzz_text *t)
 
 int fuzz_text_main(const struct fuzz_text *t, int argc, char **argv)
 {
-	uint64_t seed, limit;
-	size_t digits = argc > 3 ? strspn(argv[3], "0123456789") : 0;
-	bool is_time = argc > 3 && !strcmp(argv[3] + digits, "s");
-	unsigned target = 0;
+	struct text_run run = { .text = t, .files = argv + 4, .nr_files = (uint64_t)argc - 4 };
 
-	while (argc > 1 && target < t->nr_targets && strcmp(argv[1], t->targets[target]) != 0)
-		target++;
-	if (argc > 3)
-		argv[3][digits] = '\0';
-	if (argc < 5 || target == t->nr_targets || units_parse_number(argv[2], &seed) ||
-	    units_parse_number(argv[3], &limit))
+	while (argc > 1 && run.target < t->nr_targets && strcmp(argv[1], t->targets[run.target]) != 0)
+		run.target++;
+	if (argc < 5 || run.target == t->nr_targets || !fuzz_loop(argv[2], argv[3], make_case, &run))
 		return usage(t);
-	run(t, 1u << target, seed, limit, is_time, argv + 4, argc - 4);
 	return 0;
 }

@@ -4,8 +4,7 @@
  *
  *	NAME TARGET SEED COUNT|SECONDSs FILE...
  *
- * and take COUNT of them, or for so many seconds. The seed of a case is printed before it runs, so that a crash can be
- * repeated with SEED and COUNT 1.
+ * as fuzz_loop() has it.
  */
 #ifndef TESTS_FUZZ_FUZZ_TEXT_H
 #define TESTS_FUZZ_FUZZ_TEXT_H
