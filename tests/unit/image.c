@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "image.h"
+#include "meta/thin_disk.h"
 #include "unit.h"
 
 struct image image;
@@ -72,4 +73,29 @@ void image_entry(uint64_t block, unsigned i, uint64_t key, uint64_t value, unsig
 	le_store(b + 32 + 8 * i, 8, key);
 	le_store(b + 32 + 8 * max + value_size * i, size, value);
 	pd_block_seal(b, PD_NODE, block);
+}
+
+void image_set(uint64_t block, unsigned offset, unsigned size, uint64_t value)
+{
+	le_store(image_at(block) + offset, size, value);
+	pd_block_seal(image_at(block), PD_THIN_SUPERBLOCK, block);
+}
+
+void image_superblock(uint64_t block, uint64_t top, uint64_t details, uint64_t nr_blocks)
+{
+	image_set(block, 32, 8, THIN_MAGIC);
+	image_set(block, 40, 4, 2);
+	image_set(block, 320, 8, top);
+	image_set(block, 328, 8, details);
+	image_set(block, 336, 4, 128);
+	image_set(block, 340, 4, 8);
+	image_set(block, 344, 8, nr_blocks);
+}
+
+void image_space_map(unsigned offset, uint64_t nr, uint64_t used, uint64_t bitmap_root, uint64_t count_root)
+{
+	image_set(0, offset, 8, nr);
+	image_set(0, offset + 8, 8, used);
+	image_set(0, offset + 16, 8, bitmap_root);
+	image_set(0, offset + 24, 8, count_root);
 }

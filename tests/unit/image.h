@@ -45,6 +45,13 @@ void image_header(uint8_t *b, uint32_t flags, uint32_t nr, uint32_t max, uint32_
 /* The same at @block, with number and checksum. */
 void image_node(uint64_t block, uint32_t flags, uint32_t nr, uint32_t max, uint32_t value_size);
 
+/* A number in the superblock at @block, or in a copy of one: with the checksum made right. */
+void image_set(uint64_t block, unsigned offset, unsigned size, uint64_t value);
+
+/* A thin pool's superblock, version 2 with data blocks of 64 KiB; and what it has at @offset of one of its space maps. */
+void image_superblock(uint64_t block, uint64_t top, uint64_t details, uint64_t nr_blocks);
+void image_space_map(unsigned offset, uint64_t nr, uint64_t used, uint64_t bitmap_root, uint64_t count_root);
+
 /* Key @i of the node at @block and the first @size bytes of its value. */
 void image_entry(uint64_t block, unsigned i, uint64_t key, uint64_t value, unsigned size);
 

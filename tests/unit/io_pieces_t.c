@@ -157,15 +157,21 @@ static void no_pieces(void)
 	finish();
 }
 
+/* Each unit a request, all in one batch. */
+static void submit_units(struct io_request *all[MAX_REQUESTS])
+{
+	requests_prepare(IO_READ, UNITS, UNIT);
+	for (unsigned i = 0; i < UNITS; i++)
+		all[i] = &requests[i].request;
+	dev->ops->submit(dev, all, UNITS);
+}
+
 static void batches(void)
 {
 	struct io_request *all[MAX_REQUESTS];
 
 	start();
-	requests_prepare(IO_READ, UNITS, UNIT);
-	for (unsigned i = 0; i < UNITS; i++)
-		all[i] = &requests[i].request;
-	dev->ops->submit(dev, all, UNITS);
+	submit_units(all);
 	requests_take_all(dev, 7);
 	for (unsigned i = 0; i < UNITS; i++) {
 		CU_ASSERT_EQUAL(requests[i].seen, 1);
@@ -181,10 +187,7 @@ static void polling(void)
 	struct io_request *all[MAX_REQUESTS];
 
 	start();
-	requests_prepare(IO_READ, UNITS, UNIT);
-	for (unsigned i = 0; i < UNITS; i++)
-		all[i] = &requests[i].request;
-	dev->ops->submit(dev, all, UNITS);
+	submit_units(all);
 	requests_poll(dev, UNITS);
 	for (unsigned i = 0; i < UNITS; i++)
 		CU_ASSERT_EQUAL(requests[i].seen, 1);

@@ -32,23 +32,11 @@ static struct thin_check checked;
 
 /* --- making a pool --- */
 
-static void set_in(uint64_t block, unsigned offset, unsigned size, uint64_t value)
-{
-	le_store(image_at(block) + offset, size, value);
-	pd_block_seal(image_at(block), PD_THIN_SUPERBLOCK, block);
-}
-
 static void superblock(uint64_t block, uint64_t top, uint64_t details)
 {
-	set_in(block, 32, 8, THIN_MAGIC);
-	set_in(block, 40, 4, 2);
-	set_in(block, 44, 4, TIME);
-	set_in(block, 48, 8, 5);
-	set_in(block, 320, 8, top);
-	set_in(block, 328, 8, details);
-	set_in(block, 336, 4, 128);
-	set_in(block, 340, 4, 8);
-	set_in(block, 344, 8, NR_BLOCKS);
+	image_superblock(block, top, details, NR_BLOCKS);
+	image_set(block, 44, 4, TIME);
+	image_set(block, 48, 8, 5);
 }
 
 static void mapping_leaf(uint64_t block, uint64_t key, uint64_t data, uint64_t time)
@@ -164,14 +152,6 @@ static void large_counts(uint64_t block, const uint32_t *counts, uint64_t nr)
 		}
 }
 
-static void space_map(unsigned offset, uint64_t nr, uint64_t used, uint64_t bitmap_root, uint64_t count_root)
-{
-	set_in(0, offset, 8, nr);
-	set_in(0, offset + 8, 8, used);
-	set_in(0, offset + 16, 8, bitmap_root);
-	set_in(0, offset + 24, 8, count_root);
-}
-
 static uint8_t *data_hints(unsigned i)
 {
 	return image_at(DATA_INDEX) + 32 + 8 * 168 + 16 * (size_t)i;
@@ -189,12 +169,12 @@ static void space_maps(void)
 	}
 	pd_block_seal(image_at(DATA_INDEX), PD_NODE, DATA_INDEX);
 	large_counts(DATA_COUNTS, data_counts, NR_DATA);
-	space_map(64, NR_DATA, used, DATA_INDEX, DATA_COUNTS);
+	image_space_map(64, NR_DATA, used, DATA_INDEX, DATA_COUNTS);
 
 	used = bitmap(META_BITMAP, image_at(META_INDEX) + 16, meta_counts, NR_BLOCKS, 0);
 	pd_block_seal(image_at(META_INDEX), PD_INDEX, META_INDEX);
 	large_counts(META_COUNTS, meta_counts, NR_BLOCKS);
-	space_map(192, NR_BLOCKS, used, META_INDEX, META_COUNTS);
+	image_space_map(192, NR_BLOCKS, used, META_INDEX, META_COUNTS);
 }
 
 static void start(void)
@@ -220,7 +200,7 @@ static void add_snapshot(void)
 		meta_counts[blocks[i]]++;
 	count_leaf(HELD_LEAF);
 	space_maps();
-	set_in(0, 56, 8, HELD);
+	image_set(0, 56, 8, HELD);
 }
 
 /* The index of data in two leaves: bitmaps 0 and 1, and 2. */
@@ -340,7 +320,7 @@ static void snapshot_of_now(void)
 	meta_counts[TOP]++;
 	meta_counts[DETAILS]++;
 	space_maps();
-	set_in(0, 56, 8, HELD);
+	image_set(0, 56, 8, HELD);
 	run();
 	CU_ASSERT_EQUAL(image.told.nr, 0);
 	image_close();
@@ -489,7 +469,7 @@ static void each_meta_count(void)
 		add_snapshot();
 		meta_counts[all[i].block] = 0;
 		space_maps();
-		set_in(0, 56, 8, HELD);
+		image_set(0, 56, 8, HELD);
 		run();
 		CU_ASSERT_EQUAL(nr_of(PROBLEM_META_COUNT_LOW, false), 1);
 		CU_ASSERT_EQUAL(image.told.p[0].where, all[i].where);
@@ -516,8 +496,8 @@ static void nr_allocated(void)
 {
 	for (int off = -2; off <= 2; off++) {
 		start();
-		set_in(0, 72, 8, (uint64_t)(3 * PER_LEAF - 6 + off));
-		set_in(0, 200, 8, (uint64_t)(16 - off));
+		image_set(0, 72, 8, (uint64_t)(3 * PER_LEAF - 6 + off));
+		image_set(0, 200, 8, (uint64_t)(16 - off));
 		run();
 		CU_ASSERT_EQUAL(nr_of(PROBLEM_SM_USED, false), off * off == 4 ? 2 : 0);
 		CU_ASSERT_EQUAL(image.told.nr, off * off == 4 ? 2 : 0);
@@ -718,7 +698,7 @@ static void snapshot_counts(void)
 	add_snapshot();
 	data_counts[310] = 0;
 	space_maps();
-	set_in(0, 56, 8, HELD);
+	image_set(0, 56, 8, HELD);
 	run();
 	CU_ASSERT_EQUAL(image.told.nr, 1);
 	told(0, PROBLEM_DATA_COUNT_LOW, WHERE_DATA_SM, NO_BLOCK, 310, 311);
@@ -862,7 +842,7 @@ static void fixes(void)
 		space_maps();
 		le_store(data_hints(1) + 8, 4, 0);
 		pd_block_seal(image_at(DATA_INDEX), PD_NODE, DATA_INDEX);
-		set_in(0, 72, 8, 3);
+		image_set(0, 72, 8, 3);
 		CU_ASSERT_EQUAL(check((struct thin_check){ .is_fixing = true, .memory = i ? thin_check_least_memory() : 0 }), 0);
 		CU_ASSERT_EQUAL(nr_of(PROBLEM_DATA_LEAKED, false), 3);
 		CU_ASSERT_EQUAL(nr_of(PROBLEM_META_LEAKED, false), 2);

@@ -29,30 +29,6 @@ static void seal(uint64_t block, enum pd_kind kind)
 	pd_block_seal(image_at(block), kind, block);
 }
 
-static void set_in(uint64_t block, unsigned offset, unsigned size, uint64_t value)
-{
-	le_store(image_at(block) + offset, size, value);
-	seal(block, PD_THIN_SUPERBLOCK);
-}
-
-static void superblock(uint64_t block, uint64_t top, uint64_t details)
-{
-	set_in(block, 32, 8, THIN_MAGIC);
-	set_in(block, 40, 4, 2);
-	set_in(block, 320, 8, top);
-	set_in(block, 328, 8, details);
-	set_in(block, 336, 4, 128);
-	set_in(block, 340, 4, 8);
-	set_in(block, 344, 8, NR_BLOCKS);
-}
-
-static void space_map(unsigned offset, uint64_t nr, uint64_t bitmap_root, uint64_t count_root)
-{
-	set_in(0, offset, 8, nr);
-	set_in(0, offset + 16, 8, bitmap_root);
-	set_in(0, offset + 24, 8, count_root);
-}
-
 /* A node with the keys 0, 100, 200, ... */
 static void node(uint64_t block, uint32_t flags, uint32_t value_size, const uint64_t *values, unsigned nr)
 {
@@ -84,11 +60,11 @@ static void space_maps(void)
 {
 	static const uint64_t used[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, ROOT1, LEAF1, ROOT2, LEAF2 };
 
-	space_map(64, 1000, DATA_INDEX, DATA_COUNTS);
+	image_space_map(64, 1000, 0, DATA_INDEX, DATA_COUNTS);
 	node(DATA_INDEX, PD_NODE_LEAF, 16, VALUES(DATA_BITMAP));
 	seal(DATA_BITMAP, PD_BITMAP);
 	node(DATA_COUNTS, PD_NODE_LEAF, 4, NULL, 0);
-	space_map(192, NR_BLOCKS, META_INDEX, META_COUNTS);
+	image_space_map(192, NR_BLOCKS, 0, META_INDEX, META_COUNTS);
 	le_store(image_at(META_INDEX) + 16, 8, META_BITMAP);
 	seal(META_INDEX, PD_INDEX);
 	node(META_COUNTS, PD_NODE_LEAF, 4, NULL, 0);
@@ -101,7 +77,7 @@ static void space_maps(void)
 static void start(void)
 {
 	image_open(NR_BLOCKS, NR_DEVICE_BLOCKS, 4 * (PD_MAX_DEPTH + 1));
-	superblock(0, TOP, DETAILS);
+	image_superblock(0, TOP, DETAILS, NR_BLOCKS);
 	space_maps();
 	node(DETAILS, PD_NODE_LEAF, 24, VALUES(2, 2));
 	LEAF(TOP, ROOT1, ROOT2);
@@ -115,8 +91,8 @@ static void start(void)
 /* Device 0 as it was: one leaf of its own, and one that it still shares. */
 static void add_snapshot(void)
 {
-	superblock(HELD, HELD_TOP, HELD_DETAILS);
-	set_in(0, 56, 8, HELD);
+	image_superblock(HELD, HELD_TOP, HELD_DETAILS, NR_BLOCKS);
+	image_set(0, 56, 8, HELD);
 	node(HELD_DETAILS, PD_NODE_LEAF, 24, VALUES(2));
 	LEAF(HELD_TOP, HELD_ROOT);
 	INTERNAL(HELD_ROOT, HELD_LEAF, LEAF_OF_BOTH);
@@ -371,7 +347,7 @@ static void bad_everywhere(void)
 static void bad_index_leaf(void)
 {
 	start();
-	space_map(64, 3 * PD_BITMAP_ENTRIES, 30, DATA_COUNTS);
+	image_space_map(64, 3 * PD_BITMAP_ENTRIES, 0, 30, DATA_COUNTS);
 	INTERNAL(30, DATA_INDEX);
 	image_at(DATA_INDEX)[100] ^= 1;
 	run();
@@ -438,7 +414,7 @@ static void snapshot_of_now(void)
 {
 	start();
 	add_snapshot();
-	superblock(HELD, TOP, DETAILS);
+	image_superblock(HELD, TOP, DETAILS, NR_BLOCKS);
 	run();
 	is(TOP, ROLE_TOP | SURVEY_SHARED);
 	is(DETAILS, ROLE_DETAILS | SURVEY_SHARED);

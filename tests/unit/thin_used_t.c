@@ -21,29 +21,10 @@ static struct thin_used used;
 
 /* --- making a pool --- */
 
-static void set_in(uint64_t block, unsigned offset, unsigned size, uint64_t value)
-{
-	le_store(image_at(block) + offset, size, value);
-	pd_block_seal(image_at(block), PD_THIN_SUPERBLOCK, block);
-}
-
 static void superblock(uint64_t block, uint64_t top, uint64_t details)
 {
-	set_in(block, 32, 8, THIN_MAGIC);
-	set_in(block, 40, 4, 2);
-	set_in(block, 48, 8, 7);
-	set_in(block, 320, 8, top);
-	set_in(block, 328, 8, details);
-	set_in(block, 336, 4, 128);
-	set_in(block, 340, 4, 8);
-	set_in(block, 344, 8, NR_BLOCKS);
-}
-
-static void space_map(unsigned offset, uint64_t nr, uint64_t bitmap_root, uint64_t count_root)
-{
-	set_in(0, offset, 8, nr);
-	set_in(0, offset + 16, 8, bitmap_root);
-	set_in(0, offset + 24, 8, count_root);
+	image_superblock(block, top, details, NR_BLOCKS);
+	image_set(block, 48, 8, 7);
 }
 
 /* A leaf of one entry, its key 0. */
@@ -72,8 +53,8 @@ static void start(void)
 {
 	image_open(NR_BLOCKS, NR_DEVICE_BLOCKS, THIN_USED_HELD_BUFFERS);
 	superblock(0, TOP, DETAILS);
-	space_map(64, 1000, DATA_INDEX, DATA_COUNTS);
-	space_map(192, NR_BLOCKS, META_INDEX, META_COUNTS);
+	image_space_map(64, 1000, 0, DATA_INDEX, DATA_COUNTS);
+	image_space_map(192, NR_BLOCKS, 0, META_INDEX, META_COUNTS);
 	leaf(DATA_INDEX, 16, DATA_BITMAP);
 	pd_block_seal(image_at(DATA_BITMAP), PD_BITMAP, DATA_BITMAP);
 	empty(DATA_COUNTS, 4);
@@ -92,7 +73,7 @@ static void start(void)
 static void add_snapshot(void)
 {
 	superblock(HELD, HELD_TOP, HELD_DETAILS);
-	set_in(0, 56, 8, HELD);
+	image_set(0, 56, 8, HELD);
 	leaf(HELD_DETAILS, 24, 1);
 	leaf(HELD_TOP, 8, HELD_ROOT);
 	leaf(HELD_ROOT, 8, UINT64_C(6) << THIN_TIME_BITS);
