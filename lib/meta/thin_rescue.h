@@ -35,7 +35,6 @@ struct thin_rescued {
 	enum thin_details_origin details;
 	uint64_t generation; /* of ROOT_OF_ANOTHER */
 	uint64_t mapped;     /* mappings that it should have, or RECORD_UNKNOWN */
-	bool has_holes;      /* there were some, filled or not */
 };
 
 /* A piece that may belong to one of several, or that is not proved. */
@@ -76,12 +75,24 @@ uint32_t thin_rescue_time(const struct thin_rescue *r);
 /* Ids of the top level are lost that nothing tells. */
 bool thin_rescue_has_unknown_devices(const struct thin_rescue *r);
 
+/* In pieces. */
+uint64_t thin_rescue_mappings_of_pieces(const struct thin_rescue *r);
+
 /* Whether there is something to be written before the trees are whole. */
 bool thin_rescue_has_pieces(const struct thin_rescue *r);
 
+/* Keys between pieces, of a device that does not have all of its mappings: some may be lost there. */
+struct thin_crack {
+	size_t device;
+	uint64_t begin, end;
+	uint64_t block; /* that is dead, or PROBLEM_NO_BLOCK */
+};
+
+size_t thin_rescue_cracks(const struct thin_rescue *r, const struct thin_crack **cracks);
+
 /*
  * Writes nodes that lead to the pieces, into blocks that no tree needs, and has their parents lead to them: to a device that
- * is a copy of the pool's, or a transaction over it. What of a hole may still be lost stays one.
+ * is a copy of the pool's, or a transaction over it. A hole without pieces stays one.
  */
 int thin_rescue_mend(struct thin_rescue *r, struct bufio_client *client);
 

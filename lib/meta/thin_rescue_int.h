@@ -52,8 +52,14 @@ struct thin_rescue {
 	uint64_t nr_pieces, max_pieces;
 	struct hint *hints; /* by device */
 	uint64_t nr_hints, max_hints;
+	struct hint *last_known; /* by device: of the newest generation that has it; only where no details tell */
+	uint64_t nr_last_known, max_last_known;
 	struct thin_doubt *doubts;
 	uint64_t nr_doubts, max_doubts;
+	uint32_t *loose; /* pieces that may go to several holes */
+	uint64_t nr_loose, max_loose;
+	struct thin_crack *cracks;
+	uint64_t nr_cracks, max_cracks;
 	/* Ranges of ids in which the top level is dead. */
 	struct thin_place *top_holes;
 	uint64_t nr_top_holes, max_top_holes;
@@ -61,7 +67,7 @@ struct thin_rescue {
 	bool has_details_holes, has_unknown_devices;
 	/* Of the device that was asked for last: what older versions of its tree lead to. */
 	uint64_t *below;
-	size_t below_of;
+	uint64_t below_of; /* id */
 	uint64_t steps; /* left: what takes longer is a hostile pool */
 };
 
@@ -72,8 +78,27 @@ int rescue_walk(struct thin_rescue *r, size_t device);
 int rescue_walk_held(struct thin_rescue *r);
 int rescue_fill(struct thin_rescue *r);
 
+/* A piece that fits more holes than this is not placed. */
+#define MAX_FITS 16
+
+/* The holes that may have it; MAX_FITS + 1: too many. *@lies_anywhere: or could, if they were empty. */
+unsigned rescue_find_holes(struct thin_rescue *r, uint64_t block, uint64_t found[MAX_FITS], bool *lies_anywhere);
+int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_certain);
+
+/* What a device has so far. The gaps are sorted. */
+int rescue_measure(struct thin_rescue *r, size_t device, uint64_t *mappings);
+
+/* thin_rescue_solve.c: places for pieces that several holes may have. */
+int rescue_solve(struct thin_rescue *r);
+
 /* thin_rescue_roots.c: finds roots for devices that have none. */
 int rescue_roots(struct thin_rescue *r);
+
+/* The same for devices that neither details nor the top level know any more, but older nodes of it do. */
+int rescue_unknown(struct thin_rescue *r);
+
+bool rescue_has_device(const struct thin_rescue *r, uint64_t dev_id);
+int rescue_adopt(struct thin_rescue *r, uint64_t dev_id, uint64_t root);
 
 int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id);
 
@@ -81,7 +106,10 @@ int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id);
 bool rescue_find_hints(const struct thin_rescue *r, uint64_t dev_id, size_t *i);
 
 /* How much of the tree at @block older versions of the device's tree had: higher is more, 0 nothing. Or -errno. */
-int rescue_kinship(struct thin_rescue *r, size_t device, uint64_t block, unsigned *score);
+int rescue_kinship(struct thin_rescue *r, uint64_t dev_id, uint64_t block, unsigned *score);
+
+/* The pieces of a hole, in the order of their keys; to be freed. NULL: there are none, or -ENOMEM if *@nr is not 0. */
+struct piece **rescue_sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr);
 
 /* A node's children or entries; 1, 0, -errno. */
 struct rescue_node {

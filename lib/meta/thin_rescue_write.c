@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/*
- * Nodes in the place of dead ones. A new node has the pieces of a hole as its children, and, unless it is proved that nothing
- * is missing, between them the dead pointer itself, so that who walks the tree sees what is still lost.
- */
+/* Nodes in the place of dead ones: the pieces of a hole are their children. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +9,7 @@
 
 #define MAX_CHILDREN 252
 
-/* A child to be: a piece, a new node, or the dead block. */
+/* A child to be: a piece, or a new node. */
 struct item {
 	uint64_t key, block;
 	unsigned level;
@@ -22,28 +19,39 @@ struct writer {
 	struct thin_rescue *r;
 	struct bufio_client *client;
 	uint64_t next; /* block that may be free */
+	bool may_be_counted;
 	struct item *items; /* of the hole that is written */
 	uint64_t nr, max;
 };
 
 /* --- blocks --- */
 
-/* No tree needs it; bitmaps and nodes of space maps are not needed where trees are only read. */
-static bool is_free(const struct thin_rescue *r, uint64_t block)
+/* No tree needs it. Without @may_be_counted it is not a part of a space map either. */
+static bool is_free(const struct thin_rescue *r, uint64_t block, bool may_be_counted)
 {
 	enum node_kind kind = node_kind(&r->s->nodes[block]);
 
-	return (kind == NODE_NONE || kind == NODE_OTHER) && !thin_missing_found(r->m, block) &&
-	       !(r->hole_at && r->hole_at[block]);
+	if (thin_missing_found(r->m, block) || (r->hole_at && r->hole_at[block]))
+		return false;
+	if (!thin_missing_of(r->m, block))
+		return true;
+	return may_be_counted && (kind == NODE_NONE || kind == NODE_OTHER || kind == NODE_BITMAP);
 }
 
 static int take_block(struct writer *w, uint64_t *block)
 {
-	while (w->next < w->r->s->nr && !is_free(w->r, w->next))
+	while (w->next < w->r->s->nr && !is_free(w->r, w->next, w->may_be_counted))
 		w->next++;
-	if (w->next >= w->r->s->nr)
+	if (w->next >= w->r->s->nr && w->may_be_counted)
 		return -ENOSPC;
+	if (w->next >= w->r->s->nr) {
+		/* Space maps are not needed where trees are only read; but what was lost is told by them. */
+		w->may_be_counted = true;
+		w->next = 1;
+		return take_block(w, block);
+	}
 	*block = w->next++;
+	thin_missing_note(w->r->m, *block);
 	return 0;
 }
 
@@ -116,46 +124,13 @@ static int add_item(struct writer *w, uint64_t key, uint64_t block, unsigned lev
 	return e;
 }
 
-static int by_key(const void *a, const void *b)
+static int list_children(struct writer *w, struct piece **pieces, unsigned nr)
 {
-	const struct piece *x = *(struct piece *const *)a, *y = *(struct piece *const *)b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
-/* The pieces of a hole, in order. */
-static struct piece **sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr)
-{
-	struct piece **sorted;
-
-	*nr = 0;
-	for (uint64_t i = 0; i < r->nr_pieces; i++)
-		*nr += r->pieces[i].hole == hole;
-	sorted = malloc(*nr * sizeof(*sorted));
-	for (uint64_t i = 0, n = 0; sorted && i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole)
-			sorted[n++] = &r->pieces[i];
-	if (sorted)
-		qsort(sorted, *nr, sizeof(*sorted), by_key);
-	return sorted;
-}
-
-/* Children of one node at @level + 1: pieces, and what may be missing between them. */
-static int list_children(struct writer *w, const struct hole *h, struct piece **pieces, unsigned nr, unsigned level)
-{
-	uint64_t dead = h->block == PROBLEM_NO_BLOCK ? 0 : h->block, begin = h->begin;
 	int e = 0;
 
 	w->nr = 0;
-	for (unsigned i = 0; i < nr && !e; i++) {
-		if (!h->is_full && pieces[i]->first > begin)
-			e = add_item(w, begin, dead, level);
-		if (!e)
-			e = add_item(w, pieces[i]->first, pieces[i]->block, pieces[i]->level);
-		begin = (uint64_t)pieces[i]->last + 1;
-	}
-	if (!e && !h->is_full && begin < h->end)
-		e = add_item(w, begin, dead, level);
+	for (unsigned i = 0; i < nr && !e; i++)
+		e = add_item(w, pieces[i]->first, pieces[i]->block, pieces[i]->level);
 	return e;
 }
 
@@ -200,7 +175,7 @@ static int mend_hole(struct writer *w, uint64_t hole, struct piece **pieces, uns
 {
 	struct thin_rescue *r = w->r;
 	const struct hole *h = &r->holes[hole];
-	bool is_whole = nr == 1 && (h->height ? pieces[0]->level == h->height : h->is_full);
+	bool is_whole = nr == 1 && (!h->height || pieces[0]->level == h->height);
 	uint64_t root = pieces[0]->block;
 	unsigned highest = 0;
 	int e = 0;
@@ -208,7 +183,7 @@ static int mend_hole(struct writer *w, uint64_t hole, struct piece **pieces, uns
 	for (unsigned i = 0; i < nr; i++)
 		highest = pieces[i]->level > highest ? pieces[i]->level : highest;
 	if (!is_whole)
-		e = list_children(w, h, pieces, nr, h->height ? h->height - 1 : highest);
+		e = list_children(w, pieces, nr);
 	if (!e && !is_whole)
 		e = build(w, h, highest, &root);
 	for (uint64_t i = 0; i < r->nr_gaps && !e; i++) {
@@ -234,7 +209,7 @@ int thin_rescue_mend(struct thin_rescue *r, struct bufio_client *client)
 
 	for (uint64_t h = 0; h < r->nr_holes && !e; h++) {
 		unsigned nr;
-		struct piece **pieces = sort_pieces(r, h, &nr);
+		struct piece **pieces = rescue_sort_pieces(r, h, &nr);
 
 		if (!pieces && nr)
 			e = -ENOMEM;

@@ -293,7 +293,7 @@ static bool rescue(struct op_repair *r)
 	return e ? fail(r, e) : ok;
 }
 
-/* Mappings that the rescue can reach, roughly. */
+/* Mappings that the rescue can reach; pieces come on top. */
 static uint64_t count_reachable(const struct op_repair *r)
 {
 	uint64_t mappings = 0;
@@ -306,7 +306,7 @@ static uint64_t count_reachable(const struct op_repair *r)
 		if (d[i].has_root && thin_scavenge_below(r->s, d[i].root, &below))
 			mappings += below.mappings;
 	}
-	return mappings;
+	return mappings + thin_rescue_mappings_of_pieces(r->rescue);
 }
 
 static bool use_best(struct op_repair *r, const struct thin_generation *best)
@@ -317,32 +317,59 @@ static bool use_best(struct op_repair *r, const struct thin_generation *best)
 		 number_of(r, best), best->root, thin_source_name(best->source), best->devices, best->mappings,
 		 state_word(best->state));
 	use_generation(r, number_of(r, best));
+	r->is_guess = !r->pool.is_lost || best->state == STATE_DOUBTFUL;
+	return rescue(r);
+}
+
+/* Without a superblock the last generation may have lost its top level, too: then its details are still there. */
+static bool choose_without_superblock(struct op_repair *r)
+{
+	const struct thin_generation *best = thin_scavenge_best(r->s);
+	uint64_t details = thin_scavenge_newer_details(r->s, best), mappings;
+
+	if (best && best->state != STATE_LOST && !use_best(r, best))
+		return false;
+	mappings = best && best->state != STATE_LOST ? count_reachable(r) : 0;
+	if (details == PROBLEM_NO_BLOCK && best)
+		return true;
+	thin_scavenge_details_alone(r->s, details, &r->chosen);
+	thin_pool_set_roots(&r->pool, PROBLEM_NO_BLOCK, details);
+	make_superblock(r);
+	if (!rescue(r))
+		return false;
+	if (count_reachable(r) > mappings) {
+		snprintf(r->why, sizeof(r->why), "the superblock is lost; the device details at block %" PRIu64 " are newer "
+			 "than any top level, and trees were found for them", details);
+		r->is_guess = false;
+		return true;
+	}
+	if (!use_best(r, best))
+		return false;
+	r->is_guess = true;
 	return true;
 }
 
 static bool choose(struct op_repair *r)
 {
 	const struct op_repair_args *a = r->args;
-	const struct thin_generation *best;
+	const struct thin_generation *best = thin_scavenge_best(r->s);
 	size_t n = a->generation;
 	bool is_asked = a->use_generation || a->use_root;
 
 	if ((a->use_generation && !has_generation(r, n, "generation")) || (a->use_root && !find_root(r, &n)))
 		return false;
-	if (!is_asked && r->pool.is_lost) {
-		best = thin_scavenge_best(r->s);
-		if (!best || best->state == STATE_LOST) {
-			op_fail(r->result, OP_LOST, 0, "%s: the superblock is lost, and no generation was found; single "
-				"trees may be left, as --list says", a->input);
-			return false;
-		}
-		return use_best(r, best) && rescue(r);
+	if (!is_asked && r->pool.is_lost && (!best || best->state == STATE_LOST)) {
+		op_fail(r->result, OP_LOST, 0, "%s: the superblock is lost, and no generation was found; single trees may be "
+			"left, as --list says", a->input);
+		return false;
 	}
+	if (!is_asked && r->pool.is_lost)
+		return choose_without_superblock(r);
 	use_generation(r, is_asked ? n : 0);
 	if (!rescue(r))
 		return false;
-	best = is_asked || thin_rescue_has_pieces(r->rescue) ? NULL : better_than(r, count_reachable(r));
-	return !best || r->chosen.state != STATE_LOST || (use_best(r, best) && rescue(r));
+	best = is_asked || r->chosen.state != STATE_LOST ? NULL : better_than(r, count_reachable(r));
+	return !best || use_best(r, best);
 }
 
 static bool has_data_block_size(struct op_repair *r)

@@ -155,6 +155,40 @@ static void add_rootless(struct op_repair *r, size_t i)
 		});
 }
 
+/* The kernel keeps no leaf, but a root, with fewer entries than a third. */
+#define LEAST_LEAF 84
+
+/* Where a leaf could have been; or everywhere, if these would not have had room for what is missing. */
+static bool has_room_in_wide_ones(const struct op_repair *r, const struct thin_crack *c, size_t nr, size_t device)
+{
+	uint64_t mapped = thin_rescue_origin(r->rescue, device)->mapped, room = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		if (c[i].device == device && c[i].end - c[i].begin >= LEAST_LEAF)
+			room += c[i].end - c[i].begin;
+	return mapped != RECORD_UNKNOWN && room >= mapped - r->reports[device].kept;
+}
+
+/* They come device by device. */
+static void add_cracks(struct op_repair *r)
+{
+	const struct thin_crack *c;
+	size_t nr = thin_rescue_cracks(r->rescue, &c);
+	bool is_wide = false;
+
+	for (size_t i = 0; i < nr; i++) {
+		if (!i || c[i].device != c[i - 1].device)
+			is_wide = has_room_in_wide_ones(r, c, nr, c[i].device);
+		if (is_wide && c[i].end - c[i].begin < LEAST_LEAF)
+			continue;
+		r->reports[c[i].device].has_holes = true;
+		repair_add_loss(r, &(struct loss){
+			.state = LOSS_LOST, .dev_id = r->devices[c[i].device].id, .begin = c[i].begin, .end = c[i].end,
+			.block = c[i].block, .mappings = RECORD_UNKNOWN, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+		});
+	}
+}
+
 static void add_doubts(struct op_repair *r)
 {
 	const struct thin_doubt *d;
@@ -180,6 +214,7 @@ static int by_place(const void *a, const void *b)
 
 void repair_sum_up(struct op_repair *r)
 {
+	add_cracks(r);
 	for (size_t i = 0; i < r->nr_devices; i++) {
 		struct device_report *d = &r->reports[i];
 
@@ -201,7 +236,7 @@ void repair_sum_up(struct op_repair *r)
 
 bool repair_has_lost(const struct op_repair *r)
 {
-	return r->totals.lost || r->totals.is_lost_unknown || r->nr_losses || r->not_kept ||
+	return r->is_guess || r->totals.lost || r->totals.is_lost_unknown || r->nr_losses || r->not_kept ||
 	       thin_rescue_has_unknown_devices(r->rescue);
 }
 
@@ -233,6 +268,8 @@ static void format_cause(const struct loss *l, char *text, size_t size)
 		snprintf(text, size, "mapped beyond the data device, to block %" PRIu64, l->data);
 	else if (l->block == PROBLEM_NO_BLOCK || !l->block)
 		snprintf(text, size, "nothing was found that leads there");
+	else if (l->code == NR_PROBLEMS)
+		snprintf(text, size, "below block %" PRIu64 ", which is dead; what is around it was found", l->block);
 	else
 		snprintf(text, size, "block %" PRIu64 " is dead: %s", l->block, problem_table[l->code].name);
 }
@@ -395,7 +432,9 @@ static void format_state(const struct op_repair *r, char *text, size_t size)
 		return;
 	}
 	n = snprintf(text, size, "Lost: ");
-	if (r->totals.lost || !r->totals.is_lost_unknown)
+	if (r->is_guess)
+		n += snprintf(text + n, size - (size_t)n, "what was changed since this generation, which is not known");
+	else if (r->totals.lost || !r->totals.is_lost_unknown)
 		n += snprintf(text + n, size - (size_t)n, "%" PRIu64 " mapping%s%s", r->totals.lost, plural(r->totals.lost),
 			      r->totals.is_lost_unknown ? " and more" : "");
 	else
@@ -421,7 +460,7 @@ static int show(const struct op_repair *r, struct text_emitter *e)
 		.time = r->pool.sb.time,
 		.devices = r->nr_devices,
 		.mappings = r->totals.mappings,
-		.mappings_lost = r->totals.is_lost_unknown ? RECORD_UNKNOWN : r->totals.lost,
+		.mappings_lost = r->totals.is_lost_unknown || r->is_guess ? RECORD_UNKNOWN : r->totals.lost,
 		.mappings_stale = r->totals.stale,
 		.unowned = r->totals.is_unowned_known ? r->totals.unowned : RECORD_UNKNOWN,
 		.corrected = r->nr_corrected,
