@@ -170,6 +170,8 @@ int thin_missing_follow(const struct thin_missing_walk *w, const struct thin_pla
 		return w->hole(w->context, place);
 	is_new = !m->found[place->block];
 	thin_missing_note(m, place->block);
+	if (is_new && w->node)
+		w->node(w->context, place->block);
 	return is_new && (level > 1 || w->tree == TREE_OF_DEVICES) ? follow_children(w, place, level) : 0;
 }
 

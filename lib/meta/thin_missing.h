@@ -35,6 +35,7 @@ struct thin_missing_walk {
 	int (*hole)(void *context, const struct thin_place *place);
 	/* Of a tree of devices: each device, with its root, which is not followed. NULL: of no interest. */
 	int (*device)(void *context, uint64_t dev_id, uint64_t root);
+	void (*node)(void *context, uint64_t block); /* NULL, or told of each node that can be used, the first time */
 	void *context;
 };
 

@@ -166,6 +166,27 @@ static int reattach_top(struct thin_rescue *r, const struct thin_missing_walk *w
 	return e;
 }
 
+static int note_details_hole(void *context, const struct thin_place *place)
+{
+	struct thin_rescue *r = context;
+
+	(void)place;
+	r->has_details_holes = true;
+	return 0;
+}
+
+/* So that what is cut off is told from what is not. */
+static int follow_details(struct thin_rescue *r)
+{
+	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_DETAILS, .hole = note_details_hole, .context = r };
+	struct thin_place place = {
+		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.device_details_root, .end = UINT64_MAX,
+	};
+
+	return thin_missing_follow(&walk, &place);
+}
+
+/* The pool's own trees come first: what they share with the metadata snapshot is theirs. */
 static int read_top(struct thin_rescue *r, struct roots *t)
 {
 	struct thin_missing_walk walk = {
@@ -174,9 +195,13 @@ static int read_top(struct thin_rescue *r, struct roots *t)
 	struct thin_place place = {
 		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.data_mapping_root, .end = UINT64_MAX,
 	};
-	int e = thin_missing_follow(&walk, &place);
+	int e = r->pool.has_no_top ? 0 : thin_missing_follow(&walk, &place);
 
+	if (!e && !r->pool.has_no_details)
+		e = follow_details(r);
 	if (!e)
+		e = rescue_walk_held(r);
+	if (!e && !r->pool.has_no_top)
 		e = reattach_top(r, &walk);
 	sort_hints(t->found, &t->nr);
 	return e;
@@ -277,35 +302,13 @@ static void sort_details(struct details *t)
 	t->nr = kept;
 }
 
-static int note_details_hole(void *context, const struct thin_place *place)
-{
-	struct thin_rescue *r = context;
-
-	(void)place;
-	r->has_details_holes = true;
-	return 0;
-}
-
-/* So that what is cut off is told from what is not. */
-static int follow_details(struct thin_rescue *r)
-{
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_DETAILS, .hole = note_details_hole, .context = r };
-	struct thin_place place = {
-		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.device_details_root, .end = UINT64_MAX,
-	};
-
-	return thin_missing_follow(&walk, &place);
-}
-
 static int collect_details(struct thin_rescue *r, struct details *t)
 {
 	uint64_t exact = PROBLEM_NO_BLOCK;
 	bool has_holes = r->pool.has_no_details;
 	int e = has_holes ? 0 : read_details(r, t, r->pool.sb.device_details_root, &has_holes);
 
-	r->has_details_holes = has_holes;
-	if (!e && !r->pool.has_no_details)
-		e = follow_details(r);
+	r->has_details_holes |= has_holes;
 	if (e || !r->has_details_holes)
 		return e;
 	e = reattach_details(r, t);
@@ -344,7 +347,7 @@ static int list_devices(struct thin_rescue *r)
 {
 	struct roots roots = { .r = r };
 	struct details details = { .nr = 0 };
-	int e = r->pool.has_no_top ? 0 : read_top(r, &roots);
+	int e = read_top(r, &roots);
 
 	if (!e)
 		e = collect_details(r, &details);
@@ -545,13 +548,13 @@ static int run(struct thin_rescue *r)
 	if (!e)
 		e = collect_hints(r);
 	if (!e)
-		e = rescue_walk_held(r);
-	if (!e)
 		e = list_devices(r);
 	for (size_t i = 0; i < r->args.nr_choices && !e; i++)
 		e = choose(r, &r->args.choices[i]);
 	for (size_t i = 0; i < r->nr && !e; i++)
-		e = r->devices[i].has_root ? rescue_walk(r, i) : 0;
+		e = r->devices[i].has_root && r->origins[i].root != ROOT_OF_ANOTHER ? rescue_walk(r, i) : 0;
+	if (!e)
+		e = rescue_walk_held_devices(r);
 	if (!e)
 		e = thin_missing_guess(r->m);
 	if (!e)
@@ -560,6 +563,8 @@ static int run(struct thin_rescue *r)
 		e = rescue_roots(r);
 	if (!e)
 		e = rescue_fill(r);
+	if (!e)
+		e = rescue_past(r);
 	rebuild_details(r);
 	return e;
 }
@@ -579,7 +584,8 @@ int thin_rescue_create(const struct thin_rescue_args *args, struct thin_rescue *
 	r->pool = *args->pool;
 	r->pool.reader.sink = &problem_silent;
 	r->pool.reader.observer = NULL;
-	e = run(r);
+	r->living = scavenge_alloc(r->s, r->s->nr / 64 + 1, sizeof(*r->living));
+	e = r->living ? run(r) : -ENOMEM;
 	if (e)
 		thin_rescue_destroy(r);
 	else
@@ -603,6 +609,10 @@ void thin_rescue_destroy(struct thin_rescue *r)
 	free(r->doubts);
 	free(r->loose);
 	free(r->cracks);
+	free(r->living);
+	free(r->held);
+	free(r->past);
+	thin_claims_free(&r->claims);
 	free(r->top_holes);
 	free(r->below);
 	free(r);
@@ -645,7 +655,16 @@ uint64_t thin_rescue_mappings_of_pieces(const struct thin_rescue *r)
 	return mappings;
 }
 
+size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **past)
+{
+	*past = r->past;
+	return r->nr_past;
+}
+
 bool thin_rescue_has_pieces(const struct thin_rescue *r)
 {
+	for (uint64_t i = 0; i < r->nr_past; i++)
+		if (r->past[i].kind == PAST_REUSED || (r->past[i].kind == PAST_STALE && r->args.use_stale))
+			return true;
 	return r->nr_pieces;
 }

@@ -43,6 +43,15 @@ struct thin_doubt {
 	uint64_t dev_id; /* that it may be of; PROBLEM_NO_DEVICE: any of several */
 };
 
+/* Mappings of the past, of a device that has no others there. */
+struct thin_past {
+	enum { PAST_STALE, PAST_REUSED, PAST_DOUBTFUL } kind;
+	size_t device;
+	uint64_t begin, end; /* virtual blocks */
+	uint64_t mappings;
+	uint64_t generation; /* of PAST_STALE */
+};
+
 struct thin_rescue;
 
 struct thin_rescue_choice {
@@ -58,6 +67,7 @@ struct thin_rescue_args {
 	const struct thin_rescue_choice *choices; /* devices that come from elsewhere */
 	size_t nr_choices;
 	uint64_t memory; /* bytes for tables of devices, holes and pieces */
+	bool look_for_stale, use_stale; /* older versions of what is dead */
 };
 
 /* Finds devices, holes and pieces. Returns 0 or -errno; -ENOMEM, -E2BIG: there is not memory enough. */
@@ -68,6 +78,13 @@ void thin_rescue_destroy(struct thin_rescue *r); /* NULL is allowed */
 const struct thin_device *thin_rescue_devices(const struct thin_rescue *r, size_t *nr);
 const struct thin_rescued *thin_rescue_origin(const struct thin_rescue *r, size_t i);
 size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt **doubts);
+
+/*
+ * PAST_STALE: an older version of a hole, as far as its data blocks belong to nobody else; it is in the result if that was
+ * asked for. PAST_REUSED: of a device of another generation, data blocks that others have by now: they are not in the
+ * result. PAST_DOUBTFUL: the device has other mappings than its details say: blocks of its tree were used again.
+ */
+size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **past);
 
 /* The highest time of all. */
 uint32_t thin_rescue_time(const struct thin_rescue *r);

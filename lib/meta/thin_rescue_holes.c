@@ -37,7 +37,7 @@ static int note_hole(void *context, const struct thin_place *place)
 		return e;
 	if (i == r->nr_holes)
 		r->holes[r->nr_holes++] = (struct hole){
-			.block = place->block, .end = UINT64_MAX, .device = place->device,
+			.block = place->block, .end = UINT64_MAX, .device = place->device, .generation = PROBLEM_NO_BLOCK,
 		};
 	if (at)
 		*at = (uint32_t)i + 1;
@@ -46,9 +46,18 @@ static int note_hole(void *context, const struct thin_place *place)
 	return 0;
 }
 
+static void note_living(void *context, uint64_t block)
+{
+	struct thin_rescue *r = context;
+
+	r->living[block / 64] |= UINT64_C(1) << block % 64;
+}
+
 int rescue_walk(struct thin_rescue *r, size_t device)
 {
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .context = r };
+	struct thin_missing_walk walk = {
+		.m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .node = note_living, .context = r,
+	};
 	struct thin_place place = {
 		.parent = PROBLEM_NO_BLOCK, .block = r->devices[device].root, .end = UINT64_MAX, .device = device,
 	};
@@ -67,20 +76,21 @@ static int note_held_hole(void *context, const struct thin_place *place)
 	return 0;
 }
 
-static int walk_held_device(void *context, uint64_t dev_id, uint64_t root)
+static int note_held_device(void *context, uint64_t dev_id, uint64_t root)
 {
 	struct thin_rescue *r = context;
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_held_hole, .context = r };
-	struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = root, .end = UINT64_MAX };
+	int e = root < r->s->nr ? table_grow(&r->held, sizeof(*r->held), r->nr_held, &r->max_held, &r->memory) : 0;
 
 	(void)dev_id;
-	return thin_missing_follow(&walk, &place);
+	if (!e && root < r->s->nr)
+		r->held[r->nr_held++] = (uint32_t)root;
+	return e;
 }
 
 int rescue_walk_held(struct thin_rescue *r)
 {
 	struct thin_missing_walk walk = {
-		.m = r->m, .tree = TREE_OF_DEVICES, .hole = note_held_hole, .device = walk_held_device, .context = r,
+		.m = r->m, .tree = TREE_OF_DEVICES, .hole = note_held_hole, .device = note_held_device, .context = r,
 	};
 	struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .end = UINT64_MAX };
 	struct thin_pool held = r->pool;
@@ -97,6 +107,19 @@ int rescue_walk_held(struct thin_rescue *r)
 	walk.tree = TREE_OF_DETAILS;
 	place.block = held.sb.device_details_root;
 	return e ? e : thin_missing_follow(&walk, &place);
+}
+
+int rescue_walk_held_devices(struct thin_rescue *r)
+{
+	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_held_hole, .context = r };
+	int e = 0;
+
+	for (uint64_t i = 0; i < r->nr_held && !e; i++) {
+		struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = r->held[i], .end = UINT64_MAX };
+
+		e = thin_missing_follow(&walk, &place);
+	}
+	return e;
 }
 
 /* --- pieces --- */
@@ -155,7 +178,9 @@ static bool has_place(struct thin_rescue *r, uint64_t hole, const struct node *n
 
 int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_certain)
 {
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .context = r };
+	struct thin_missing_walk walk = {
+		.m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .node = note_living, .context = r,
+	};
 	const struct node *n = &r->s->nodes[block];
 	struct thin_place place = {
 		.parent = PROBLEM_NO_BLOCK, .block = block, .begin = r->holes[hole].begin, .end = r->holes[hole].end,
@@ -312,6 +337,7 @@ struct measure {
 	size_t device;
 	uint64_t mappings;
 	void (*hole)(struct measure *m, uint64_t hole);
+	int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole); /* of rescue_for_each_hole() */
 	int error;
 };
 
@@ -442,6 +468,27 @@ static void note_cracks(struct measure *m, uint64_t hole)
 	if (pieces && !m->error)
 		m->error = add_crack(m, h, begin, h->end);
 	free(pieces);
+}
+
+static void visit_hole(struct measure *m, uint64_t hole)
+{
+	if (!m->error)
+		m->error = m->visit(m->r, m->device, hole);
+}
+
+int rescue_for_each_hole(struct thin_rescue *r, int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole))
+{
+	int e = 0;
+
+	for (size_t i = 0; i < r->nr && !e; i++) {
+		struct measure m = { .hole = visit_hole, .visit = visit };
+
+		if (r->origins[i].root == ROOT_OF_ANOTHER)
+			continue;
+		e = measure_device(r, i, &m);
+		e = e ? e : m.error;
+	}
+	return e;
 }
 
 static int drop_pieces(struct thin_rescue *r)

@@ -3,6 +3,7 @@
 #ifndef META_THIN_RESCUE_INT_H
 #define META_THIN_RESCUE_INT_H
 
+#include "meta/thin_claims.h"
 #include "meta/thin_missing.h"
 #include "meta/thin_rescue.h"
 #include "meta/thin_scavenge_int.h"
@@ -14,6 +15,7 @@ struct hole {
 	unsigned height;     /* 0: any */
 	size_t device;       /* the first that came to it */
 	bool is_full;        /* its devices have all of their mappings */
+	uint64_t generation; /* that an older version is taken from, or PROBLEM_NO_BLOCK */
 };
 
 /* A pointer to it. */
@@ -56,6 +58,12 @@ struct thin_rescue {
 	uint64_t nr_last_known, max_last_known;
 	struct thin_doubt *doubts;
 	uint64_t nr_doubts, max_doubts;
+	uint64_t *living; /* bits of nodes that devices have, but those of other generations */
+	uint32_t *held; /* roots of the metadata snapshot's devices */
+	uint64_t nr_held, max_held;
+	struct thin_claims claims; /* owners: holes, and devices with OWNER_IS_DEVICE */
+	struct thin_past *past;
+	uint64_t nr_past, max_past;
 	uint32_t *loose; /* pieces that may go to several holes */
 	uint64_t nr_loose, max_loose;
 	struct thin_crack *cracks;
@@ -68,14 +76,19 @@ struct thin_rescue {
 	/* Of the device that was asked for last: what older versions of its tree lead to. */
 	uint64_t *below;
 	uint64_t below_of; /* id */
+	uint64_t at;    /* block of a scan */
 	uint64_t steps; /* left: what takes longer is a hostile pool */
 };
 
 #define MAX_STEPS (UINT64_C(1) << 28)
 
-/* thin_rescue_holes.c: finds holes below a device or in the trees of the metadata snapshot; then pieces for all of them. */
+/*
+ * thin_rescue_holes.c: finds holes below a device; follows the metadata snapshot's trees of devices, behind the pool's own,
+ * and those of mappings; finds pieces for all holes.
+ */
 int rescue_walk(struct thin_rescue *r, size_t device);
 int rescue_walk_held(struct thin_rescue *r);
+int rescue_walk_held_devices(struct thin_rescue *r);
 int rescue_fill(struct thin_rescue *r);
 
 /* A piece that fits more holes than this is not placed. */
@@ -87,6 +100,17 @@ int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_
 
 /* What a device has so far. The gaps are sorted. */
 int rescue_measure(struct thin_rescue *r, size_t device, uint64_t *mappings);
+
+/* Each device that has the hole @hole somewhere. */
+int rescue_for_each_hole(struct thin_rescue *r, int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole));
+
+/* thin_rescue_past.c: older versions of holes, and devices of other generations. */
+#define OWNER_IS_DEVICE UINT32_C(0x80000000)
+
+int rescue_past(struct thin_rescue *r);
+
+/* The claims of one owner: a range of the table. */
+void rescue_claims_of(const struct thin_rescue *r, uint32_t owner, uint64_t *begin, uint64_t *end);
 
 /* thin_rescue_solve.c: places for pieces that several holes may have. */
 int rescue_solve(struct thin_rescue *r);

@@ -279,6 +279,7 @@ static bool rescue(struct op_repair *r)
 	struct thin_rescue_args args = {
 		.pool = &r->pool, .is_current = r->is_current, .s = r->s, .choices = choices,
 		.nr_choices = r->args->nr_choices, .memory = r->limit / RESCUE_SHARE,
+		.look_for_stale = r->args->stale != REPAIR_STALE_NO, .use_stale = r->args->stale == REPAIR_STALE_USE,
 	};
 	int e = choices ? 0 : -ENOMEM;
 	bool ok = !e && find_choices(r, choices);

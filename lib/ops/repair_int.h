@@ -14,13 +14,26 @@
 /* Virtual blocks of which something is to be said. */
 enum loss_state { LOSS_LOST, LOSS_STALE, LOSS_AMBIGUOUS, NR_LOSS_STATES };
 
+enum loss_cause {
+	CAUSE_DEAD,     /* a block is, by code */
+	CAUSE_NOTHING,  /* that leads there was found */
+	CAUSE_BELOW,    /* a dead block, and around it pieces were found */
+	CAUSE_BEYOND,   /* the data device */
+	CAUSE_TWICE,    /* a data block is mapped */
+	CAUSE_UNPLACED, /* a tree */
+	CAUSE_REUSED,   /* data blocks of a device of another generation */
+	CAUSE_OLDER,    /* version */
+	CAUSE_MIXED,    /* with what is newer */
+};
+
 struct loss {
 	enum loss_state state;
+	enum loss_cause cause;
 	uint64_t dev_id, begin, end;
 	uint64_t block;    /* of metadata, or PROBLEM_NO_BLOCK */
 	uint64_t mappings; /* or RECORD_UNKNOWN */
-	uint64_t data;     /* that is mapped twice, or RECORD_UNKNOWN */
-	enum problem_code code; /* of LOSS_LOST, or NR_PROBLEMS */
+	uint64_t data;     /* block of CAUSE_TWICE and CAUSE_BEYOND; generation of CAUSE_OLDER */
+	enum problem_code code; /* of CAUSE_DEAD */
 };
 
 /* By device of the rescue. */

@@ -69,8 +69,8 @@ static void keep_beyond(struct op_repair *r, const struct problem *p)
 	if (report)
 		report->beyond += p->count;
 	repair_add_loss(r, &(struct loss){
-		.state = LOSS_LOST, .dev_id = p->dev_id, .begin = p->begin, .end = p->end, .block = p->block,
-		.mappings = p->count, .data = p->found, .code = p->code,
+		.state = LOSS_LOST, .cause = CAUSE_BEYOND, .dev_id = p->dev_id, .begin = p->begin, .end = p->end,
+		.block = p->block, .mappings = p->count, .data = p->found,
 	});
 }
 
@@ -86,8 +86,8 @@ void repair_report_problem(struct problem_sink *sink, const struct problem *p)
 		r->touches[r->nr_touches++] = *p;
 	else if (problem_is_block_lost(p) && !p->is_touch)
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_LOST, .dev_id = p->dev_id, .begin = p->begin, .end = p->end, .block = p->block,
-			.mappings = RECORD_UNKNOWN, .data = RECORD_UNKNOWN, .code = p->code,
+			.state = LOSS_LOST, .cause = CAUSE_DEAD, .dev_id = p->dev_id, .begin = p->begin, .end = p->end,
+			.block = p->block, .mappings = RECORD_UNKNOWN, .code = p->code,
 		});
 }
 
@@ -96,9 +96,8 @@ void repair_report_problem(struct problem_sink *sink, const struct problem *p)
 static void add_twice(struct op_repair *r, const struct problem *p, uint64_t data, uint64_t end)
 {
 	repair_add_loss(r, &(struct loss){
-		.state = LOSS_AMBIGUOUS, .dev_id = p->dev_id, .begin = p->begin + (data - p->touched),
+		.state = LOSS_AMBIGUOUS, .cause = CAUSE_TWICE, .dev_id = p->dev_id, .begin = p->begin + (data - p->touched),
 		.end = p->begin + (end - p->touched), .block = PROBLEM_NO_BLOCK, .mappings = end - data, .data = data,
-		.code = NR_PROBLEMS,
 	});
 }
 
@@ -150,8 +149,8 @@ static void add_rootless(struct op_repair *r, size_t i)
 {
 	if (!r->devices[i].has_root && r->reports[i].lost)
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_LOST, .dev_id = r->devices[i].id, .end = UINT64_MAX, .block = PROBLEM_NO_BLOCK,
-			.mappings = r->reports[i].lost, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+			.state = LOSS_LOST, .cause = CAUSE_NOTHING, .dev_id = r->devices[i].id, .end = UINT64_MAX,
+			.block = PROBLEM_NO_BLOCK, .mappings = r->reports[i].lost,
 		});
 }
 
@@ -183,8 +182,8 @@ static void add_cracks(struct op_repair *r)
 			continue;
 		r->reports[c[i].device].has_holes = true;
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_LOST, .dev_id = r->devices[c[i].device].id, .begin = c[i].begin, .end = c[i].end,
-			.block = c[i].block, .mappings = RECORD_UNKNOWN, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+			.state = LOSS_LOST, .cause = CAUSE_BELOW, .dev_id = r->devices[c[i].device].id, .begin = c[i].begin,
+			.end = c[i].end, .block = c[i].block, .mappings = RECORD_UNKNOWN,
 		});
 	}
 }
@@ -196,9 +195,34 @@ static void add_doubts(struct op_repair *r)
 
 	for (size_t i = 0; i < nr; i++)
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_AMBIGUOUS, .dev_id = d[i].dev_id, .begin = d[i].first, .end = d[i].last + 1,
-			.block = d[i].block, .mappings = d[i].mappings, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+			.state = LOSS_AMBIGUOUS, .cause = CAUSE_UNPLACED, .dev_id = d[i].dev_id, .begin = d[i].first,
+			.end = d[i].last + 1, .block = d[i].block, .mappings = d[i].mappings,
 		});
+}
+
+static void add_past(struct op_repair *r)
+{
+	static const struct {
+		enum loss_state state;
+		enum loss_cause cause;
+	} kinds[] = {
+		[PAST_STALE] = { LOSS_STALE, CAUSE_OLDER },
+		[PAST_REUSED] = { LOSS_LOST, CAUSE_REUSED },
+		[PAST_DOUBTFUL] = { LOSS_AMBIGUOUS, CAUSE_MIXED },
+	};
+	const struct thin_past *p;
+	size_t nr = thin_rescue_past(r->rescue, &p);
+
+	for (size_t i = 0; i < nr; i++) {
+		r->reports[p[i].device].has_holes |= p[i].kind == PAST_REUSED;
+		if (p[i].kind == PAST_STALE && r->args->stale == REPAIR_STALE_USE)
+			r->totals.stale += p[i].mappings;
+		repair_add_loss(r, &(struct loss){
+			.state = kinds[p[i].kind].state, .cause = kinds[p[i].kind].cause, .dev_id = r->devices[p[i].device].id,
+			.begin = p[i].begin, .end = p[i].end, .block = PROBLEM_NO_BLOCK, .mappings = p[i].mappings,
+			.data = p[i].generation,
+		});
+	}
 }
 
 static int by_place(const void *a, const void *b)
@@ -215,6 +239,7 @@ static int by_place(const void *a, const void *b)
 void repair_sum_up(struct op_repair *r)
 {
 	add_cracks(r);
+	add_past(r);
 	for (size_t i = 0; i < r->nr_devices; i++) {
 		struct device_report *d = &r->reports[i];
 
@@ -258,20 +283,38 @@ static const char *plural(uint64_t nr)
 
 static void format_cause(const struct loss *l, char *text, size_t size)
 {
-	if (l->state == LOSS_AMBIGUOUS && l->data != RECORD_UNKNOWN)
-		snprintf(text, size, "data block%s from %" PRIu64 " on mapped here and elsewhere: one of the two is wrong",
-			 plural(l->mappings), l->data);
-	else if (l->state == LOSS_AMBIGUOUS)
+	switch (l->cause) {
+	case CAUSE_DEAD:
+		snprintf(text, size, "block %" PRIu64 " is dead: %s", l->block, problem_table[l->code].name);
+		break;
+	case CAUSE_NOTHING: snprintf(text, size, "nothing was found that leads there"); break;
+	case CAUSE_BELOW:
+		snprintf(text, size, "between what was found of a dead node");
+		break;
+	case CAUSE_BEYOND:
+		snprintf(text, size, "mapped beyond the data device, to block %" PRIu64, l->data);
+		break;
+	case CAUSE_TWICE:
+		snprintf(text, size, "data block %" PRIu64 " is mapped here and elsewhere: one of the two is wrong", l->data);
+		break;
+	case CAUSE_UNPLACED:
 		snprintf(text, size, "the tree at block %" PRIu64 " may belong to several devices, or is not proved to belong "
 			 "here: it is left out", l->block);
-	else if (l->code == PROBLEM_DATA_BEYOND)
-		snprintf(text, size, "mapped beyond the data device, to block %" PRIu64, l->data);
-	else if (l->block == PROBLEM_NO_BLOCK || !l->block)
-		snprintf(text, size, "nothing was found that leads there");
-	else if (l->code == NR_PROBLEMS)
-		snprintf(text, size, "below block %" PRIu64 ", which is dead; what is around it was found", l->block);
-	else
-		snprintf(text, size, "block %" PRIu64 " is dead: %s", l->block, problem_table[l->code].name);
+		break;
+	case CAUSE_REUSED: snprintf(text, size, "the data blocks are used by others now"); break;
+	case CAUSE_OLDER:
+		if (l->data == PROBLEM_NO_BLOCK)
+			snprintf(text, size, "%" PRIu64 " mapping%s of an older node, or a snapshot's, whose data blocks nobody "
+				 "else has", l->mappings, plural(l->mappings));
+		else
+			snprintf(text, size, "%" PRIu64 " mapping%s of generation %" PRIu64 ", whose data blocks nobody else "
+				 "has", l->mappings, plural(l->mappings), l->data);
+		break;
+	case CAUSE_MIXED:
+		snprintf(text, size, "%" PRIu64 " mappings, which is not what its details say: blocks of its tree were used again",
+			 l->mappings);
+		break;
+	}
 }
 
 static void format_range(const struct loss *l, char *text, size_t size)
@@ -287,7 +330,7 @@ static void format_range(const struct loss *l, char *text, size_t size)
 		snprintf(text + n, size - (size_t)n, ", virtual blocks %" PRIu64 "..%" PRIu64, l->begin, l->end - 1);
 }
 
-static int show_loss(struct meta_visitor *v, const struct loss *l)
+static int show_loss(struct meta_visitor *v, const struct loss *l, bool is_used)
 {
 	char cause[TEXT_MAX], range[TEXT_MAX], line[3 * TEXT_MAX], option[64] = "";
 	struct record_loss record = {
@@ -297,9 +340,9 @@ static int show_loss(struct meta_visitor *v, const struct loss *l)
 
 	format_cause(l, cause, sizeof(cause));
 	format_range(l, range, sizeof(range));
-	if (l->state == LOSS_STALE)
+	if (l->cause == CAUSE_OLDER && !is_used)
 		snprintf(option, sizeof(option), "--stale=use");
-	else if (l->state == LOSS_AMBIGUOUS && l->block != PROBLEM_NO_BLOCK)
+	else if (l->cause == CAUSE_UNPLACED)
 		snprintf(option, sizeof(option), "--assign=DEV=%" PRIu64, l->block);
 	record.option = option[0] ? option : NULL;
 	snprintf(line, sizeof(line), "%s: %s: %s%s%s\n", state_names[l->state], range, cause, option[0] ? "; " : "", option);
@@ -319,7 +362,7 @@ static int show_losses(const struct op_repair *r, struct meta_visitor *v)
 	int e = 0;
 
 	for (uint64_t i = 0; i < r->nr_losses && !e && (r->args->json || i < MAX_SHOWN); i++)
-		e = show_loss(v, &r->losses[i]);
+		e = show_loss(v, &r->losses[i], r->args->stale == REPAIR_STALE_USE);
 	return e || r->args->json || r->nr_losses <= MAX_SHOWN ? e : show_more(v, "ranges", r->nr_losses - MAX_SHOWN);
 }
 
@@ -410,7 +453,7 @@ static void format_notes(const struct op_repair *r, char *text, size_t size)
 			      r->pool.nr_data_blocks, r->args->overrides.nr_data_blocks ? "" : " or more");
 	if (thin_rescue_has_unknown_devices(r->rescue))
 		snprintf(text + n, size - (size_t)n, "note: there may have been more devices: neither the top level nor the "
-			 "details are whole\n");
+			 "details are whole; --list shows trees that are left, --assign=DEV=BLOCK takes one\n");
 }
 
 static void format_written(const struct op_repair *r, char *text, size_t size)
@@ -432,9 +475,11 @@ static void format_state(const struct op_repair *r, char *text, size_t size)
 		return;
 	}
 	n = snprintf(text, size, "Lost: ");
+	if (r->totals.stale)
+		n = snprintf(text, size, "Stale: %" PRIu64 " mapping%s; lost: ", r->totals.stale, plural(r->totals.stale));
 	if (r->is_guess)
 		n += snprintf(text + n, size - (size_t)n, "what was changed since this generation, which is not known");
-	else if (r->totals.lost || !r->totals.is_lost_unknown)
+	else if (r->totals.lost || !(r->totals.is_lost_unknown || thin_rescue_has_unknown_devices(r->rescue)))
 		n += snprintf(text + n, size - (size_t)n, "%" PRIu64 " mapping%s%s", r->totals.lost, plural(r->totals.lost),
 			      r->totals.is_lost_unknown ? " and more" : "");
 	else
@@ -460,7 +505,8 @@ static int show(const struct op_repair *r, struct text_emitter *e)
 		.time = r->pool.sb.time,
 		.devices = r->nr_devices,
 		.mappings = r->totals.mappings,
-		.mappings_lost = r->totals.is_lost_unknown || r->is_guess ? RECORD_UNKNOWN : r->totals.lost,
+		.mappings_lost = r->totals.is_lost_unknown || r->is_guess ||
+				 thin_rescue_has_unknown_devices(r->rescue) ? RECORD_UNKNOWN : r->totals.lost,
 		.mappings_stale = r->totals.stale,
 		.unowned = r->totals.is_unowned_known ? r->totals.unowned : RECORD_UNKNOWN,
 		.corrected = r->nr_corrected,
