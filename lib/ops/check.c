@@ -14,6 +14,7 @@
 #include "io/io_journal.h"
 #include "meta/thin_check.h"
 #include "meta/thin_disk.h"
+#include "ops/check_memory.h"
 #include "ops/journal.h"
 #include "ops/target.h"
 #include "text/emit.h"
@@ -76,49 +77,16 @@ static bool create_table(struct check *k)
 
 /* --- memory --- */
 
-#define MIB(bytes) (((bytes) >> 20) + 1)
-#define LEAST_CACHE (UINT64_C(3) << 19)
-#define STREAM_BYTES (UINT64_C(16) << 20)
-#define STREAM_SHARE 64
-
-/*
- * Counts of data come first, as what does not fit costs a pass over all leaves; but the cache has to read ahead. It has
- * enough when it keeps the nodes above the leaves, too; counts above 3 take what there is.
- */
-static void share_memory(struct check *k, struct bufio_client *c, uint64_t rest, uint64_t least_cache)
-{
-	uint64_t enough = thin_check_enough_memory(&k->pool), spare = rest - least_cache - thin_check_least_memory();
-	uint64_t wanted = STREAM_BYTES + k->pool.reader.nr_blocks * PD_BLOCK_SIZE / STREAM_SHARE, cache = rest / 2;
-
-	if (rest - cache < enough) /* not with half of it */
-		cache = rest > enough ? rest - enough : 0;
-	if (cache < least_cache + spare / 8)
-		cache = least_cache + spare / 8;
-	if (cache > wanted && wanted > least_cache)
-		cache = wanted;
-	k->checked.memory = rest - cache;
-	bufio_set_memory_limit(c, cache); /* cannot fail: it is neither below the floor nor above what it was */
-}
-
 /* @limit, for the cache @c and all else. */
 static bool take_memory(struct check *k, struct bufio_client *c, uint64_t limit)
 {
-	uint64_t floor = bufio_get_memory_floor(c);
-	uint64_t least_cache = floor < LEAST_CACHE && limit > 2 * LEAST_CACHE ? LEAST_CACHE : floor;
-	uint64_t tables = thin_check_bytes(&k->pool) + k->max_kept * sizeof(*k->kept);
-	uint64_t need = tables + least_cache + thin_check_least_memory();
+	struct check_memory m = {
+		.pool = &k->pool, .image = k->args->image, .purpose = "check", .may_raise = k->args->may_raise_memory,
+		.tables = k->max_kept * sizeof(*k->kept),
+	};
 
-	if (limit < need && k->args->may_raise_memory)
-		limit = need + thin_check_least_memory() + STREAM_BYTES;
-	if (limit < need) {
-		op_fail(k->result, OP_USAGE, 0,
-			"%s: to check %" PRIu64 " blocks of metadata takes more memory than the limit leaves: give "
-			"--memory-limit=%" PRIu64 "MiB", k->args->image, k->pool.reader.nr_blocks,
-			MIB(need + need / KEPT_SHARE));
-		return false;
-	}
-	share_memory(k, c, limit - tables, least_cache);
-	return true;
+	k->checked.memory = check_share_memory(&m, c, limit, k->result);
+	return k->checked.memory;
 }
 
 /* --- checking --- */
