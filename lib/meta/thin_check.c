@@ -596,6 +596,7 @@ static int tell_owners(struct check *k)
 	struct thin_owners owners = {
 		.pool = &k->pool, .walk = &k->walk, .data = k->wrong, .nr_data = k->nr_wrong_data,
 		.metadata = k->wrong + k->nr_wrong_data, .nr_metadata = k->nr_wrong - k->nr_wrong_data,
+		.mapped = k->c->mapped, .context = k->c->context,
 	};
 
 	return k->nr_wrong ? thin_tell_owners(&owners) : 0;

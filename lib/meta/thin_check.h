@@ -26,6 +26,9 @@ struct thin_counted {
 struct thin_check {
 	/* Instead of comparing the space maps with what was counted; or NULL. Returns 0 or -errno. */
 	int (*counted)(struct thin_check *c, const struct thin_counted *n);
+	/* Told of the mappings of data blocks that have wrong counts, as far as owners are looked up; or NULL. */
+	void (*mapped)(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value);
+	void *context; /* of mapped() */
 	bool skip_mappings;   /* the superblock, and which devices there are; then there is nothing to compare either */
 	bool skip_space_maps; /* the trees are not those that the space maps were written for */
 	bool is_fixing;       /* leaks and wrong hints are mended in the cache, superblock included; nothing else is wrong */

@@ -129,14 +129,40 @@ static void report(struct problem_sink *sink, const struct problem *p)
 	m->nr[kind] += p->count ? p->count : 1;
 	if (kind == MEND_NOT)
 		refuse(m, p);
-	if (kind == MEND_TIME)
-		m->newest = p->expected;
 	if (p->code == PROBLEM_BLOCK_UNREADABLE)
 		mark(m->bad, m->nr_blocks, p->block);
 	if (p->code == PROBLEM_MAPPED_BLOCKS && p->found > p->expected && !m->is_missing) {
 		m->is_missing = true;
 		m->missing = *p;
 	}
+}
+
+/* --- data blocks that are mapped twice --- */
+
+/* Where two blocks want the same place, the later one has it. */
+#define NR_PLACES 8192
+
+static void note_mapping(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value)
+{
+	struct thin_mend *m = context;
+	struct thin_mend_place here = { dev_id, virtual_block, value };
+	struct thin_mend_place *place = &m->places[(value >> THIN_TIME_BITS) % NR_PLACES];
+	bool is_known = place->value >> THIN_TIME_BITS == value >> THIN_TIME_BITS && place->dev_id != PROBLEM_NO_DEVICE;
+
+	if (is_known && !m->is_double && (place->virtual_block != virtual_block || place->value != value)) {
+		m->is_double = m->is_refused = true;
+		m->place[0] = *place;
+		m->place[1] = here;
+	}
+	*place = here;
+}
+
+static int create_places(struct thin_mend *m)
+{
+	m->places = malloc(NR_PLACES * sizeof(*m->places));
+	for (size_t i = 0; m->places && i < NR_PLACES; i++)
+		m->places[i].dev_id = PROBLEM_NO_DEVICE;
+	return m->places ? 0 : -ENOMEM;
 }
 
 /* --- creating --- */
@@ -148,18 +174,20 @@ static uint64_t nr_words(uint64_t nr_blocks)
 
 uint64_t thin_mend_bytes(uint64_t nr_blocks)
 {
-	return 2 * nr_words(nr_blocks) * sizeof(uint64_t) + 2 * sizeof(struct pd_build);
+	return 2 * nr_words(nr_blocks) * sizeof(uint64_t) + 4 * sizeof(struct pd_build) +
+	       NR_PLACES * sizeof(struct thin_mend_place);
 }
 
 int thin_mend_create(struct thin_mend *m, uint64_t nr_blocks)
 {
 	*m = (struct thin_mend){ .sink = { report }, .nr_blocks = nr_blocks };
 	m->bad = calloc(nr_words(nr_blocks), sizeof(*m->bad));
-	return m->bad ? 0 : -ENOMEM;
+	return m->bad ? create_places(m) : -ENOMEM;
 }
 
 void thin_mend_destroy(struct thin_mend *m)
 {
+	free(m->places);
 	free(m->bad);
 }
 
@@ -204,13 +232,13 @@ static void judge_missing(struct thin_mend *m)
 static void decide(struct thin_mend *m)
 {
 	m->drops_snapshot |= m->nr[MEND_SNAPSHOT] != 0;
-	m->needs_details |= is_any(m, MEND_DETAILS, MEND_DEVICE_TIMES) || m->newest > THIN_TIME_MASK;
+	m->needs_details |= is_any(m, MEND_DETAILS, MEND_TIME);
 	m->needs_maps |= m->drops_snapshot || m->needs_details || is_any(m, MEND_DATA_LOW, MEND_HINTS);
 }
 
 int thin_mend_judge(struct thin_mend *m, struct thin_pool *pool, uint64_t memory)
 {
-	struct thin_check check = { .memory = memory };
+	struct thin_check check = { .memory = memory, .mapped = note_mapping, .context = m };
 	int r = m->is_refused ? 0 : thin_check(pool, &check);
 
 	m->nr_devices = check.nr_devices;
@@ -248,12 +276,6 @@ static void hear(struct problem_sink *sink, const struct problem *p)
 	g->is_other |= kind == MEND_NOT;
 	if (kind == MEND_SNAPSHOT && !g->m->drops_snapshot)
 		g->m->nr[MEND_SNAPSHOT]++;
-}
-
-static void note_time(struct thin_mend *m, uint64_t time)
-{
-	if (time > m->newest && time <= THIN_TIME_MASK)
-		m->newest = time;
 }
 
 /* --- details --- */
@@ -300,15 +322,15 @@ static int keep_details(struct mending *g, const struct thin_counted *n, uint64_
 	pool.reader.observer = &k.observer;
 	thin_devices_open(&devices, &pool);
 	while ((r = thin_devices_next(&devices, &d)) > 0)
-		if (d.has_details) {
-			note_time(g->m, d.snapshotted_time);
-			note_time(g->m, d.creation_time);
-		}
+		;
 	thin_devices_close(&devices);
 	return r;
 }
 
-/* Where there is no telling, all that a device maps must count as shared: a mapping is if its time is below this one. */
+/*
+ * Where there is no telling, all that a device maps must count as shared: a mapping is if its time is below this one, and
+ * none is above the superblock's. So a device's time that is cannot be right, nor is it needed.
+ */
 static void settle_times(struct mending *g, struct thin_device *d)
 {
 	uint32_t now = g->m->time;
@@ -396,12 +418,15 @@ static int patch_superblock(const struct mending *g, struct bufio_client *client
 	return r;
 }
 
-/* Behind all others, as nobody knows whether there was a snapshot of that time; no mapping has room for a later one. */
-static void settle_time(struct thin_mend *m, uint32_t found)
+/* Behind that of all mappings, as nobody knows whether there was a snapshot since; but no mapping has room for a later one. */
+static int settle_time(struct thin_mend *m, uint64_t found, uint64_t newest)
 {
-	m->time = found;
-	if (m->newest > found)
-		m->time = (uint32_t)(m->newest < THIN_TIME_MASK ? m->newest + 1 : THIN_TIME_MASK);
+	uint64_t time = newest > found ? newest : found;
+
+	if (m->nr[MEND_TIME])
+		time++;
+	m->time = (uint32_t)time;
+	return time > THIN_TIME_MASK ? -ERANGE : 0;
 }
 
 /* --- all --- */
@@ -417,7 +442,6 @@ static int write_details(struct mending *g, const struct thin_counted *n)
 		memcpy(kept, g->m->bad, words * sizeof(*kept));
 		r = keep_details(g, n, kept);
 	}
-	settle_time(g->m, n->pool->live.time);
 	g->w.kept = kept;
 	if (!r)
 		r = build_details(g, n, tree);
@@ -449,9 +473,9 @@ static int counted(struct thin_check *c, const struct thin_counted *n)
 		return -EUCLEAN;
 	if (g->m->nr[MEND_SNAPSHOT] && !g->m->drops_snapshot)
 		return -EAGAIN;
-	if (n->newest > n->pool->live.time)
-		note_time(g->m, n->newest);
-	settle_time(g->m, n->pool->live.time);
+	r = settle_time(g->m, n->pool->live.time, n->newest);
+	if (r)
+		return r;
 	g->w = (struct pd_writer){
 		.client = n->pool->reader.client, .next = 1, .nr_blocks = n->pointers->nr_blocks, .counts = *n->pointers,
 		.is_inhabited = true, .kept = g->m->bad,
@@ -491,7 +515,7 @@ int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory, unsi
 		}
 		*passes = g->check.passes;
 	} else {
-		settle_time(m, pool->live.time);
+		m->time = pool->live.time;
 		r = patch_superblock(g, pool->reader.client);
 	}
 	free(g);

@@ -42,16 +42,23 @@ enum thin_mend_kind {
 const char *thin_mend_name(enum thin_mend_kind kind);
 const char *thin_mend_text(enum thin_mend_kind kind);
 
+/* A data block that two mappings have which are not one that is shared: no count of it is right. */
+struct thin_mend_place {
+	uint64_t dev_id, virtual_block, value; /* as in the leaf */
+};
+
 struct thin_mend {
 	struct problem_sink sink;      /* first: reports come here */
 	uint64_t nr[NR_MENDS];         /* problems, or blocks with a wrong count */
 	bool is_refused;
-	struct problem why;            /* then: the worst that was met first */
+	struct problem why;            /* then, unless it is_double: the worst that was met first */
 	bool needs_details, needs_maps; /* new ones */
 	bool drops_snapshot;
-	uint64_t newest;               /* time of a device or mapping, if it is above the superblock's */
 	bool is_missing;               /* a device has less mappings than its details say: */
 	struct problem missing;
+	bool is_double;                /* then it is refused */
+	struct thin_mend_place place[2];
+	struct thin_mend_place *places; /* of data blocks with wrong counts, by the block modulo a number */
 	uint64_t *bad;                 /* a bit for each block that cannot be read; NULL: not created */
 	uint64_t nr_blocks;
 	/* of the thin_check that found this */
@@ -79,6 +86,7 @@ bool thin_mend_is_needed(const struct thin_mend *m);
 /*
  * Does it, in the cache of @pool, which was opened with a silent sink; it is for the caller to write what is dirty.
  * Errors: -ENOSPC   there is no room for it
+ *         -ERANGE   the time has to be behind that of a mapping, and there is none behind it
  *         -EUCLEAN  what is found now is another thing than thin_mend_judge() found
  *         as thin_check()
  */

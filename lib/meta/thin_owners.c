@@ -117,6 +117,8 @@ static void tell_leaf(struct owners *o, uint64_t dev_id, const struct pd_node *l
 			;
 		if (p)
 			tell(o, p, dev_id, pd_key(leaf, i), pd_key(leaf, end - 1) + 1);
+		for (unsigned e = i; p && o->args->mapped && e < end; e++)
+			o->args->mapped(o->args->context, dev_id, pd_key(leaf, e), pd_value64(leaf, e));
 	}
 }
 

@@ -595,25 +595,6 @@ static bool needs_check(const struct check *k)
 	return has_flag(k) && !k->is_cleared;
 }
 
-/* A name as a shell takes it. */
-static void quote(const char *name, char *text, size_t size)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-:@%,=";
-	size_t n = 0;
-
-	if (name[strspn(name, plain)] == '\0') {
-		snprintf(text, size, "%s", name);
-		return;
-	}
-	text[n++] = '\'';
-	for (; *name && n + 6 < size; name++) {
-		if (*name == '\'')
-			n += (size_t)snprintf(text + n, size - n, "'\\'");
-		text[n++] = *name;
-	}
-	snprintf(text + n, size - n, "'");
-}
-
 /* New metadata cannot be made by a command without more knowledge; what is lost can be shown. */
 static bool wants_a_look(const struct check *k)
 {
@@ -626,7 +607,7 @@ static bool format_next(const struct check *k, enum verdict v, char *text, size_
 	const struct op_check_args *a = k->args;
 	char image[OP_REASON_MAX];
 
-	quote(a->image, image, sizeof(image));
+	op_quote(a->image, image, sizeof(image));
 	if (a->use_snapshot || a->has_mapping_root || a->has_details_root)
 		return false;
 	if (v == CLEAN && needs_check(k) && k->was_checked)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "io/io_journal.h"
+#include "meta/thin_disk.h"
 #include "meta/thin_mend.h"
 #include "ops/check_memory.h"
 #include "ops/journal.h"
@@ -31,6 +32,7 @@ struct in_place {
 	char path[OP_JOURNAL_PATH_MAX]; /* of it */
 	uint64_t nr_changed;
 	bool is_committed;
+	char quoted[OP_REASON_MAX]; /* the image, for commands */
 };
 
 static bool fail(struct in_place *p, enum op_outcome outcome, int error, const char *why)
@@ -86,19 +88,41 @@ static void show_progress(struct in_place *p, struct thin_pool *pool)
 	progress->total = NR_ROUNDS * pool->live.metadata_sm.nr_allocated;
 }
 
+#define TEXT_MAX 1024
+
+/* "block 7 (mapping tree): is all zeroes". */
+static void format_problem(const struct problem *why, char text[TEXT_MAX])
+{
+	char message[TEXT_MAX / 2];
+
+	text_message(why, message, sizeof(message));
+	if (why->block != PROBLEM_NO_BLOCK)
+		snprintf(text, TEXT_MAX, "block %" PRIu64 " (%s): %s", why->block, problem_where_text(why->where), message);
+	else if (why->dev_id != PROBLEM_NO_DEVICE)
+		snprintf(text, TEXT_MAX, "device %" PRIu64 ": %s", why->dev_id, message);
+	else
+		snprintf(text, TEXT_MAX, "%s: %s", problem_where_text(why->where), message);
+}
+
+static void format_double(const struct thin_mend_place place[2], char text[TEXT_MAX])
+{
+	snprintf(text, TEXT_MAX, "data block %" PRIu64 " is mapped at two places, and one of them is wrong: device %" PRIu64
+		 ", virtual block %" PRIu64 ", and device %" PRIu64 ", virtual block %" PRIu64,
+		 place[0].value >> THIN_TIME_BITS, place[0].dev_id, place[0].virtual_block, place[1].dev_id,
+		 place[1].virtual_block);
+}
+
 static bool refuse(struct in_place *p)
 {
-	const struct problem *why = &p->mend.why;
-	char message[640], where[128] = "";
+	char text[TEXT_MAX];
 
-	if (why->block != PROBLEM_NO_BLOCK)
-		snprintf(where, sizeof(where), "block %" PRIu64 " (%s): ", why->block, problem_where_text(why->where));
-	else if (why->dev_id != PROBLEM_NO_DEVICE)
-		snprintf(where, sizeof(where), "device %" PRIu64 ": ", why->dev_id);
-	text_message(why, message, sizeof(message));
+	if (p->mend.is_double)
+		format_double(p->mend.place, text);
+	else
+		format_problem(&p->mend.why, text);
 	op_fail(p->result, OP_REFUSED, 0,
-		"%s: cannot be mended in place, and nothing was changed: %s%s; it needs new metadata: bufio-repair -i %s -o NEW",
-		p->args->input, where, message, p->args->input);
+		"%s: cannot be mended in place, and nothing was changed: %s; it needs new metadata: bufio-repair -i %.2000s -o NEW",
+		p->args->input, text, p->quoted);
 	return false;
 }
 
@@ -145,7 +169,14 @@ static bool fail_mend(struct in_place *p, int error)
 	if (error == -ENOSPC) {
 		op_fail(p->result, OP_REFUSED, error,
 			"%s: there is no room for new space maps, and nothing was changed; to a larger place: bufio-repair "
-			"-i %s -o NEW", p->args->input, p->args->input);
+			"-i %.2000s -o NEW", p->args->input, p->quoted);
+		return false;
+	}
+	if (error == -ERANGE) {
+		op_fail(p->result, OP_REFUSED, error,
+			"%s: cannot be mended in place, and nothing was changed: a mapping has the last time that there is, and the "
+			"superblock's has to be behind it; it needs new metadata: bufio-repair -i %.2000s -o NEW", p->args->input,
+			p->quoted);
 		return false;
 	}
 	if (error == -EUCLEAN)
@@ -190,7 +221,7 @@ static bool verify(struct in_place *p, struct bufio_client *c, uint64_t limit)
 	struct verdict v = { .sink = { note } };
 	struct thin_check check = { 0 };
 	struct thin_pool pool;
-	char message[640];
+	char text[TEXT_MAX];
 	int r;
 
 	check.memory = open_round(p, c, limit, &v.sink, &pool);
@@ -203,9 +234,9 @@ static bool verify(struct in_place *p, struct bufio_client *c, uint64_t limit)
 		return fail_errno(p, r);
 	if (!v.nr)
 		return true;
-	text_message(&v.first, message, sizeof(message));
-	op_fail(p->result, OP_INTERNAL, 0, "%s: could not be mended, and nothing was changed; what was left: %s: %s",
-		p->args->input, problem_where_text(v.first.where), message);
+	format_problem(&v.first, text);
+	op_fail(p->result, OP_INTERNAL, 0, "%s: could not be mended, and nothing was changed; what was left: %s",
+		p->args->input, text);
 	return false;
 }
 
@@ -356,7 +387,7 @@ static const char *state_of(const struct in_place *p)
 static int show(const struct in_place *p, struct text_emitter *e)
 {
 	const struct thin_mend *m = &p->mend;
-	char heading[256], undo[2 * OP_REASON_MAX], text[3 * OP_REASON_MAX];
+	char heading[256], journal[OP_REASON_MAX], undo[3 * OP_REASON_MAX], text[4 * OP_REASON_MAX];
 	struct record_in_place record = {
 		.image = p->args->input, .state = state_of(p), .transaction = p->pool.sb.trans_id,
 		.time = thin_mend_is_needed(m) ? m->time : p->pool.sb.time, .devices = m->nr_devices,
@@ -367,7 +398,8 @@ static int show(const struct in_place *p, struct text_emitter *e)
 	struct meta_visitor *v = &e->visitor;
 	int r;
 
-	snprintf(undo, sizeof(undo), "bufio-repair --undo=%s %s", p->path, p->args->input);
+	op_quote(p->path, journal, sizeof(journal));
+	snprintf(undo, sizeof(undo), "bufio-repair --undo=%s %s", journal, p->quoted);
 	format_heading(p, heading, sizeof(heading));
 	format_text(p, undo, text, sizeof(text));
 	r = v->begin(v, RECORD_IN_PLACE, &record);
@@ -420,6 +452,7 @@ void op_repair_in_place(const struct op_repair_args *args, struct op_result *res
 	}
 	p->args = args;
 	p->result = result;
+	op_quote(args->input, p->quoted, sizeof(p->quoted));
 	op_open_outputs(args->progress, &p->out, args->out_fd, &p->messages, args->message_fd);
 	run(p);
 	thin_mend_destroy(&p->mend);

@@ -67,7 +67,7 @@ leave() { # STATUS
 status_of() { # NAME
 	case $1 in
 	bad-sb-zeroed | bad-cache-* | cache-* | era-*) echo 10 ;;
-	bad-leaf-doublemap | bad-sb-metanr) echo - ;; # see below
+	bad-sb-metanr) echo 0 ;; # matters to nobody
 	bad-* | hostile-*) echo 3 ;;
 	*) echo 0 ;;
 	esac
