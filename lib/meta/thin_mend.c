@@ -99,10 +99,18 @@ static const enum thin_mend_kind by_where[NR_WHERES] = {
 	[WHERE_META_COUNTS] = MEND_META_SM,
 };
 
+/* What a device does not give now it may give later, or to who copies it; of a space map nothing is missed. */
+static bool may_come_back(const struct problem *p)
+{
+	return p->code == PROBLEM_BLOCK_UNREADABLE && by_where[p->where] != MEND_DATA_SM && by_where[p->where] != MEND_META_SM;
+}
+
 static enum thin_mend_kind kind_of(const struct problem *p)
 {
 	enum thin_mend_kind kind = by_code[p->code];
 
+	if (may_come_back(p))
+		return MEND_NOT;
 	return kind == MEND_BY_WHERE ? by_where[p->where] : kind;
 }
 
@@ -265,7 +273,7 @@ struct mending {
 	uint64_t details; /* root */
 };
 
-/* All that was known is no news; what comes by the world's way is for the final check. A snapshot may turn out to be dead. */
+/* What was known is no news. A snapshot may turn out to be dead. */
 static void hear(struct problem_sink *sink, const struct problem *p)
 {
 	struct mending *g = (struct mending *)((char *)sink - offsetof(struct mending, sink));
@@ -303,18 +311,19 @@ static void ignore(struct pd_observer *o, const struct pd_context *ctx, uint64_t
 }
 
 /* The pool as it was before the details were left out. */
-static struct thin_pool with_details(const struct thin_counted *n)
+static struct thin_pool with_details(struct mending *g, const struct thin_counted *n)
 {
 	struct thin_pool pool = *n->pool;
 
 	pool.has_no_details = false;
+	pool.reader.sink = &g->sink;
 	return pool;
 }
 
 static int keep_details(struct mending *g, const struct thin_counted *n, uint64_t *kept)
 {
 	struct keeper k = { .observer = { keep, ignore }, .g = g, .kept = kept };
-	struct thin_pool pool = with_details(n);
+	struct thin_pool pool = with_details(g, n);
 	struct thin_devices devices;
 	struct thin_device d;
 	int r;
@@ -324,7 +333,7 @@ static int keep_details(struct mending *g, const struct thin_counted *n, uint64_
 	while ((r = thin_devices_next(&devices, &d)) > 0)
 		;
 	thin_devices_close(&devices);
-	return r;
+	return r || !g->is_other ? r : -EUCLEAN;
 }
 
 /*
@@ -352,8 +361,8 @@ static int add_device(struct mending *g, const struct thin_counted *n, struct pd
 	if (!d->has_root)
 		return 0;
 	r = thin_walk_mappings(n->pool, d, n->memo, NULL, &count);
-	if (r)
-		return r;
+	if (r || count.holes)
+		return r ? r : -EUCLEAN;
 	if (!d->has_details)
 		d->transaction_id = n->pool->live.trans_id;
 	settle_times(g, d);
@@ -368,7 +377,7 @@ static int add_device(struct mending *g, const struct thin_counted *n, struct pd
 
 static int build_details(struct mending *g, const struct thin_counted *n, struct pd_build *tree)
 {
-	struct thin_pool pool = with_details(n);
+	struct thin_pool pool = with_details(g, n);
 	struct thin_devices devices;
 	struct thin_device d;
 	int r;
@@ -381,6 +390,8 @@ static int build_details(struct mending *g, const struct thin_counted *n, struct
 			break;
 	}
 	thin_devices_close(&devices);
+	if (!r && g->is_other)
+		r = -EUCLEAN;
 	return r ? r : pd_build_finish_root(tree, &g->details);
 }
 
