@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bufio-repair --in-place on every image of the corpus. What it mends is clean afterwards, for thin_check too, has the same
 # mappings, and needs no second run; the journal brings the old bytes back, and the new ones. What it refuses is not touched.
+# Of the healthy images, and of those that are refused and take long to be made, a few, or all with REPAIR_ALL set. Then random damage, by fuzz-mend: MEND_COUNT cases, or so many
+# seconds ("60s"), with a fixed seed and with one of the day.
 [ -w /dev/shm ] && TMPDIR=${TMPDIR:-/dev/shm} && export TMPDIR
 corpus=$srcdir/tests/corpus
 . "$srcdir/tests/tap.sh"
 
-# Who is mended; "kept": the details are not built anew.
+# Who is mended.
 mendable="bad-count-low bad-count-low-shared bad-count-meta-low bad-data-bitmap bad-data-bitmap2 bad-data-index
 	bad-details-checksum bad-details-zeroed bad-details-mapped bad-held-checksum bad-held-leaf bad-leak-data bad-leak-meta
 	bad-meta-bitmap bad-meta-index bad-ref-leaf bad-sb-detailsroot bad-sb-held bad-sm-all thin-metafull thin-needscheck"
@@ -73,8 +75,18 @@ status_of() { # NAME
 	esac
 }
 
+is_asked_for() { # NAME
+	[ -z "${REPAIR_ALL-}" ] || return 0
+	case " $(echo $mendable) bad-leaf-checksum " in *" $1 "*) is_sampled; return ;; esac
+	[ ! -f "$corpus/$1.recipe" ] || return 1
+	case $1 in
+	bad-* | thin-snaps | thin-msnap | thin-empty | cache-* | era-*) is_sampled ;;
+	*) return 1 ;;
+	esac
+}
+
 for name in $(ls "$corpus" | sed -n 's/\.img\.xz$//p; s/\.recipe$//p'); do
-	is_sampled || continue
+	is_asked_for "$name" || continue
 	rm -f journal second
 	"$corpus/get" "$name" image || { skip "$name: needs python3 to be made"; continue; }
 	cp image old
@@ -82,5 +94,16 @@ for name in $(ls "$corpus" | sed -n 's/\.img\.xz$//p; s/\.recipe$//p'); do
 	*" $name "*) mend ;;
 	*) leave "$(status_of "$name")" ;;
 	esac
+done
+
+set --
+for name in thin-one thin-msnap thin-snaps thin-manydev bad-details-checksum bad-held-checksum bad-sm-all; do
+	"$corpus/get" $name $name || exit 99
+	set -- "$@" $name
+done
+for seed in 1 "$(date +%Y%m%d)1"; do
+	"$builddir/tests/fuzz/fuzz-mend" "$seed" "${MEND_COUNT:-100}" "$@" >log 2>messages
+	is $? 0 "random damage from seed $seed: is mended, or refused and not touched" || tail -n 3 log | sed 's/^/# last: /'
+	grep '^#' log
 done
 finish
