@@ -729,6 +729,7 @@ static const struct field in_place_fields[] = {
 	N(record_in_place, devices, NULL),
 	N(record_in_place, mappings, NULL),
 	N(record_in_place, blocks, NULL),
+	N(record_in_place, passes, NULL),
 	F(record_in_place, has_new_details, "details_rebuilt", NULL, FIELD_BOOL),
 	F(record_in_place, new_details, "details_invented", NULL, FIELD_DEC),
 	F(record_in_place, has_new_maps, "space_maps_rebuilt", NULL, FIELD_BOOL),

@@ -588,6 +588,7 @@ struct record_in_place {
 	uint64_t transaction, devices, mappings;
 	uint64_t time;     /* the superblock's, in the end */
 	uint64_t blocks;   /* of metadata that changed, or would */
+	uint64_t passes;        /* over the mappings, to count data blocks; 0: there was no need to */
 	uint64_t new_details;   /* devices whose details could not be kept */
 	uint32_t has_new_details, has_new_maps; /* trees that were built anew */
 	const char *journal, *undo; /* of what was mended, and the command that takes it back; or NULL */

@@ -508,7 +508,7 @@ static int mend_maps(struct mending *g, const struct thin_pool *as_is)
 	return thin_check(&pool, &g->check);
 }
 
-int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory, unsigned *passes)
+int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory)
 {
 	struct mending *g = calloc(1, sizeof(*g));
 	int r;
@@ -524,7 +524,7 @@ int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory, unsi
 			decide(m);
 			r = mend_maps(g, pool);
 		}
-		*passes = g->check.passes;
+		m->passes = g->check.passes;
 	} else {
 		m->time = pool->live.time;
 		r = patch_superblock(g, pool->reader.client);

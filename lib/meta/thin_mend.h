@@ -65,6 +65,7 @@ struct thin_mend {
 	uint64_t nr_devices, nr_mappings;
 	uint64_t nr_new_details;       /* after thin_mend(): devices that have details of our own making */
 	uint32_t time;                 /* and the superblock's */
+	unsigned passes;               /* over the leaves */
 };
 
 /* Bytes that it takes beside what a check takes. */
@@ -90,6 +91,6 @@ bool thin_mend_is_needed(const struct thin_mend *m);
  *         -EUCLEAN  what is found now is another thing than thin_mend_judge() found
  *         as thin_check()
  */
-int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory, unsigned *passes);
+int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory);
 
 #endif

@@ -82,7 +82,7 @@ static bool take_memory(struct check *k, struct bufio_client *c, uint64_t limit)
 {
 	struct check_memory m = {
 		.pool = &k->pool, .image = k->args->image, .purpose = "check", .may_raise = k->args->may_raise_memory,
-		.tables = k->max_kept * sizeof(*k->kept),
+		.tables = k->max_kept * sizeof(*k->kept), .beside = k->limit - limit,
 	};
 
 	k->checked.memory = check_share_memory(&m, c, limit, k->result);

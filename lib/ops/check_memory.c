@@ -43,6 +43,6 @@ uint64_t check_share_memory(const struct check_memory *m, struct bufio_client *c
 	op_fail(result, OP_USAGE, 0,
 		"%s: to %s %" PRIu64 " blocks of metadata takes more memory than the limit leaves: give "
 		"--memory-limit=%" PRIu64 "MiB", m->image, m->purpose, m->pool->reader.nr_blocks,
-		MIB(need + need / SPARE_SHARE));
+		MIB(need + need / SPARE_SHARE + m->beside));
 	return 0;
 }

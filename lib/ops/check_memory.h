@@ -12,6 +12,7 @@ struct check_memory {
 	const char *image;
 	const char *purpose; /* "check" */
 	uint64_t tables;     /* bytes of the caller's own */
+	uint64_t beside;     /* bytes that are not in the limit, but in what the user gave */
 	bool may_raise;      /* the limit was not asked for */
 };
 

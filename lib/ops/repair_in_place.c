@@ -72,7 +72,7 @@ static uint64_t take_memory(struct in_place *p, const struct thin_pool *pool, st
 {
 	struct check_memory m = {
 		.pool = pool, .image = p->args->input, .purpose = "repair", .may_raise = p->args->may_raise_memory,
-		.tables = thin_mend_bytes(pool->reader.nr_blocks),
+		.tables = thin_mend_bytes(pool->reader.nr_blocks), .beside = p->limit - limit,
 	};
 
 	return check_share_memory(&m, c, limit, p->result);
@@ -202,12 +202,11 @@ static bool mend(struct in_place *p, struct bufio_client *c, uint64_t limit)
 {
 	struct thin_pool pool;
 	uint64_t memory = open_round(p, c, limit, &problem_silent, &pool);
-	unsigned passes;
 	int r;
 
 	if (!memory)
 		return false;
-	r = thin_mend(&p->mend, &pool, memory, &passes);
+	r = thin_mend(&p->mend, &pool, memory);
 	if (r)
 		return fail_mend(p, r);
 	r = bufio_client_reset(c); /* writes what is dirty */
@@ -391,7 +390,8 @@ static int show(const struct in_place *p, struct text_emitter *e)
 	struct record_in_place record = {
 		.image = p->args->input, .state = state_of(p), .transaction = p->pool.sb.trans_id,
 		.time = thin_mend_is_needed(m) ? m->time : p->pool.sb.time, .devices = m->nr_devices,
-		.mappings = m->nr_mappings, .blocks = p->nr_changed, .new_details = m->nr_new_details,
+		.mappings = m->nr_mappings, .blocks = p->nr_changed, .passes = m->passes,
+		.new_details = m->nr_new_details,
 		.has_new_details = m->needs_details, .has_new_maps = m->needs_maps, .heading = heading, .text = text,
 		.journal = p->is_committed ? p->path : NULL, .undo = p->is_committed ? undo : NULL,
 	};

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bufio-repair --in-place on every image of the corpus. What it mends is clean afterwards, for thin_check too, has the same
 # mappings, and needs no second run; the journal brings the old bytes back, and the new ones. What it refuses is not touched.
-# Of the healthy images, and of those that are refused and take long to be made, a few, or all with REPAIR_ALL set. Then random damage, by fuzz-mend: MEND_COUNT cases, or so many
-# seconds ("60s"), with a fixed seed and with one of the day.
+# Of the healthy images, and of those that are refused and take long to be made, a few, or all with REPAIR_ALL set. Then
+# random damage, by fuzz-mend: MEND_COUNT cases, or so many seconds ("60s"), with a fixed seed and with one of the day.
 [ -w /dev/shm ] && TMPDIR=${TMPDIR:-/dev/shm} && export TMPDIR
 corpus=$srcdir/tests/corpus
 . "$srcdir/tests/tap.sh"
