@@ -38,6 +38,10 @@ mend() {
 	is "$(sed -n 's/^\([0-9]* block\).*/\1/p' said)" "$(sed -n 's/^\([0-9]* block\).*/\1/p' plan)" \
 		"$name: as many blocks change as were planned"
 	is_clean "then"
+	if grep -q 'space maps are built anew' said; then
+		"$builddir/tests/restore/recount" image >messages 2>&1
+		is $? 0 "$name: every reference count and hint is right"
+	fi
 	mappings image >got
 	same want got "$name: has the same mappings"
 	cp image new
