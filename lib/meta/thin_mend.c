@@ -180,16 +180,22 @@ static uint64_t nr_words(uint64_t nr_blocks)
 	return nr_blocks / 64 + 1;
 }
 
+/* No pool has more, however large the device is. */
+static uint64_t possible(uint64_t nr_blocks)
+{
+	return nr_blocks < PD_MAX_METADATA_BLOCKS ? nr_blocks : PD_MAX_METADATA_BLOCKS;
+}
+
 uint64_t thin_mend_bytes(uint64_t nr_blocks)
 {
-	return 2 * nr_words(nr_blocks) * sizeof(uint64_t) + 4 * sizeof(struct pd_build) +
+	return 2 * nr_words(possible(nr_blocks)) * sizeof(uint64_t) + 4 * sizeof(struct pd_build) +
 	       NR_PLACES * sizeof(struct thin_mend_place);
 }
 
 int thin_mend_create(struct thin_mend *m, uint64_t nr_blocks)
 {
-	*m = (struct thin_mend){ .sink = { report }, .nr_blocks = nr_blocks };
-	m->bad = calloc(nr_words(nr_blocks), sizeof(*m->bad));
+	*m = (struct thin_mend){ .sink = { report }, .nr_blocks = possible(nr_blocks) };
+	m->bad = calloc(nr_words(m->nr_blocks), sizeof(*m->bad));
 	return m->bad ? create_places(m) : -ENOMEM;
 }
 

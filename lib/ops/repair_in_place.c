@@ -168,7 +168,7 @@ static bool fail_mend(struct in_place *p, int error)
 {
 	if (error == -ENOSPC) {
 		op_fail(p->result, OP_REFUSED, error,
-			"%s: there is no room for new space maps, and nothing was changed; to a larger place: bufio-repair "
+			"%s: there is no room for what has to be built anew, and nothing was changed; to a larger place: bufio-repair "
 			"-i %.2000s -o NEW", p->args->input, p->quoted);
 		return false;
 	}
