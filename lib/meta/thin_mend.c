@@ -528,7 +528,8 @@ int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory)
 		r = mend_maps(g, pool);
 		if (r == -EAGAIN) { /* what is damaged is the snapshot's too, which was not seen beside the pool's */
 			decide(m);
-			r = mend_maps(g, pool);
+			judge_missing(m);
+			r = m->is_refused ? -EUCLEAN : mend_maps(g, pool);
 		}
 		m->passes = g->check.passes;
 	} else {

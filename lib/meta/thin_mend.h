@@ -88,7 +88,7 @@ bool thin_mend_is_needed(const struct thin_mend *m);
  * Does it, in the cache of @pool, which was opened with a silent sink; it is for the caller to write what is dirty.
  * Errors: -ENOSPC   there is no room for it
  *         -ERANGE   the time has to be behind that of a mapping, and there is none behind it
- *         -EUCLEAN  what is found now is another thing than thin_mend_judge() found
+ *         -EUCLEAN  what is found now is another thing than thin_mend_judge() found, or is refused now
  *         as thin_check()
  */
 int thin_mend(struct thin_mend *m, struct thin_pool *pool, uint64_t memory);

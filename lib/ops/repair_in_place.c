@@ -166,6 +166,8 @@ static void note(struct problem_sink *sink, const struct problem *problem)
 
 static bool fail_mend(struct in_place *p, int error)
 {
+	if (p->mend.is_refused)
+		return refuse(p);
 	if (error == -ENOSPC) {
 		op_fail(p->result, OP_REFUSED, error,
 			"%s: there is no room for what has to be built anew, and nothing was changed; to a larger place: bufio-repair "
