@@ -20,7 +20,7 @@
 #include "meta/thin_plan.h"
 #include "meta/thin_sharing.h"
 #include "meta/thin_size.h"
-#include "ops/check.h"
+#include "ops/check_memory.h"
 #include "ops/repair_int.h"
 #include "ops/target.h"
 
@@ -460,23 +460,33 @@ static void use_highest(struct op_repair *r, uint64_t highest)
 	r->pool.nr_data_blocks = *nr;
 }
 
+static uint64_t share_memory(struct op_repair *r, const struct thin_pool *pool, struct bufio_client *c)
+{
+	struct check_memory m = {
+		.pool = pool, .image = r->args->input, .purpose = "check", .tables = r->taken,
+		.may_raise = r->args->may_raise_memory,
+	};
+
+	return check_share_memory(&m, c, r->limit, r->result);
+}
+
 static bool check_trees(struct op_repair *r)
 {
 	bool has_counts = r->is_current && !r->pool.is_lost;
 	struct thin_check check = {
-		.skip_space_maps = !has_counts, .skip_metadata_map = true, .device = count_copy, .context = r,
+		.skip_space_maps = !has_counts, .skip_metadata_map = true, .device = count_copy, .mapped = repair_note_mapped,
+		.context = r,
 	};
-	uint64_t need;
 	int e;
 
-	r->touches = malloc(REPAIR_MAX_TOUCHES * sizeof(*r->touches));
-	if (!r->touches)
+	r->suspects = malloc(REPAIR_MAX_SUSPECTS * sizeof(*r->suspects));
+	if (!r->suspects)
 		return fail(r, -ENOMEM);
 	r->sink.report = repair_report_problem;
 	r->pool.reader.sink = &r->sink;
-	check.memory = op_check_memory(&r->pool, r->source, r->limit, r->taken, r->args->may_raise_memory, &need);
+	check.memory = share_memory(r, &r->pool, r->source);
 	if (!check.memory)
-		return fail_memory(r, "to check what is left", need);
+		return false;
 	if (r->args->progress)
 		r->args->progress->total += 2 * r->pool.live.metadata_sm.nr_allocated;
 	e = thin_check(&r->pool, &check);
@@ -561,7 +571,7 @@ void op_repair_close(struct op_repair *r)
 	free(r->corrected);
 	free(r->reports);
 	free(r->losses);
-	free(r->touches);
+	free(r->suspects);
 	free(r->unowned);
 	free(r);
 }
@@ -732,7 +742,6 @@ static bool check_result(struct op_repair *r, struct bufio_client *target)
 	struct verdict verdict = { .sink = { count_problem } };
 	struct thin_check check = { .skip_mappings = false };
 	struct thin_pool pool;
-	uint64_t need;
 	int e = bufio_client_reset(target);
 
 	if (!e)
@@ -741,9 +750,9 @@ static bool check_result(struct op_repair *r, struct bufio_client *target)
 		return fail_target(r, e, "cannot be read back");
 	bufio_set_memory_limit(r->source, bufio_get_memory_floor(r->source));
 	bufio_set_memory_limit(target, r->limit > r->taken ? r->limit - r->taken : r->limit);
-	check.memory = op_check_memory(&pool, target, r->limit, r->taken, r->args->may_raise_memory, &need);
+	check.memory = share_memory(r, &pool, target);
 	if (!check.memory)
-		return fail_memory(r, "to check the result", need);
+		return false;
 	e = thin_check(&pool, &check);
 	if (e)
 		return fail_target(r, e, "cannot be read back");

@@ -4,7 +4,7 @@
 #define OPS_REPAIR_INT_H
 
 /* More are not looked at. */
-#define REPAIR_MAX_TOUCHES 4096
+#define REPAIR_MAX_SUSPECTS 65536
 
 #include "meta/thin_check.h"
 #include "meta/thin_rescue.h"
@@ -74,9 +74,10 @@ struct op_repair {
 	struct device_report *reports;
 	struct loss *losses;
 	uint64_t nr_losses, max_losses, not_kept;
-	struct problem *touches; /* who stands on data blocks whose counts are too low */
-	size_t nr_touches;
-	uint64_t nr_twice; /* mappings of these that have another place */
+	struct suspect {
+		uint64_t dev_id, key, data;
+	} *suspects; /* mappings of data blocks whose counts are wrong */
+	size_t nr_suspects;
 	struct {
 		uint64_t mappings, lost, stale;
 		bool is_lost_unknown;
@@ -104,6 +105,7 @@ bool repair_make_overlay(struct op_repair *r);
 
 /* repair_report.c */
 void repair_report_problem(struct problem_sink *sink, const struct problem *p);
+void repair_note_mapped(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value);
 int repair_add_loss(struct op_repair *r, const struct loss *loss);
 void repair_sum_up(struct op_repair *r);
 bool repair_has_lost(const struct op_repair *r);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "meta/thin_disk.h"
 #include "ops/repair_int.h"
 #include "text/emit.h"
 
@@ -78,13 +79,11 @@ void repair_report_problem(struct problem_sink *sink, const struct problem *p)
 {
 	struct op_repair *r = (struct op_repair *)sink;
 
-	if (p->where != WHERE_MAPPINGS && p->code != PROBLEM_DATA_COUNT_LOW)
+	if (p->where != WHERE_MAPPINGS || p->is_touch)
 		return;
 	if (p->code == PROBLEM_DATA_BEYOND)
 		keep_beyond(r, p);
-	else if (p->code == PROBLEM_DATA_COUNT_LOW && p->is_touch && r->nr_touches < REPAIR_MAX_TOUCHES)
-		r->touches[r->nr_touches++] = *p;
-	else if (problem_is_block_lost(p) && !p->is_touch)
+	else if (problem_is_block_lost(p))
 		repair_add_loss(r, &(struct loss){
 			.state = LOSS_LOST, .cause = CAUSE_DEAD, .dev_id = p->dev_id, .begin = p->begin, .end = p->end,
 			.block = p->block, .mappings = RECORD_UNKNOWN, .code = p->code,
@@ -93,30 +92,39 @@ void repair_report_problem(struct problem_sink *sink, const struct problem *p)
 
 /* --- data blocks that are mapped at two places --- */
 
-static void add_twice(struct op_repair *r, const struct problem *p, uint64_t data, uint64_t end)
+void repair_note_mapped(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value)
 {
-	repair_add_loss(r, &(struct loss){
-		.state = LOSS_AMBIGUOUS, .cause = CAUSE_TWICE, .dev_id = p->dev_id, .begin = p->begin + (data - p->touched),
-		.end = p->begin + (end - p->touched), .block = PROBLEM_NO_BLOCK, .mappings = end - data, .data = data,
-	});
+	struct op_repair *r = context;
+
+	if (r->nr_suspects < REPAIR_MAX_SUSPECTS)
+		r->suspects[r->nr_suspects++] = (struct suspect){ dev_id, virtual_block, value >> THIN_TIME_BITS };
 }
 
-/* Those that share a block have it at the same place; counted for fewer than have it, one of two that have not is wrong. */
+static int by_data(const void *a, const void *b)
+{
+	const struct suspect *x = a, *y = b;
+
+	if (x->data != y->data)
+		return x->data < y->data ? -1 : 1;
+	return x->key < y->key ? -1 : x->key > y->key;
+}
+
+/* Who shares a block has it at the same place; of those that have not one is wrong. */
 static void find_twice(struct op_repair *r)
 {
-	for (size_t i = 0; i < r->nr_touches; i++)
-		for (size_t j = 0; j < r->nr_touches; j++) {
-			const struct problem *a = &r->touches[i], *b = &r->touches[j];
-			uint64_t begin = a->touched > b->touched ? a->touched : b->touched;
-			uint64_t a_end = a->touched + (a->end - a->begin), b_end = b->touched + (b->end - b->begin);
-			uint64_t end = a_end < b_end ? a_end : b_end;
+	const struct suspect *s = r->suspects;
 
-			if (begin >= end || a->begin - a->touched == b->begin - b->touched)
-				continue;
-			add_twice(r, a, begin, end);
-			r->nr_twice += end - begin;
-			break;
-		}
+	if (r->nr_suspects)
+		qsort(r->suspects, r->nr_suspects, sizeof(*s), by_data);
+	for (size_t i = 0, end; i < r->nr_suspects; i = end) {
+		for (end = i + 1; end < r->nr_suspects && s[end].data == s[i].data; end++)
+			;
+		for (size_t k = i; k < end && s[end - 1].key != s[i].key; k++)
+			repair_add_loss(r, &(struct loss){
+				.state = LOSS_AMBIGUOUS, .cause = CAUSE_TWICE, .dev_id = s[k].dev_id, .begin = s[k].key,
+				.end = s[k].key + 1, .block = PROBLEM_NO_BLOCK, .mappings = 1, .data = s[k].data,
+			});
+	}
 }
 
 /* --- summing up --- */
@@ -466,27 +474,44 @@ static void format_written(const struct op_repair *r, char *text, size_t size)
 		snprintf(text, size, "nothing was written\n");
 }
 
+static uint64_t count_losses(const struct op_repair *r, enum loss_state state)
+{
+	uint64_t nr = 0;
+
+	for (uint64_t i = 0; i < r->nr_losses; i++)
+		nr += r->losses[i].state == state;
+	return nr;
+}
+
+/* "Lost: 248 mappings. Stale: 3. Ambiguous: 2." */
 static void format_state(const struct op_repair *r, char *text, size_t size)
 {
-	int n;
+	uint64_t ambiguous = count_losses(r, LOSS_AMBIGUOUS);
+	bool is_unknown = r->totals.is_lost_unknown || thin_rescue_has_unknown_devices(r->rescue);
+	int n = 0;
 
 	if (!repair_has_lost(r)) {
 		snprintf(text, size, "Nothing is lost.");
 		return;
 	}
-	n = snprintf(text, size, "Lost: ");
-	if (r->totals.stale)
-		n = snprintf(text, size, "Stale: %" PRIu64 " mapping%s; lost: ", r->totals.stale, plural(r->totals.stale));
+	*text = '\0';
 	if (r->is_guess)
-		n += snprintf(text + n, size - (size_t)n, "what was changed since this generation, which is not known");
-	else if (r->totals.lost || !(r->totals.is_lost_unknown || thin_rescue_has_unknown_devices(r->rescue)))
-		n += snprintf(text + n, size - (size_t)n, "%" PRIu64 " mapping%s%s", r->totals.lost, plural(r->totals.lost),
-			      r->totals.is_lost_unknown ? " and more" : "");
-	else
-		n += snprintf(text + n, size - (size_t)n, "an unknown number of mappings");
+		n += snprintf(text + n, size - (size_t)n, "Lost: what was changed since this generation, which is not known.");
+	else if (is_unknown && !r->totals.lost)
+		n += snprintf(text + n, size - (size_t)n, "Lost: mappings, and it is not known how many.");
+	else if (r->totals.lost)
+		n += snprintf(text + n, size - (size_t)n, "Lost: %" PRIu64 " mapping%s%s.", r->totals.lost,
+			      plural(r->totals.lost), is_unknown ? " and more" : "");
+	if (r->totals.stale)
+		n += snprintf(text + n, size - (size_t)n, "%sStale: %" PRIu64 " mapping%s.", n ? " " : "", r->totals.stale,
+			      plural(r->totals.stale));
+	if (ambiguous)
+		n += snprintf(text + n, size - (size_t)n, "%sAmbiguous: %" PRIu64 " place%s.", n ? " " : "", ambiguous,
+			      plural(ambiguous));
 	if (r->totals.is_unowned_known && r->totals.unowned)
-		n += snprintf(text + n, size - (size_t)n, "; data blocks that nobody has now: %" PRIu64, r->totals.unowned);
-	snprintf(text + n, size - (size_t)n, ".%s", r->args->accept_loss ? " The loss is accepted." : "");
+		n += snprintf(text + n, size - (size_t)n, " Data blocks that nobody has now: %" PRIu64 ".", r->totals.unowned);
+	if (r->args->accept_loss)
+		snprintf(text + n, size - (size_t)n, " This is accepted.");
 }
 
 static int show(const struct op_repair *r, struct text_emitter *e)
