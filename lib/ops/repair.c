@@ -516,13 +516,6 @@ static int walk(struct op_repair *r, struct meta_visitor *v)
 	return e;
 }
 
-static bool plan(struct op_repair *r);
-
-uint64_t op_repair_new_size(const struct op_repair *r)
-{
-	return r->advised_blocks * PD_BLOCK_SIZE;
-}
-
 /* --- opening --- */
 
 static bool run(struct op_repair *r)
@@ -534,9 +527,7 @@ static bool run(struct op_repair *r)
 		return false;
 	thin_scavenge_destroy(r->s);
 	r->s = NULL;
-	if (!give_memory(r, r->limit / RESCUE_SHARE))
-		return fail(r, -ENOMEM);
-	return plan(r);
+	return give_memory(r, r->limit / RESCUE_SHARE) || fail(r, -ENOMEM);
 }
 
 struct op_repair *op_repair_open(const struct op_repair_args *args, struct op_result *result)
@@ -636,7 +627,6 @@ static uint64_t with_bitmaps(uint64_t blocks)
 	return blocks + pd_bitmaps(blocks + pd_bitmaps(blocks));
 }
 
-/* How much room it takes is looked at where that matters: for a target that is made, or that may be too small. */
 static bool plan(struct op_repair *r)
 {
 	struct thin_plan_totals totals;
@@ -661,13 +651,31 @@ static bool plan(struct op_repair *r)
 	return true;
 }
 
+bool op_repair_new_size(struct op_repair *r, uint64_t *bytes, struct op_result *result)
+{
+	r->result = result;
+	if (!plan(r))
+		return false;
+	*bytes = r->advised_blocks * PD_BLOCK_SIZE;
+	return true;
+}
+
 /* --- writing --- */
+
+/* New trees are packed, so they do not take more than the old ones did; a smaller target may be enough all the same. */
+static bool may_be_too_small(const struct op_repair *r, struct bufio_client *target)
+{
+	uint64_t blocks = bufio_get_device_size(target), used = r->pool.live.metadata_sm.nr_allocated;
+
+	return blocks < bufio_get_device_size(r->args->client) && (r->pool.is_lost || blocks < used + pd_bitmaps(blocks));
+}
 
 bool op_repair_may_write(struct op_repair *r, struct bufio_client *target, struct op_result *result)
 {
 	const struct op_repair_args *a = r->args;
 	struct target_contents c;
 
+	r->result = result;
 	target_look(target, a->target, &c);
 	if (c.foreign[0] && (!a->signature || strcmp(a->signature, c.foreign) != 0)) {
 		op_fail(result, OP_REFUSED, 0,
@@ -675,6 +683,8 @@ bool op_repair_may_write(struct op_repair *r, struct bufio_client *target, struc
 			a->target, c.what, c.foreign);
 		return false;
 	}
+	if (!r->needed_blocks && may_be_too_small(r, target) && !plan(r))
+		return false;
 	if (r->needed_blocks > bufio_get_device_size(target)) {
 		op_fail(result, OP_REFUSED, 0,
 			"%s: is too small: it has %" PRIu64 " blocks of 4 KiB, and %" PRIu64 " are needed; with room to go on "
@@ -782,25 +792,24 @@ bool op_repair_write(struct op_repair *r, struct bufio_client *target, struct op
 
 #define MAX_UNOWNED 1000000
 
-static int add_unowned(struct op_repair *r, uint64_t begin, uint64_t end)
+static void add_unowned(struct op_repair *r, uint64_t begin, uint64_t end)
 {
 	r->totals.unowned += end - begin;
 	if (r->nr_unowned && r->unowned[r->nr_unowned - 1].end == begin) {
 		r->unowned[r->nr_unowned - 1].end = end;
-		return 0;
+		return;
 	}
 	if (r->nr_unowned == r->max_unowned) {
 		uint64_t max = r->max_unowned ? 2 * r->max_unowned : 64;
 		void *more = max > MAX_UNOWNED ? NULL : realloc(r->unowned, max * sizeof(*r->unowned));
 
 		if (!more)
-			return 0; /* they are counted */
+			return; /* they are counted */
 		r->unowned = more;
 		r->max_unowned = max;
 	}
 	r->unowned[r->nr_unowned].begin = begin;
 	r->unowned[r->nr_unowned++].end = end;
-	return 0;
 }
 
 static int compare_counts(struct op_repair *r, struct pd_sm_lookup *old, struct pd_sm_lookup *new, uint64_t nr)
@@ -808,17 +817,19 @@ static int compare_counts(struct op_repair *r, struct pd_sm_lookup *old, struct 
 	int e = 1;
 
 	r->totals.is_unowned_known = true;
-	for (uint64_t b = 0, end; b < nr && e >= 0; b = end) {
-		uint64_t was = 0, is = 0, run;
+	for (uint64_t b = 0; b < nr && e >= 0; b += PD_SM_MASK_BLOCKS) {
+		uint32_t was = 0, is = 0;
 
-		e = pd_sm_lookup(old, b, nr, &was, &end);
+		e = pd_sm_lookup_used(old, b, &was);
 		r->totals.is_unowned_known &= e != 0;
-		if (e <= 0 || !was)
-			continue;
-		e = pd_sm_lookup(new, b, end, &is, &run);
-		end = run < end ? run : end;
-		if (e >= 0 && !is)
-			e = add_unowned(r, b, end);
+		if (e > 0 && was)
+			e = pd_sm_lookup_used(new, b, &is);
+		for (was &= ~is; was && e >= 0; was &= was - 1) {
+			uint64_t block = b + (unsigned)__builtin_ctz(was);
+
+			if (block < nr)
+				add_unowned(r, block, block + 1);
+		}
 	}
 	return e < 0 ? e : 0;
 }
@@ -837,8 +848,7 @@ static bool find_unowned(struct op_repair *r, struct bufio_client *target)
 	if (e)
 		return fail_target(r, e, "cannot be read back");
 	nr = nr < result.live.data_sm.nr_blocks ? nr : result.live.data_sm.nr_blocks;
-	quiet.client = r->args->client; /* nodes for pieces may lie where the space map was */
-	bufio_set_memory_limit(quiet.client, LEAST_CACHE);
+	quiet.client = r->source;
 	quiet.sink = &problem_silent;
 	pd_sm_lookup_open(&old, &quiet, &r->pool.live.data_sm, false, nr);
 	pd_sm_lookup_open(&new, &result.reader, &result.live.data_sm, false, nr);
