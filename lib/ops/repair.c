@@ -85,6 +85,33 @@ static bool give_memory(struct op_repair *r, uint64_t taken)
 
 /* --- what there is --- */
 
+/* A size that the index has not as many bitmaps for, or too many, is wrong: then there is as much as is mapped. */
+static int judge_data_size(struct op_repair *r)
+{
+	struct pd_context ctx = { .where = WHERE_DATA_SM, .dev_id = PROBLEM_NO_DEVICE };
+	uint64_t nr = r->pool.nr_data_blocks, bitmaps = 0, key;
+	const uint8_t *value;
+	struct pd_cursor c;
+	bool is_whole;
+	int e;
+
+	if (nr == THIN_UNKNOWN_SIZE || r->args->overrides.nr_data_blocks)
+		return 0;
+	pd_cursor_open(&c, &r->pool.reader, &ctx, r->pool.live.data_sm.bitmap_root, sizeof(struct pd_index_entry_disk));
+	while ((e = pd_cursor_next_entry(&c, &key, &value)) > 0)
+		bitmaps = key + 1;
+	is_whole = !c.holes;
+	pd_cursor_close(&c);
+	if (e < 0)
+		return e;
+	if (is_whole ? pd_bitmaps(nr) != bitmaps : !nr) {
+		r->pool.nr_data_blocks = THIN_UNKNOWN_SIZE;
+		r->pool.sb.data_sm.nr_blocks = r->pool.live.data_sm.nr_blocks = 0;
+		r->is_data_size_wrong = true;
+	}
+	return 0;
+}
+
 static bool open_pool(struct op_repair *r)
 {
 	const struct op_repair_args *a = r->args;
@@ -111,6 +138,8 @@ static bool open_pool(struct op_repair *r)
 		e = thin_pool_open_lost(&r->pool, r->source, &overrides, &problem_silent);
 	if (!e && a->progress)
 		r->pool.reader.progress = &a->progress->blocks;
+	if (!e && format)
+		e = judge_data_size(r);
 	return e ? fail(r, e) : true;
 }
 
@@ -240,6 +269,7 @@ static bool find_choices(struct op_repair *r, struct thin_rescue_choice *choices
 		const struct thin_generation *g;
 		struct thin_pool pool = r->pool;
 		struct thin_devices devices;
+		struct thin_below below;
 		struct thin_device d;
 		bool found = false;
 		int e = 0;
@@ -247,6 +277,11 @@ static bool find_choices(struct op_repair *r, struct thin_rescue_choice *choices
 		choices[i] = (struct thin_rescue_choice){
 			.dev_id = c->dev_id, .root = c->value, .details = PROBLEM_NO_BLOCK, .generation = PROBLEM_NO_BLOCK,
 		};
+		if (c->is_block && !thin_scavenge_below(r->s, c->value, &below)) {
+			op_fail(r->result, OP_USAGE, 0, "--assign: block %" PRIu64 " is no root of mappings: --list shows trees "
+				"that are left", c->value);
+			return false;
+		}
 		if (c->is_block)
 			continue;
 		if (!has_generation(r, c->value, "device"))

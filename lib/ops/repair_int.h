@@ -66,6 +66,7 @@ struct op_repair {
 	struct thin_generation chosen;
 	size_t generation;   /* its number */
 	bool is_current, is_superblock_made;
+	bool is_data_size_wrong; /* that the superblock says */
 	bool is_guess; /* an older generation than the last one, or it may be */
 	char why[256];       /* it was chosen, or empty */
 	char details_text[128];

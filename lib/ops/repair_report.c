@@ -459,6 +459,9 @@ static void format_notes(const struct op_repair *r, char *text, size_t size)
 			      ", %" PRIu64 " data blocks%s\n", r->pool.sb.trans_id,
 			      r->chosen.is_exact || r->args->overrides.has_transaction ? "" : " or higher", r->pool.sb.time,
 			      r->pool.nr_data_blocks, r->args->overrides.nr_data_blocks ? "" : " or more");
+	if (r->is_data_size_wrong)
+		n += snprintf(text + n, size - (size_t)n, "note: the size of the data device that the superblock says is wrong: "
+			      "%" PRIu64 " blocks, or more; --nr-data-blocks sets it\n", r->pool.nr_data_blocks);
 	if (thin_rescue_has_unknown_devices(r->rescue))
 		snprintf(text + n, size - (size_t)n, "note: there may have been more devices: neither the top level nor the "
 			 "details are whole; --list shows trees that are left, --assign=DEV=BLOCK takes one\n");
