@@ -39,6 +39,7 @@ struct loss {
 /* By device of the rescue. */
 struct device_report {
 	uint64_t kept, lost; /* mappings; lost may be RECORD_UNKNOWN */
+	uint64_t stale;      /* of these that are kept */
 	uint64_t beyond;     /* of these that were found, not kept */
 	bool has_holes;
 };
