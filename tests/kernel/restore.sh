@@ -265,7 +265,7 @@ images() {
 	for xml in "$corpus"/*.xml.xz; do
 		name=$(basename "$xml" .xml.xz)
 		case " $telling " in *" ${name%.msnap} "*) continue ;; esac
-		case $name in *.msnap) ;; *) echo "$name" ;; esac
+		case $name in *.*) ;; *) echo "$name" ;; esac
 	done
 }
 snapshots() {
