@@ -124,14 +124,42 @@ static int collect_details(struct thin_scavenge *s)
 	return 0;
 }
 
-/* The newest details with exactly these devices and mappings; the roots are sorted by contents. */
+/*
+ * The newest details with exactly these devices and mappings; the roots are sorted by contents. Where there are holes, those
+ * would be of a time when what was lost was not there yet.
+ */
 static uint64_t exact_details(const struct thin_scavenge *s, const struct summary *top)
 {
 	struct details_root key = { top->ids, top->contents, UINT32_MAX, UINT32_MAX };
 	size_t i = count_up_to(s, &key);
-	const struct details_root *d = i ? &s->details[i - 1] : NULL;
+	const struct details_root *d = i && !top->holes ? &s->details[i - 1] : NULL;
 
 	return d && d->ids == top->ids && d->value == top->contents ? d->block : PROBLEM_NO_BLOCK;
+}
+
+static int by_news(const struct summary *a, const struct summary *b)
+{
+	int r = compare(a->time, b->time);
+
+	r = r ? r : compare(a->transaction, b->transaction);
+	return r ? r : compare(a->mappings, b->mappings);
+}
+
+/* Of the same devices the newest that know no less. */
+static uint64_t newest_details(const struct thin_scavenge *s, const struct summary *top)
+{
+	const struct summary *newest = NULL;
+	uint64_t block = PROBLEM_NO_BLOCK;
+
+	for (size_t i = 0; i < s->nr_details; i++) {
+		const struct summary *sum = summary_of(s, s->details[i].block, NODE_DETAILS);
+
+		if (sum->ids != top->ids || sum->mappings < top->mappings || (newest && by_news(sum, newest) <= 0))
+			continue;
+		newest = sum;
+		block = s->details[i].block;
+	}
+	return block;
 }
 
 static uint64_t distance(uint64_t a, uint64_t b)
@@ -139,10 +167,7 @@ static uint64_t distance(uint64_t a, uint64_t b)
 	return a < b ? b - a : a - b;
 }
 
-/*
- * Those of the same devices whose number of mappings is nearest; the roots are sorted by mappings. Where there are
- * holes, some were lost, and the details know more.
- */
+/* Those of the same devices whose number of mappings is nearest; the roots are sorted by mappings. */
 static uint64_t nearest_details(const struct thin_scavenge *s, const struct summary *top)
 {
 	struct details_root key = { top->ids, top->mappings, UINT32_MAX, UINT32_MAX };
@@ -150,8 +175,9 @@ static uint64_t nearest_details(const struct thin_scavenge *s, const struct summ
 	const struct details_root *below = i && s->details[i - 1].ids == top->ids ? &s->details[i - 1] : NULL;
 	const struct details_root *above = i < s->nr_details && s->details[i].ids == top->ids ? &s->details[i] : NULL;
 
-	if (below && above && !top->holes &&
-	    distance(below->value, top->mappings) < distance(above->value, top->mappings))
+	if (top->holes)
+		return newest_details(s, top);
+	if (below && above && distance(below->value, top->mappings) < distance(above->value, top->mappings))
 		return below->block;
 	return above ? above->block : below ? below->block : PROBLEM_NO_BLOCK;
 }
@@ -161,7 +187,7 @@ uint64_t thin_scavenge_details(const struct thin_scavenge *s, uint64_t root)
 	const struct summary *top = summary_of(s, root, NODE_TOP);
 	const struct details_root *newest = NULL;
 
-	for (size_t i = 0; top && i < s->nr_details; i++) {
+	for (size_t i = 0; top && !top->holes && i < s->nr_details; i++) {
 		const struct details_root *d = &s->details[i];
 		const struct summary *sum = summary_of(s, d->block, NODE_DETAILS);
 
@@ -170,14 +196,6 @@ uint64_t thin_scavenge_details(const struct thin_scavenge *s, uint64_t root)
 			newest = d;
 	}
 	return newest ? newest->block : PROBLEM_NO_BLOCK;
-}
-
-static int by_news(const struct summary *a, const struct summary *b)
-{
-	int r = compare(a->time, b->time);
-
-	r = r ? r : compare(a->transaction, b->transaction);
-	return r ? r : compare(a->mappings, b->mappings);
 }
 
 uint64_t thin_scavenge_newer_details(const struct thin_scavenge *s, const struct thin_generation *g)

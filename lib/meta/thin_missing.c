@@ -13,6 +13,7 @@ struct thin_missing {
 	struct thin_scavenge *s;
 	const struct thin_pool *pool;
 	struct pd_reader quiet;
+	bool is_current; /* block 0 tells of these trees */
 	uint16_t *stored, *found; /* by block */
 };
 
@@ -24,7 +25,7 @@ static void store_counts(struct thin_missing *m, uint64_t begin, uint64_t end, u
 		m->stored[b] = count < MANY ? (uint16_t)count : MANY;
 }
 
-static int read_counts(struct thin_missing *m, bool has_counts)
+static int read_counts(struct thin_missing *m)
 {
 	const struct pd_sm_root *root = &m->pool->live.metadata_sm;
 	struct pd_sm_lookup l;
@@ -32,7 +33,7 @@ static int read_counts(struct thin_missing *m, bool has_counts)
 
 	for (uint64_t b = 0; b < m->s->nr; b++)
 		m->stored[b] = UNKNOWN;
-	if (!has_counts || m->pool->is_lost || root->nr_blocks > PD_MAX_METADATA_BLOCKS)
+	if (!m->is_current || root->nr_blocks > PD_MAX_METADATA_BLOCKS)
 		return 0;
 	pd_sm_lookup_open(&l, &m->quiet, root, true, m->s->nr);
 	for (uint64_t b = 0, end; b < m->s->nr && r >= 0; b = end) {
@@ -41,6 +42,8 @@ static int read_counts(struct thin_missing *m, bool has_counts)
 		r = pd_sm_lookup(&l, b, m->s->nr, &count, &end);
 		if (r > 0)
 			store_counts(m, b, end, count);
+		else if (!r && l.bitmap && b >= l.begin && b < l.end) /* the tree of large counts is dead: 3 or more */
+			store_counts(m, b, end, 3);
 	}
 	pd_sm_lookup_close(&l);
 	return r < 0 ? r : 0;
@@ -185,20 +188,47 @@ static bool is_range_unknown(const struct thin_missing *m, uint64_t begin, uint6
 	return true;
 }
 
+/* What the superblock names is in use, dead or not; the transaction before had it elsewhere. */
+static bool counts_what_is_named(const struct thin_missing *m, const struct pd_bitmap_disk *bitmap, uint64_t begin,
+				 uint64_t end)
+{
+	const struct thin_superblock *sb = &m->pool->live;
+	const uint64_t named[] = {
+		sb->metadata_sm.bitmap_root, sb->metadata_sm.ref_count_root, sb->data_sm.bitmap_root,
+		sb->data_sm.ref_count_root, sb->data_mapping_root, sb->device_details_root, sb->held_root,
+	};
+
+	for (size_t i = 0; m->is_current && i < sizeof(named) / sizeof(*named); i++)
+		if (named[i] >= begin && named[i] < end && !pd_bitmap_count(bitmap, (unsigned)(named[i] - begin)))
+			return false;
+	return true;
+}
+
+/* What is in use was written: but for blocks that the damage has zeroed. The data device's bitmaps count others. */
+#define MAX_ZEROED 64
+
 /* How many of the blocks that were found it counts; 0: it does not count one of them, or not itself. */
 static unsigned judge_bitmap(const struct thin_missing *m, const struct pd_bitmap_disk *bitmap, uint64_t block,
 			     uint64_t begin, uint64_t end)
 {
-	unsigned nr = 0;
+	uint64_t nr_used = m->pool->live.metadata_sm.nr_allocated;
+	unsigned nr = 0, nr_zeroes = 0, nr_counted = 0;
 
+	if (!counts_what_is_named(m, bitmap, begin, end))
+		return 0;
 	for (uint64_t b = begin; b < end; b++) {
 		unsigned count = pd_bitmap_count(bitmap, (unsigned)(b - begin)), found = m->found[b] < 3 ? m->found[b] : 3;
 
 		if (count < found || (b == block && !count) || (!b && count != 1))
 			return 0;
 		nr += found > 0;
+		nr_counted += count > 0;
+		nr_zeroes += count && node_kind(&m->s->nodes[b]) == NODE_ZEROES;
 	}
-	return nr;
+	/* thin_restore 0.9.0 writes a number that is off by one. */
+	if (m->is_current && m->s->nr <= PD_BITMAP_ENTRIES && (nr_counted > nr_used + 1 || nr_counted + 1 < nr_used))
+		return 0;
+	return nr_zeroes <= MAX_ZEROED ? nr : 0;
 }
 
 /* The bitmaps of the data device count other blocks. */
@@ -284,12 +314,13 @@ int thin_missing_create(struct thin_scavenge *s, const struct thin_pool *pool, b
 		return -ENOMEM;
 	m->s = s;
 	m->pool = pool;
+	m->is_current = has_counts && !pool->is_lost;
 	m->quiet = pool->reader;
 	m->quiet.sink = &problem_silent;
 	m->quiet.observer = NULL;
 	m->stored = scavenge_alloc(s, s->nr, sizeof(*m->stored));
 	m->found = scavenge_alloc(s, s->nr, sizeof(*m->found));
-	r = m->stored && m->found ? read_counts(m, has_counts) : -ENOMEM;
+	r = m->stored && m->found ? read_counts(m) : -ENOMEM;
 	if (r)
 		thin_missing_destroy(m);
 	else

@@ -488,12 +488,13 @@ static int learn_generation(struct thin_rescue *r, uint64_t root)
  */
 static int adopt_last_known(struct thin_rescue *r)
 {
+	bool is_needed = r->nr_top_holes || r->pool.has_no_top;
 	int e = 0;
 
-	for (size_t g = 0; r->has_unknown_devices && g < thin_scavenge_nr_generations(r->s) && !e; g++)
+	for (size_t g = 0; is_needed && g < thin_scavenge_nr_generations(r->s) && !e; g++)
 		if (thin_scavenge_generation(r->s, g)->state != STATE_LOST)
 			e = learn_generation(r, thin_scavenge_generation(r->s, g)->root);
-	for (uint64_t i = 0; i < r->nr_last_known && !e; i++) {
+	for (uint64_t i = 0; r->has_unknown_devices && i < r->nr_last_known && !e; i++) {
 		const struct hint *h = &r->last_known[i];
 
 		if (is_in_top_hole(r, h->dev_id) && is_cut_off(r, h->root, NODE_MAPPINGS))

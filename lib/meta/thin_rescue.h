@@ -11,8 +11,8 @@
  *	no other hole may have a claim to it, or older versions of the device's tree lead to it, or to a part of it
  *
  * A root that is lost is a hole too: then that a piece has as many mappings as the device's details say is one more
- * witness. Where the space map does not tell, a piece needs that as proof: all of a device is there to the last mapping, or
- * else nothing is taken. What stays open between several claims is ambiguous, and is left out.
+ * witness. Where the space map does not tell, all of a device has to be there to the last mapping, or else nothing is
+ * taken; and that is still no proof, as an older version may have as many. What stays open between several claims is ambiguous, and is left out.
  */
 #ifndef META_THIN_RESCUE_H
 #define META_THIN_RESCUE_H
@@ -37,15 +37,15 @@ struct thin_rescued {
 	uint64_t mapped;     /* mappings that it should have, or RECORD_UNKNOWN */
 };
 
-/* A piece that may belong to one of several, or that is not proved. */
+/* A tree that may be a device's, or another one's. */
 struct thin_doubt {
-	uint64_t block, first, last, mappings;
-	uint64_t dev_id; /* that it may be of; PROBLEM_NO_DEVICE: any of several */
+	uint64_t block, mappings;
+	uint64_t dev_id; /* PROBLEM_NO_DEVICE: any of several */
 };
 
 /* Mappings of the past, of a device that has no others there. */
 struct thin_past {
-	enum { PAST_STALE, PAST_REUSED, PAST_DOUBTFUL } kind;
+	enum { PAST_STALE, PAST_REUSED, PAST_DOUBTFUL, PAST_UNPROVED, PAST_UNDECIDED } kind;
 	size_t device;
 	uint64_t begin, end; /* virtual blocks */
 	uint64_t mappings;
@@ -82,7 +82,9 @@ size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt *
 /*
  * PAST_STALE: an older version of a hole, as far as its data blocks belong to nobody else; it is in the result if that was
  * asked for. PAST_REUSED: of a device of another generation, data blocks that others have by now: they are not in the
- * result. PAST_DOUBTFUL: the device has other mappings than its details say: blocks of its tree were used again.
+ * result. PAST_DOUBTFUL: the device has other mappings than its details say: blocks of its tree were used again. PAST_UNPROVED: what was found has the right
+ * number of mappings, and nothing else tells that it is the last version. PAST_UNDECIDED: pieces fit there, and elsewhere,
+ * or they are no last versions; none was taken. Of these mappings is the number of pieces.
  */
 size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **past);
 

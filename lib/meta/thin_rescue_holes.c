@@ -131,7 +131,7 @@ int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id)
 
 	if (!e)
 		r->doubts[r->nr_doubts++] = (struct thin_doubt){
-			.block = block, .first = n->first, .last = n->last, .mappings = n->count, .dev_id = dev_id,
+			.block = block, .mappings = n->count, .dev_id = dev_id,
 		};
 	return e;
 }
@@ -168,12 +168,17 @@ static bool lies_in(const struct thin_rescue *r, uint64_t hole, const struct nod
 	return n->first >= h->begin && n->last < h->end && (!h->height || n->level <= h->height);
 }
 
-/* Where nothing else was put. A node as high as the hole takes its place alone: a pointer was wrong. */
+/*
+ * Where nothing else was put. A node as high as the hole takes its place alone, if a pointer was wrong; but where no count
+ * tells, it is most likely an older version of what is dead.
+ */
 static bool has_place(struct thin_rescue *r, uint64_t hole, const struct node *n)
 {
 	const struct hole *h = &r->holes[hole];
 
-	return h->height && n->level == h->height ? !has_pieces(r, hole) : !overlaps(r, hole, n);
+	if (!h->height || n->level < h->height)
+		return !overlaps(r, hole, n);
+	return !thin_missing_is_unknown(r->m, (uint64_t)(n - r->s->nodes)) && !has_pieces(r, hole);
 }
 
 int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_certain)
@@ -198,7 +203,7 @@ int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_
 }
 
 /* What is not decided yet. */
-static int keep_loose(struct thin_rescue *r, uint64_t block)
+int rescue_keep_loose(struct thin_rescue *r, uint64_t block)
 {
 	int e = table_grow(&r->loose, sizeof(*r->loose), r->nr_loose, &r->max_loose, &r->memory);
 
@@ -242,7 +247,7 @@ static int try_to_place(struct thin_rescue *r, uint64_t block)
 		nr = 0;
 	for (unsigned i = 0; i < nr && !e; i++)
 		e = rescue_attach(r, block, found[i], true);
-	return e || nr ? e : keep_loose(r, block);
+	return e || nr ? e : rescue_keep_loose(r, block);
 }
 
 /* Where others have been put, fewer places are left. */
@@ -407,7 +412,17 @@ int rescue_measure(struct thin_rescue *r, size_t device, uint64_t *mappings)
 
 static void fill_hole(struct measure *m, uint64_t hole)
 {
-	m->r->holes[hole].is_full = true;
+	struct thin_rescue *r = m->r;
+	struct thin_past past = { .kind = PAST_UNPROVED, .device = m->device };
+
+	r->holes[hole].is_full = true;
+	for (uint64_t i = 0; i < r->nr_pieces; i++)
+		if (r->pieces[i].hole == hole && !r->pieces[i].is_proved)
+			past.mappings += r->s->nodes[r->pieces[i].block].count;
+	past.begin = r->holes[hole].begin;
+	past.end = r->holes[hole].end;
+	if (past.mappings && !m->error)
+		m->error = rescue_add_past(r, &past);
 }
 
 /* Of holes that are not proved to be full, pieces that are not proved to belong there. */
@@ -498,12 +513,29 @@ static int drop_pieces(struct thin_rescue *r)
 
 	for (uint64_t i = 0; i < r->nr_pieces; i++) {
 		if (r->pieces[i].hole == UINT32_MAX)
-			e = e ? e : rescue_add_doubt(r, r->pieces[i].block, PROBLEM_NO_DEVICE);
+			e = e ? e : rescue_keep_loose(r, r->pieces[i].block);
 		else
 			r->pieces[kept++] = r->pieces[i];
 	}
 	r->nr_pieces = kept;
 	return e;
+}
+
+/* Of what was not decided, that which lies there. */
+static int note_undecided(struct thin_rescue *r, size_t device, uint64_t hole)
+{
+	struct thin_past past = { .kind = PAST_UNDECIDED, .device = device, .begin = UINT64_MAX };
+
+	for (uint64_t i = 0; i < r->nr_loose && !r->holes[hole].is_full && take_step(r); i++) {
+		const struct node *n = &r->s->nodes[r->loose[i]];
+
+		if (!lies_in(r, hole, n) || overlaps(r, hole, n))
+			continue;
+		past.mappings++;
+		past.begin = n->first < past.begin ? n->first : past.begin;
+		past.end = (uint64_t)n->last + 1 > past.end ? (uint64_t)n->last + 1 : past.end;
+	}
+	return past.mappings ? rescue_add_past(r, &past) : 0;
 }
 
 /* Pieces may have had holes of their own. */
@@ -532,6 +564,7 @@ static int prove(struct thin_rescue *r)
 				continue;
 			m.hole = passes[pass];
 			e = measure_device(r, i, &m);
+			e = e ? e : m.error;
 		}
 	if (!e)
 		e = drop_pieces(r);
@@ -541,7 +574,7 @@ static int prove(struct thin_rescue *r)
 		e = measure_device(r, i, &m);
 		e = e ? e : m.error;
 	}
-	return e;
+	return e ? e : rescue_for_each_hole(r, note_undecided);
 }
 
 int rescue_fill(struct thin_rescue *r)

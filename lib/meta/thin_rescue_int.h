@@ -96,6 +96,7 @@ int rescue_fill(struct thin_rescue *r);
 
 /* The holes that may have it; MAX_FITS + 1: too many. *@lies_anywhere: or could, if they were empty. */
 unsigned rescue_find_holes(struct thin_rescue *r, uint64_t block, uint64_t found[MAX_FITS], bool *lies_anywhere);
+int rescue_keep_loose(struct thin_rescue *r, uint64_t block);
 int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_certain);
 
 /* What a device has so far. The gaps are sorted. */
@@ -108,6 +109,7 @@ int rescue_for_each_hole(struct thin_rescue *r, int (*visit)(struct thin_rescue 
 #define OWNER_IS_DEVICE UINT32_C(0x80000000)
 
 int rescue_past(struct thin_rescue *r);
+int rescue_add_past(struct thin_rescue *r, const struct thin_past *past);
 
 /* The claims of one owner: a range of the table. */
 void rescue_claims_of(const struct thin_rescue *r, uint32_t owner, uint64_t *begin, uint64_t *end);

@@ -34,7 +34,7 @@ static int walk_entries(struct thin_rescue *r, uint64_t root, uint64_t begin, ui
 
 /* --- devices of other generations --- */
 
-static int add_past(struct thin_rescue *r, const struct thin_past *past)
+int rescue_add_past(struct thin_rescue *r, const struct thin_past *past)
 {
 	int e = table_grow(&r->past, sizeof(*past), r->nr_past, &r->max_past, &r->memory);
 
@@ -54,7 +54,7 @@ static int claim_devices(struct thin_rescue *r)
 			continue;
 		e = walk_entries(r, r->devices[i].root, 0, UINT64_MAX, (uint32_t)i | OWNER_IS_DEVICE, &nr, &holes);
 		if (!e && mapped != RECORD_UNKNOWN && (nr > mapped || (nr < mapped && !holes)))
-			e = add_past(r, &(struct thin_past){
+			e = rescue_add_past(r, &(struct thin_past){
 				.kind = PAST_DOUBTFUL, .device = i, .end = UINT64_MAX, .mappings = nr,
 			});
 	}
@@ -307,7 +307,7 @@ static int note_reused(struct thin_rescue *r, size_t device)
 				   r->claims.table[next].key == c[next - i - 1].key + 1; next++)
 			;
 		if (c->is_rejected)
-			e = add_past(r, &(struct thin_past){
+			e = rescue_add_past(r, &(struct thin_past){
 				.kind = PAST_REUSED, .device = device, .begin = c->key, .end = c->key + (next - i),
 				.mappings = next - i,
 			});
@@ -333,7 +333,7 @@ static int note_stale(struct thin_rescue *r, size_t device, uint64_t hole)
 		past.begin = r->holes[hole].begin;
 		past.end = r->holes[hole].end;
 	}
-	return past.mappings ? add_past(r, &past) : 0;
+	return past.mappings ? rescue_add_past(r, &past) : 0;
 }
 
 int rescue_past(struct thin_rescue *r)

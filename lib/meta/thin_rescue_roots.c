@@ -133,10 +133,16 @@ static bool is_rootless(const struct thin_rescue *r, size_t i)
 
 static int use_root(struct thin_rescue *r, size_t i, uint64_t block)
 {
+	bool is_proved = !thin_missing_is_unknown(r->m, block);
+	int e;
+
 	r->devices[i].has_root = true;
 	r->devices[i].root = block;
 	r->origins[i].root = ROOT_REATTACHED;
-	return rescue_walk(r, i);
+	e = rescue_walk(r, i);
+	return e || is_proved ? e : rescue_add_past(r, &(struct thin_past){
+		.kind = PAST_UNPROVED, .device = i, .end = UINT64_MAX, .mappings = r->s->nodes[block].count,
+	});
 }
 
 /* A tree that has all of the device's mappings; or, with @has_holes, one that has lost some. */
@@ -150,21 +156,26 @@ static bool is_root_of(const struct thin_rescue *r, size_t device, uint64_t bloc
 	return has_holes ? n->holes && n->count < mapped : !n->holes && n->count == mapped;
 }
 
-/* The root that a node of the top level named, if there is one that is still counted. */
+static bool has_new_devices(const struct thin_rescue *r)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		if (is_rootless(r, i) && last_known_root(r, r->devices[i].id) == PROBLEM_NO_BLOCK)
+			return true;
+	return false;
+}
+
+/*
+ * The root that the last generation had that knew the device, if it is still counted: the device was not changed since, or
+ * it is a snapshot's by now, which has the same number of mappings only if the device was not changed. Of a tree that lost
+ * some the number tells nothing: then there must be no new device that could have it.
+ */
 static int root_by_hint(struct thin_rescue *r, size_t device, bool has_holes)
 {
-	uint64_t id = r->devices[device].id, found = PROBLEM_NO_BLOCK;
-	unsigned nr = 0;
-	size_t i;
+	uint64_t root = last_known_root(r, r->devices[device].id);
 
-	if (!rescue_find_hints(r, id, &i))
+	if (root == PROBLEM_NO_BLOCK || !is_root_of(r, device, root, has_holes) || (has_holes && has_new_devices(r)))
 		return 0;
-	for (; i < r->nr_hints && r->hints[i].dev_id == id; i++)
-		if (is_root_of(r, device, r->hints[i].root, has_holes)) {
-			found = r->hints[i].root;
-			nr++;
-		}
-	return nr == 1 ? use_root(r, device, found) : 0;
+	return use_root(r, device, root);
 }
 
 /* Nodes above which another one that was cut off lies are no roots. */
@@ -185,45 +196,43 @@ static int mark_children(struct thin_rescue *r, uint64_t *is_child)
 	return e < 0 ? e : 0;
 }
 
-/* The only one that fits by the number of mappings; or of several the one that older versions of the device tell. */
-static int root_by_contents(struct thin_rescue *r, size_t device, const uint64_t *is_child, bool has_holes)
+/* The only one that has the right number of mappings, unless other devices have as many. */
+static int root_by_contents(struct thin_rescue *r, size_t device, const uint64_t *is_child)
 {
-	uint64_t best = PROBLEM_NO_BLOCK;
-	unsigned most = 0, nr = 0, nr_best = 0, pointers = 0, rivals = 0;
-	int e = 0;
+	unsigned nr = 0, pointers = 0, rivals = 0;
+	uint64_t found = PROBLEM_NO_BLOCK;
 
-	for (uint64_t b = 1; b < r->s->nr && r->steps && !e; b++) {
-		unsigned score;
-
+	for (uint64_t b = 1; b < r->s->nr && r->steps; b++) {
 		r->steps--;
-		if (has_bit(is_child, b) || !is_root_of(r, device, b, has_holes))
+		if (has_bit(is_child, b) || !is_root_of(r, device, b, false))
 			continue;
-		e = rescue_kinship(r, r->devices[device].id, b, &score);
+		found = b;
 		nr++;
 		pointers += thin_missing_of(r->m, b);
-		nr_best = score > most || nr == 1 ? 1 : nr_best + (score == most);
-		best = score > most || nr == 1 ? b : best;
-		most = score > most ? score : most;
 	}
 	for (size_t i = 0; i < r->nr; i++)
 		rivals += is_rootless(r, i) && r->origins[i].mapped == r->origins[device].mapped;
-	if (e || !nr)
-		return e;
-	if ((nr == 1 && !has_holes && rivals <= pointers) || (nr_best == 1 && most))
-		return use_root(r, device, best);
-	return rescue_add_doubt(r, best, r->devices[device].id);
+	if (!nr)
+		return 0;
+	return nr == 1 && rivals <= pointers ? use_root(r, device, found) :
+					       rescue_add_doubt(r, found, r->devices[device].id);
 }
 
-static int for_each_rootless(struct thin_rescue *r, const uint64_t *is_child, bool has_holes)
+static int all_by_hint(struct thin_rescue *r, bool has_holes)
 {
 	int e = 0;
 
-	for (size_t i = 0; i < r->nr && !e; i++) {
-		if (is_rootless(r, i))
-			e = root_by_hint(r, i, has_holes);
-		if (!e && is_rootless(r, i) && is_child)
-			e = root_by_contents(r, i, is_child, has_holes);
-	}
+	for (size_t i = 0; i < r->nr && !e; i++)
+		e = is_rootless(r, i) ? root_by_hint(r, i, has_holes) : 0;
+	return e;
+}
+
+static int all_by_contents(struct thin_rescue *r, const uint64_t *is_child)
+{
+	int e = 0;
+
+	for (size_t i = 0; i < r->nr && !e; i++)
+		e = is_rootless(r, i) ? root_by_contents(r, i, is_child) : 0;
 	return e;
 }
 
@@ -236,16 +245,14 @@ int rescue_roots(struct thin_rescue *r)
 		nr += is_rootless(r, i);
 	if (!nr)
 		return 0;
-	e = for_each_rootless(r, NULL, false);
+	e = all_by_hint(r, false);
 	is_child = scavenge_alloc(r->s, r->s->nr / 64 + 1, sizeof(*is_child));
 	if (!e)
 		e = is_child ? mark_children(r, is_child) : -ENOMEM;
 	if (!e)
-		e = for_each_rootless(r, is_child, false);
+		e = all_by_contents(r, is_child);
 	if (!e)
-		e = for_each_rootless(r, NULL, true);
-	if (!e)
-		e = for_each_rootless(r, is_child, true);
+		e = all_by_hint(r, true);
 	free(is_child);
 	return e;
 }

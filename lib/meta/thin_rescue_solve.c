@@ -1,48 +1,39 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Pieces that several holes may have, as a device's and its snapshot's. Pieces that overlap cannot have the same place: so
- * who takes one leaves the others to the rest, and a group of pieces that overlap, each the next, has few solutions. Which
- * of these it is, is told by
- *
- *	the number of mappings: with the right ones each device has to the last one what it should have
- *	older versions of the devices' trees, and what these have in common with all pieces of the group together
- *
- * What neither tells stays ambiguous.
+ * who takes one leaves the others to the rest, and a group of pieces that overlap, each the next, has few solutions. Of all
+ * ways to solve all groups, the right one gives each device to the last mapping what it should have; if it is the only one
+ * that does, it is taken. What older versions of the trees have in common with a piece is no evidence here: what a snapshot
+ * has is an older version of its origin's tree.
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "meta/thin_rescue_int.h"
 
 #define MAX_CLAIMS 4096
-#define MAX_KEPT 8      /* solutions of a group, the best */
-#define MAX_SOLUTIONS 64
+#define MAX_SOLUTIONS 16 /* of a group */
 #define MAX_TRIES 1000000
-#define MAX_DEVICES 16  /* whose numbers are looked at */
-#define MAX_CHANGES 3   /* groups of which not the best solution is taken */
-#define LEAST_LEAD 8    /* of a solution over the next, in common entries */
+#define MAX_DEVICES 16   /* whose numbers are looked at */
 
 struct claim {
 	const struct node *node;
 	uint32_t block;
 	uint16_t missing, nr;
 	uint64_t holes[MAX_FITS];
-	uint32_t scores[MAX_FITS];
 	uint16_t chosen; /* bits of holes */
 };
 
 struct solution {
-	uint64_t score;
 	int64_t mappings[MAX_DEVICES]; /* that it gives each */
 	uint16_t *chosen;              /* by claim */
 };
 
 struct group {
 	struct claim *claims;
-	unsigned nr, nr_kept, nr_solutions;
-	struct solution solutions[MAX_KEPT + 1]; /* the best first */
-	unsigned taken;
+	unsigned nr, nr_solutions;
+	struct solution solutions[MAX_SOLUTIONS];
+	unsigned taken, right;
 };
 
 struct puzzle {
@@ -50,14 +41,11 @@ struct puzzle {
 	struct group *groups;
 	size_t nr_groups;
 	size_t devices[MAX_DEVICES];
-	int64_t lack[MAX_DEVICES];
+	int64_t lack[MAX_DEVICES], lack_before[MAX_DEVICES];
 	unsigned nr_devices;
 	bool has_too_many, has_unknown; /* devices; numbers */
 	uint64_t tries;
-	/* Of all groups together. */
-	unsigned nr_matches;
-	uint64_t best, second;
-	unsigned *best_taken;
+	unsigned nr_matches; /* of all groups together */
 };
 
 /* --- the solutions of a group --- */
@@ -90,14 +78,10 @@ static bool clashes(struct puzzle *p, const struct group *g, unsigned claim, uin
 	return false;
 }
 
-/* Kept in order, as far as there is room. */
-static void note_solution(struct puzzle *p, struct group *g, uint64_t score)
+static void note_solution(struct puzzle *p, struct group *g)
 {
-	struct solution *s = &g->solutions[g->nr_kept], last;
+	struct solution *s = &g->solutions[g->nr_solutions++];
 
-	g->nr_solutions++;
-	s->score = score;
-	memset(s->mappings, 0, sizeof(s->mappings));
 	for (unsigned i = 0; i < g->nr; i++) {
 		const struct claim *c = &g->claims[i];
 
@@ -106,56 +90,45 @@ static void note_solution(struct puzzle *p, struct group *g, uint64_t score)
 			if (c->chosen >> k & 1)
 				s->mappings[device_number(p, p->r->holes[c->holes[k]].device)] += c->node->count;
 	}
-	for (; s > g->solutions && s[-1].score < s->score; s--) {
-		last = s[-1];
-		s[-1] = s[0];
-		s[0] = last;
-	}
-	g->nr_kept += g->nr_kept < MAX_KEPT;
 }
 
-static void try_claims(struct puzzle *p, struct group *g, unsigned claim, unsigned from, unsigned left, uint64_t score)
+static void try_claims(struct puzzle *p, struct group *g, unsigned claim, unsigned from, unsigned left)
 {
 	struct claim *c = &g->claims[claim];
 
-	if (g->nr_solutions > MAX_SOLUTIONS || p->tries > MAX_TRIES)
+	if (p->has_too_many || p->tries > MAX_TRIES)
 		return;
 	if (claim == g->nr) {
-		note_solution(p, g, score);
+		p->has_too_many |= g->nr_solutions == MAX_SOLUTIONS;
+		if (!p->has_too_many)
+			note_solution(p, g);
 		return;
 	}
 	if (!left) {
-		try_claims(p, g, claim + 1, 0, claim + 1 < g->nr ? c[1].missing : 0, score);
+		try_claims(p, g, claim + 1, 0, claim + 1 < g->nr ? c[1].missing : 0);
 		return;
 	}
 	for (unsigned k = from; k < c->nr; k++) {
 		if (clashes(p, g, claim, c->holes[k]))
 			continue;
 		c->chosen |= (uint16_t)(1u << k);
-		try_claims(p, g, claim, k + 1, left - 1, score + c->scores[k]);
+		try_claims(p, g, claim, k + 1, left - 1);
 		c->chosen &= (uint16_t)~(1u << k);
 	}
 }
 
-static int set_claim(struct puzzle *p, struct group *g, uint64_t block)
+static void set_claim(struct puzzle *p, struct group *g, uint64_t block)
 {
 	struct thin_rescue *r = p->r;
 	struct claim *c = &g->claims[g->nr];
 	unsigned missing = thin_missing_of(r->m, block);
 	bool lies_anywhere;
-	int e = 0;
 
 	*c = (struct claim){ .node = &r->s->nodes[block], .block = (uint32_t)block, .missing = (uint16_t)missing };
 	c->nr = (uint16_t)rescue_find_holes(r, block, c->holes, &lies_anywhere);
 	if (c->nr > MAX_FITS || c->nr < missing || thin_missing_is_unknown(r->m, block))
-		return 0;
-	for (unsigned k = 0; k < c->nr && !e; k++) {
-		e = rescue_kinship(r, r->devices[r->holes[c->holes[k]].device].id, block, &c->scores[k]);
-		if (c->scores[k] > c->node->count)
-			c->scores[k] = c->node->count;
-	}
-	g->nr += !e;
-	return e;
+		return; /* it has no place beside the others */
+	g->nr++;
 }
 
 static int create_group(struct puzzle *p, struct group *g, const uint32_t *loose, uint64_t nr)
@@ -163,68 +136,57 @@ static int create_group(struct puzzle *p, struct group *g, const uint32_t *loose
 	int e = 0;
 
 	g->claims = calloc(nr, sizeof(*g->claims));
-	for (unsigned i = 0; i <= MAX_KEPT; i++) {
+	for (unsigned i = 0; i < MAX_SOLUTIONS; i++) {
 		g->solutions[i].chosen = calloc(nr, sizeof(*g->solutions[i].chosen));
 		e = g->claims && g->solutions[i].chosen ? e : -ENOMEM;
 	}
 	for (uint64_t i = 0; i < nr && !e; i++)
-		e = set_claim(p, g, loose[i]);
-	p->tries = 0;
+		set_claim(p, g, loose[i]);
 	if (!e && g->nr)
-		try_claims(p, g, 0, 0, g->claims[0].missing, 0);
-	if (p->tries > MAX_TRIES || g->nr_solutions > MAX_SOLUTIONS)
-		g->nr_kept = 0;
+		try_claims(p, g, 0, 0, g->claims[0].missing);
 	return e;
 }
 
 /* --- all groups --- */
 
-static void note_match(struct puzzle *p)
-{
-	uint64_t score = 0;
-
-	for (size_t i = 0; i < p->nr_groups; i++)
-		if (p->groups[i].nr_kept)
-			score += p->groups[i].solutions[p->groups[i].taken].score;
-	if (p->nr_matches++ && score <= p->best) {
-		p->second = score > p->second ? score : p->second;
-		return;
-	}
-	p->second = p->best;
-	p->best = score;
-	for (size_t i = 0; i < p->nr_groups; i++)
-		p->best_taken[i] = p->groups[i].taken;
-}
-
+/* A device may get nothing, if what it had is dead. */
 static bool matches(const struct puzzle *p)
 {
 	for (unsigned d = 0; d < p->nr_devices; d++)
-		if (p->lack[d])
+		if (p->lack[d] && p->lack[d] != p->lack_before[d])
 			return false;
 	return true;
 }
 
-static void take(struct puzzle *p, struct group *g, unsigned solution)
+static void note_match(struct puzzle *p)
 {
-	for (unsigned d = 0; d < p->nr_devices; d++)
-		p->lack[d] += g->solutions[g->taken].mappings[d] - g->solutions[solution].mappings[d];
-	g->taken = solution;
+	p->nr_matches++;
+	for (size_t i = 0; i < p->nr_groups; i++)
+		p->groups[i].right = p->groups[i].taken;
 }
 
-/* All ways to take another solution than the best of so many groups. */
-static void try_changes(struct puzzle *p, size_t from, unsigned changes)
+/* All ways to solve the groups from @i on. */
+static void try_groups(struct puzzle *p, size_t i)
 {
-	if (!changes) {
+	struct group *g = &p->groups[i];
+
+	if (p->tries++ > MAX_TRIES || p->nr_matches > 1)
+		return;
+	if (i == p->nr_groups) {
 		if (matches(p))
 			note_match(p);
 		return;
 	}
-	for (size_t i = from; i < p->nr_groups && p->tries++ < MAX_TRIES; i++)
-		for (unsigned k = 1; k < p->groups[i].nr_kept; k++) {
-			take(p, &p->groups[i], k);
-			try_changes(p, i + 1, changes - 1);
-			take(p, &p->groups[i], 0);
-		}
+	if (!g->nr_solutions)
+		try_groups(p, i + 1);
+	for (unsigned k = 0; k < g->nr_solutions; k++) {
+		for (unsigned d = 0; d < p->nr_devices; d++)
+			p->lack[d] -= g->solutions[k].mappings[d];
+		g->taken = k;
+		try_groups(p, i + 1);
+		for (unsigned d = 0; d < p->nr_devices; d++)
+			p->lack[d] += g->solutions[k].mappings[d];
+	}
 }
 
 static int measure_lacks(struct puzzle *p)
@@ -236,57 +198,32 @@ static int measure_lacks(struct puzzle *p)
 
 		e = rescue_measure(p->r, p->devices[d], &has);
 		p->has_unknown |= should == RECORD_UNKNOWN;
-		p->lack[d] = (int64_t)(should - has);
+		p->lack[d] = p->lack_before[d] = (int64_t)(should - has);
 	}
 	return e;
 }
 
-/* With the fewest changes of what older versions tell, that the numbers of mappings are right. */
-static bool match_numbers(struct puzzle *p)
-{
-	for (size_t i = 0; i < p->nr_groups; i++)
-		for (unsigned d = 0; p->groups[i].nr_kept && d < p->nr_devices; d++)
-			p->lack[d] -= p->groups[i].solutions[0].mappings[d];
-	p->best_taken = calloc(p->nr_groups, sizeof(*p->best_taken));
-	p->tries = 0;
-	for (unsigned changes = 0; p->best_taken && changes <= MAX_CHANGES && !p->nr_matches; changes++)
-		try_changes(p, 0, changes);
-	return p->nr_matches == 1 || (p->nr_matches && p->best >= p->second + LEAST_LEAD);
-}
-
-static bool is_clear(const struct group *g)
-{
-	return g->nr_kept && g->nr > 1 && g->claims[0].node->level == 1 &&
-	       (g->nr_solutions == 1 || g->solutions[0].score >= g->solutions[1].score + LEAST_LEAD);
-}
-
-static int attach_group(struct puzzle *p, const struct group *g, unsigned solution)
+static int attach_group(struct puzzle *p, const struct group *g)
 {
 	int e = 0;
 
-	for (unsigned i = 0; i < g->nr && !e; i++)
+	for (unsigned i = 0; g->nr_solutions && i < g->nr && !e; i++)
 		for (unsigned k = 0; k < g->claims[i].nr && !e; k++)
-			if (g->solutions[solution].chosen[i] >> k & 1)
+			if (g->solutions[g->right].chosen[i] >> k & 1)
 				e = rescue_attach(p->r, g->claims[i].block, g->claims[i].holes[k], true);
 	return e;
 }
 
 static int solve_groups(struct puzzle *p)
 {
-	bool are_known;
 	int e = measure_lacks(p);
 
-	if (e)
+	if (e || p->has_too_many || p->has_unknown)
 		return e;
-	are_known = !p->has_too_many && !p->has_unknown && match_numbers(p);
-	for (size_t i = 0; i < p->nr_groups && !e; i++) {
-		const struct group *g = &p->groups[i];
-
-		if (are_known && g->nr_kept)
-			e = attach_group(p, g, p->best_taken[i]);
-		else if (is_clear(g))
-			e = attach_group(p, g, 0);
-	}
+	p->tries = 0;
+	try_groups(p, 0);
+	for (size_t i = 0; p->nr_matches == 1 && p->tries <= MAX_TRIES && i < p->nr_groups && !e; i++)
+		e = attach_group(p, &p->groups[i]);
 	return e;
 }
 
@@ -337,12 +274,11 @@ static uint64_t end_of_group(const struct keyed *list, uint64_t begin, uint64_t 
 static void destroy_groups(struct puzzle *p)
 {
 	for (size_t i = 0; i < p->nr_groups; i++) {
-		for (unsigned k = 0; k <= MAX_KEPT; k++)
+		for (unsigned k = 0; k < MAX_SOLUTIONS; k++)
 			free(p->groups[i].solutions[k].chosen);
 		free(p->groups[i].claims);
 	}
 	free(p->groups);
-	free(p->best_taken);
 }
 
 static int solve_level(struct thin_rescue *r, struct keyed *list, uint32_t *blocks, uint64_t nr)
@@ -363,6 +299,7 @@ static int solve_level(struct thin_rescue *r, struct keyed *list, uint32_t *bloc
 int rescue_solve(struct thin_rescue *r)
 {
 	bool is_too_much = r->nr_loose > MAX_CLAIMS;
+	uint64_t kept = 0;
 	struct keyed *list = calloc(r->nr_loose + 1, sizeof(*list));
 	uint32_t *blocks = calloc(r->nr_loose + 1, sizeof(*blocks));
 	int e = list && blocks ? 0 : -ENOMEM;
@@ -373,9 +310,10 @@ int rescue_solve(struct thin_rescue *r)
 		if (nr)
 			e = solve_level(r, list, blocks, nr);
 	}
-	for (uint64_t i = 0; i < r->nr_loose && !e; i++)
+	for (uint64_t i = 0; i < r->nr_loose; i++)
 		if (thin_missing_of(r->m, r->loose[i]))
-			e = rescue_add_doubt(r, r->loose[i], PROBLEM_NO_DEVICE);
+			r->loose[kept++] = r->loose[i];
+	r->nr_loose = kept;
 	free(list);
 	free(blocks);
 	return e;

@@ -35,7 +35,7 @@ static bool is_free(const struct thin_rescue *r, uint64_t block, bool may_be_cou
 		return false;
 	if (!thin_missing_of(r->m, block))
 		return true;
-	return may_be_counted && (kind == NODE_NONE || kind == NODE_OTHER || kind == NODE_BITMAP);
+	return may_be_counted && (kind == NODE_NONE || kind == NODE_ZEROES || kind == NODE_OTHER || kind == NODE_BITMAP);
 }
 
 static int take_block(struct writer *w, uint64_t *block)

@@ -194,6 +194,8 @@ static int scan_block(void *context, uint64_t block, const void *data, int error
 	kind = error ? PD_UNKNOWN : pd_block_kind(data);
 	if (kind == PD_UNKNOWN && !error && s->args.suspect)
 		s->args.suspect(s->args.context, block, data);
+	if (kind == PD_ZEROES)
+		publish(&s->nodes[block], NODE_ZEROES, 1);
 	if (kind == PD_UNKNOWN || kind == PD_ZEROES || pd_stored_number(data, kind) != block)
 		return 0;
 	s->nr_metadata++;
@@ -263,7 +265,7 @@ static enum node_kind child_kind(const struct thin_scavenge *s, const struct pd_
 	unsigned level = c ? atomic_load_explicit(&c->level, memory_order_acquire) : 1;
 	enum node_kind kind = c ? node_kind(c) : NODE_NONE;
 
-	if (kind == NODE_NONE || kind == NODE_SUPERBLOCK || kind == NODE_BITMAP)
+	if (kind == NODE_NONE || kind == NODE_ZEROES || kind == NODE_SUPERBLOCK || kind == NODE_BITMAP)
 		return NODE_NONE;
 	if (n->is_leaf && kind != NODE_UNDECIDED && kind != NODE_MAPPINGS && kind != NODE_EMPTY)
 		return NODE_NONE;

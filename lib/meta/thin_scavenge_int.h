@@ -10,6 +10,7 @@
 
 enum node_kind {
 	NODE_NONE, /* nothing of a tree */
+	NODE_ZEROES,
 	NODE_SUPERBLOCK,
 	NODE_EMPTY,    /* a leaf that may be a device's or the top level's */
 	NODE_MAPPINGS,

@@ -345,28 +345,39 @@ static uint64_t count_reachable(const struct op_repair *r)
 	return mappings + thin_rescue_mappings_of_pieces(r->rescue);
 }
 
-static bool use_best(struct op_repair *r, const struct thin_generation *best)
+static void say_which(struct op_repair *r, const char *why, const struct thin_generation *g)
 {
-	snprintf(r->why, sizeof(r->why), "%s; generation %zu is used: top level at block %" PRIu64 " (%s), %" PRIu32
-		 " devices, %" PRIu64 " mappings, %s",
-		 r->pool.is_lost ? "the superblock is lost" : "the current generation has fewer mappings left",
-		 number_of(r, best), best->root, thin_source_name(best->source), best->devices, best->mappings,
-		 state_word(best->state));
-	use_generation(r, number_of(r, best));
-	r->is_guess = !r->pool.is_lost || best->state == STATE_DOUBTFUL;
+	const struct thin_generation *best = thin_scavenge_best(r->s);
+	int n = snprintf(r->why, sizeof(r->why), "%s; generation %zu is used: top level at block %" PRIu64 " (%s), %" PRIu32
+			 " devices, %" PRIu64 " mappings, %s", why, number_of(r, g), g->root, thin_source_name(g->source),
+			 g->devices, g->mappings, state_word(g->state));
+
+	if (best != g && best->state != STATE_LOST)
+		snprintf(r->why + n, sizeof(r->why) - (size_t)n, "; older, with %" PRIu64 " mappings, and %s: --generation=%zu",
+			 best->mappings, state_word(best->state), number_of(r, best));
+}
+
+static bool use_older(struct op_repair *r, const struct thin_generation *g)
+{
+	say_which(r, "the current generation has fewer mappings left", g);
+	use_generation(r, number_of(r, g));
+	r->is_guess = true;
 	return rescue(r);
 }
 
-/* Without a superblock the last generation may have lost its top level, too: then its details are still there. */
+/* The newest, whatever its state; or, if that has lost its top level, the device details that are newer than any. */
 static bool choose_without_superblock(struct op_repair *r)
 {
-	const struct thin_generation *best = thin_scavenge_best(r->s);
-	uint64_t details = thin_scavenge_newer_details(r->s, best), mappings;
+	const struct thin_generation *g = thin_scavenge_generation(r->s, 0);
+	uint64_t details = thin_scavenge_newer_details(r->s, g), mappings;
 
-	if (best && best->state != STATE_LOST && !use_best(r, best))
+	say_which(r, "the superblock is lost", g);
+	use_generation(r, 0);
+	r->is_guess = g->state == STATE_DOUBTFUL;
+	if (!rescue(r))
 		return false;
-	mappings = best && best->state != STATE_LOST ? count_reachable(r) : 0;
-	if (details == PROBLEM_NO_BLOCK && best)
+	mappings = count_reachable(r);
+	if (details == PROBLEM_NO_BLOCK)
 		return true;
 	thin_scavenge_details_alone(r->s, details, &r->chosen);
 	thin_pool_set_roots(&r->pool, PROBLEM_NO_BLOCK, details);
@@ -379,10 +390,10 @@ static bool choose_without_superblock(struct op_repair *r)
 		r->is_guess = false;
 		return true;
 	}
-	if (!use_best(r, best))
-		return false;
+	say_which(r, "the superblock is lost, and there are newer device details without a top level", g);
+	use_generation(r, 0);
 	r->is_guess = true;
-	return true;
+	return rescue(r);
 }
 
 static bool choose(struct op_repair *r)
@@ -405,7 +416,7 @@ static bool choose(struct op_repair *r)
 	if (!rescue(r))
 		return false;
 	best = is_asked || r->chosen.state != STATE_LOST ? NULL : better_than(r, count_reachable(r));
-	return !best || use_best(r, best);
+	return !best || use_older(r, best);
 }
 
 static bool has_data_block_size(struct op_repair *r)

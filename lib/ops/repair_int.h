@@ -24,6 +24,8 @@ enum loss_cause {
 	CAUSE_REUSED,   /* data blocks of a device of another generation */
 	CAUSE_OLDER,    /* version */
 	CAUSE_MIXED,    /* with what is newer */
+	CAUSE_UNDECIDED, /* whose parts of trees are */
+	CAUSE_UNPROVED, /* to be the last version */
 };
 
 struct loss {
@@ -32,6 +34,7 @@ struct loss {
 	uint64_t dev_id, begin, end;
 	uint64_t block;    /* of metadata, or PROBLEM_NO_BLOCK */
 	uint64_t mappings; /* or RECORD_UNKNOWN */
+	uint64_t pieces;   /* of CAUSE_UNDECIDED */
 	uint64_t data;     /* block of CAUSE_TWICE and CAUSE_BEYOND; generation of CAUSE_OLDER */
 	enum problem_code code; /* of CAUSE_DEAD */
 };
@@ -69,7 +72,7 @@ struct op_repair {
 	bool is_current, is_superblock_made;
 	bool is_data_size_wrong; /* that the superblock says */
 	bool is_guess; /* an older generation than the last one, or it may be */
-	char why[256];       /* it was chosen, or empty */
+	char why[512];       /* it was chosen, or empty */
 	char details_text[128];
 	const struct thin_device *devices;
 	size_t nr_devices;

@@ -205,8 +205,8 @@ static void add_doubts(struct op_repair *r)
 
 	for (size_t i = 0; i < nr; i++)
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_AMBIGUOUS, .cause = CAUSE_UNPLACED, .dev_id = d[i].dev_id, .begin = d[i].first,
-			.end = d[i].last + 1, .block = d[i].block, .mappings = d[i].mappings,
+			.state = LOSS_AMBIGUOUS, .cause = CAUSE_UNPLACED, .dev_id = d[i].dev_id, .end = UINT64_MAX,
+			.block = d[i].block, .mappings = d[i].mappings,
 		});
 }
 
@@ -219,6 +219,8 @@ static void add_past(struct op_repair *r)
 		[PAST_STALE] = { LOSS_STALE, CAUSE_OLDER },
 		[PAST_REUSED] = { LOSS_LOST, CAUSE_REUSED },
 		[PAST_DOUBTFUL] = { LOSS_AMBIGUOUS, CAUSE_MIXED },
+		[PAST_UNDECIDED] = { LOSS_AMBIGUOUS, CAUSE_UNDECIDED },
+		[PAST_UNPROVED] = { LOSS_AMBIGUOUS, CAUSE_UNPROVED },
 	};
 	const struct thin_past *p;
 	size_t nr = thin_rescue_past(r->rescue, &p);
@@ -231,8 +233,9 @@ static void add_past(struct op_repair *r)
 		}
 		repair_add_loss(r, &(struct loss){
 			.state = kinds[p[i].kind].state, .cause = kinds[p[i].kind].cause, .dev_id = r->devices[p[i].device].id,
-			.begin = p[i].begin, .end = p[i].end, .block = PROBLEM_NO_BLOCK, .mappings = p[i].mappings,
-			.data = p[i].generation,
+			.begin = p[i].begin, .end = p[i].end, .block = PROBLEM_NO_BLOCK,
+			.mappings = p[i].kind == PAST_UNDECIDED ? RECORD_UNKNOWN : p[i].mappings,
+			.pieces = p[i].mappings, .data = p[i].generation,
 		});
 	}
 }
@@ -310,8 +313,8 @@ static void format_cause(const struct loss *l, char *text, size_t size)
 		snprintf(text, size, "data block %" PRIu64 " is mapped here and elsewhere: one of the two is wrong", l->data);
 		break;
 	case CAUSE_UNPLACED:
-		snprintf(text, size, "the tree at block %" PRIu64 " may belong to several devices, or is not proved to belong "
-			 "here: it is left out", l->block);
+		snprintf(text, size, "the tree at block %" PRIu64 ", with %" PRIu64 " mapping%s, may be this device's or "
+			 "another's: it is left out", l->block, l->mappings, plural(l->mappings));
 		break;
 	case CAUSE_REUSED: snprintf(text, size, "the data blocks are used by others now"); break;
 	case CAUSE_OLDER:
@@ -321,6 +324,14 @@ static void format_cause(const struct loss *l, char *text, size_t size)
 		else
 			snprintf(text, size, "%" PRIu64 " mapping%s of generation %" PRIu64 ", whose data blocks nobody else "
 				 "has", l->mappings, plural(l->mappings), l->data);
+		break;
+	case CAUSE_UNDECIDED:
+		snprintf(text, size, "%" PRIu64 " part%s of trees fit here, and elsewhere, or may be older versions: left out",
+			 l->pieces, plural(l->pieces));
+		break;
+	case CAUSE_UNPROVED:
+		snprintf(text, size, "%" PRIu64 " mapping%s, as many as there should be; but without the space map nothing proves "
+			 "that this is the last version", l->mappings, plural(l->mappings));
 		break;
 	case CAUSE_MIXED:
 		snprintf(text, size, "%" PRIu64 " mappings, which is not what its details say: blocks of its tree were used again",
