@@ -224,8 +224,6 @@ static enum cli_status open_input(struct door *door)
 	if (!stat(a->input, &door->stat))
 		a->target_stat = &door->stat;
 	status = cli_device_open(&door->device, a->program, a->input, REPAIR_HELD_BUFFERS);
-	if (status == CLI_REFUSED)
-		cli_advise_snapshot(a->program, a->input);
 	a->client = door->device.client;
 	return status;
 }
