@@ -449,6 +449,10 @@ static void format_notes(const struct op_repair *r, char *text, size_t size)
 	int n = 0;
 
 	*text = '\0';
+	if (!r->pool.is_lost && r->pool.live.metadata_sm.nr_blocks > bufio_get_device_size(r->args->client))
+		n += snprintf(text + n, size - (size_t)n, "note: the superblock says that there are %" PRIu64 " blocks of "
+			      "metadata, and there are %" PRIu64 "; if the image was cut off, copy it again\n",
+			      r->pool.live.metadata_sm.nr_blocks, bufio_get_device_size(r->args->client));
 	if (r->why[0])
 		n += snprintf(text + n, size - (size_t)n, "note: %s\n", r->why);
 	if (r->nr_corrected == 1)
