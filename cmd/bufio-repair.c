@@ -123,6 +123,12 @@ static void parse_image(struct argp_state *state, struct op_repair_args *a, cons
 	a->input = arg;
 }
 
+static bool has_choice(const struct op_repair_args *a)
+{
+	return a->use_root || a->use_generation || a->nr_choices || a->stale != REPAIR_STALE_OFFER ||
+	       a->overrides.has_transaction || a->overrides.data_block_bytes || a->overrides.nr_data_blocks;
+}
+
 static void check(struct argp_state *state, const struct door *door)
 {
 	const struct op_repair_args *a = &door->args;
@@ -140,8 +146,10 @@ static void check(struct argp_state *state, const struct door *door)
 		argp_error(state, "--root and --generation both choose the generation");
 	if (a->journal && !door->is_in_place)
 		argp_error(state, "--journal goes with --in-place");
-	if (door->is_in_place && (a->use_root || a->use_generation || a->nr_choices))
-		argp_error(state, "--in-place: only with -o there is a choice");
+	if (a->dry_run && (door->is_list || door->replay.journal))
+		argp_error(state, "--dry-run goes with a repair, not with --list, --undo and --resume");
+	if (door->is_in_place && has_choice(a))
+		argp_error(state, "--in-place: what is taken can be chosen only with -o");
 	if (door->device.block_size != 4096)
 		argp_error(state, "--block-size: metadata has blocks of 4KiB");
 }
@@ -224,8 +232,6 @@ static enum cli_status open_input(struct door *door)
 	if (!stat(a->input, &door->stat))
 		a->target_stat = &door->stat;
 	status = cli_device_open(&door->device, a->program, a->input, REPAIR_HELD_BUFFERS);
-	if (status == CLI_REFUSED)
-		cli_advise_snapshot(a->program, a->input);
 	a->client = door->device.client;
 	return status;
 }

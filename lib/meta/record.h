@@ -558,7 +558,7 @@ struct record_copy {
 struct record_repair {
 	const char *input, *target; /* target: NULL: nothing was written */
 	const char *verdict;        /* "complete", "lost" */
-	uint64_t generation, root, details; /* details may be RECORD_UNKNOWN */
+	uint64_t generation, root, details; /* may be RECORD_UNKNOWN */
 	const char *source;
 	uint64_t transaction, time;
 	uint64_t devices, mappings, mappings_lost, mappings_stale, unowned; /* lost and unowned may be RECORD_UNKNOWN */

@@ -114,6 +114,11 @@ static enum thin_mend_kind kind_of(const struct problem *p)
 	return kind == MEND_BY_WHERE ? by_where[p->where] : kind;
 }
 
+bool thin_mend_can(const struct problem *p)
+{
+	return kind_of(p) != MEND_NOT;
+}
+
 static void refuse(struct thin_mend *m, const struct problem *p)
 {
 	if (!m->is_refused || problem_severity(p) > problem_severity(&m->why))

@@ -42,6 +42,9 @@ enum thin_mend_kind {
 const char *thin_mend_name(enum thin_mend_kind kind);
 const char *thin_mend_text(enum thin_mend_kind kind);
 
+/* Whether this can be mended where it is, as far as it tells by itself. */
+bool thin_mend_can(const struct problem *p);
+
 /* A data block that two mappings have which are not one that is shared: no count of it is right. */
 struct thin_mend_place {
 	uint64_t dev_id, virtual_block, value; /* as in the leaf */

@@ -14,6 +14,7 @@
 #include "io/io_journal.h"
 #include "meta/thin_check.h"
 #include "meta/thin_disk.h"
+#include "meta/thin_mend.h"
 #include "ops/check_memory.h"
 #include "ops/journal.h"
 #include "ops/target.h"
@@ -47,6 +48,7 @@ struct check {
 	uint64_t found[NR_SEVERITIES]; /* problems, before any was mended */
 	uint64_t nr_of[NR_PROBLEMS]; /* that are kept */
 	uint64_t not_kept;
+	bool needs_new_metadata; /* not all of it can be mended in place */
 };
 
 /* --- keeping --- */
@@ -55,8 +57,10 @@ static void report(struct problem_sink *sink, const struct problem *p)
 {
 	struct check *k = (struct check *)sink;
 
-	if (!p->is_touch)
+	if (!p->is_touch) {
 		k->result->problems[problem_severity(p)]++;
+		k->needs_new_metadata |= !thin_mend_can(p);
+	}
 	if (k->nr_kept == k->max_kept || k->nr_of[p->code] == k->max_kept / KIND_SHARE) {
 		k->not_kept += !p->is_touch;
 		return;
@@ -559,9 +563,9 @@ static const struct {
 	[LEAKS] = { "leaks", "Leaks: safe to run with; some space is lost until it is repaired.",
 		    "bufio-check --auto-repair ", "" },
 	[REPAIRABLE] = { "repairable", "Repairable: no mapping is lost, but the pool is not safe to activate.",
-			 "bufio-dump --repair --format=xml ", " | bufio-restore --count-mapped-blocks -i - -o NEW" },
+			 "bufio-repair --in-place ", "" },
 	[LOST] = { "lost", "Mappings lost: copy the metadata first, then repair the copy.",
-		   "bufio-dump --repair --format=xml ", " | bufio-restore --count-mapped-blocks -i - -o NEW" },
+		   "bufio-repair -i ", " -o NEW" },
 };
 
 static enum verdict verdict_of(const struct op_result *r)
@@ -595,11 +599,10 @@ static bool needs_check(const struct check *k)
 	return has_flag(k) && !k->is_cleared;
 }
 
-/* New metadata cannot be made by a command without more knowledge; what is lost can be shown. */
+/* Where the image was cut off it has to be copied again; what is lost else can be shown. */
 static bool wants_a_look(const struct check *k)
 {
-	return k->nr_of[PROBLEM_DATA_BEYOND] || k->nr_of[PROBLEM_SB_VERSION] || k->nr_of[PROBLEM_SB_DATA_BLOCK_SIZE] ||
-	       (k->nr_of[PROBLEM_DEVICE_SMALL] && k->found[SEVERITY_LOSSY]);
+	return k->nr_of[PROBLEM_DEVICE_SMALL] && k->found[SEVERITY_LOSSY];
 }
 
 static bool format_next(const struct check *k, enum verdict v, char *text, size_t size)
@@ -614,6 +617,10 @@ static bool format_next(const struct check *k, enum verdict v, char *text, size_
 		snprintf(text, size, "bufio-check --clear-needs-check-flag %s", image);
 	else if (v > LEAKS && wants_a_look(k))
 		snprintf(text, size, "bufio-dump bad %s", image);
+	else if (v > LEAKS && k->nr_of[PROBLEM_SB_DATA_BLOCK_SIZE])
+		snprintf(text, size, "bufio-repair --data-block-size=SIZE -i %s -o NEW", image);
+	else if (v == REPAIRABLE && k->needs_new_metadata)
+		snprintf(text, size, "%s%s%s", verdicts[LOST].next, image, verdicts[LOST].behind);
 	else if (verdicts[v].next)
 		snprintf(text, size, "%s%s%s", verdicts[v].next, image, verdicts[v].behind);
 	else

@@ -394,7 +394,7 @@ static int repair_from(struct dump *d, const struct thin_scavenge *s, const stru
 
 	if (!g || g->state == STATE_LOST) {
 		op_fail(d->result, OP_LOST, 0,
-			"%s: %s, and no older generation was found; single trees may be left, as the view 'roots' says",
+			"%s: %s, and no older generation was found; single trees may be left, as the view 'roots' says; bufio-repair --assign takes them",
 			d->args->image, what_is_dead(d, rest));
 		return 0;
 	}

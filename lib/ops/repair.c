@@ -735,7 +735,7 @@ bool op_repair_may_write(struct op_repair *r, struct bufio_client *target, struc
 		op_fail(result, OP_REFUSED, 0,
 			"%s: is too small: it has %" PRIu64 " blocks of 4 KiB, and %" PRIu64 " are needed; with room to go on "
 			"in, make it %" PRIu64 " (%" PRIu64 " MiB)", a->target, bufio_get_device_size(target),
-			r->needed_blocks, r->advised_blocks, MIB(r->advised_blocks * PD_BLOCK_SIZE));
+			r->needed_blocks, r->advised_blocks, r->advised_blocks * PD_BLOCK_SIZE >> 20);
 		return false;
 	}
 	snprintf(r->replaced, sizeof(r->replaced), "%s", c.what);

@@ -300,7 +300,7 @@ static void format_cause(const struct loss *l, char *text, size_t size)
 {
 	switch (l->cause) {
 	case CAUSE_DEAD:
-		snprintf(text, size, "block %" PRIu64 " is dead: %s", l->block, problem_table[l->code].name);
+		snprintf(text, size, "block %" PRIu64 " cannot be used [%s]", l->block, problem_table[l->code].name);
 		break;
 	case CAUSE_NOTHING: snprintf(text, size, "nothing was found that leads there"); break;
 	case CAUSE_BELOW:
@@ -320,10 +320,10 @@ static void format_cause(const struct loss *l, char *text, size_t size)
 	case CAUSE_OLDER:
 		if (l->data == PROBLEM_NO_BLOCK)
 			snprintf(text, size, "%" PRIu64 " mapping%s of an older node, or a snapshot's, whose data blocks nobody "
-				 "else has", l->mappings, plural(l->mappings));
+				 "has elsewhere", l->mappings, plural(l->mappings));
 		else
-			snprintf(text, size, "%" PRIu64 " mapping%s of generation %" PRIu64 ", whose data blocks nobody else "
-				 "has", l->mappings, plural(l->mappings), l->data);
+			snprintf(text, size, "%" PRIu64 " mapping%s of generation %" PRIu64 ", whose data blocks nobody has "
+				 "elsewhere", l->mappings, plural(l->mappings), l->data);
 		break;
 	case CAUSE_UNDECIDED:
 		snprintf(text, size, "%" PRIu64 " part%s of trees fit here, and elsewhere, or may be older versions: left out",
@@ -466,11 +466,18 @@ static void format_notes(const struct op_repair *r, char *text, size_t size)
 	int n = 0;
 
 	*text = '\0';
+	if (!r->pool.is_lost && r->pool.live.metadata_sm.nr_blocks > bufio_get_device_size(r->args->client))
+		n += snprintf(text + n, size - (size_t)n, "note: the superblock says that there are %" PRIu64 " blocks of "
+			      "metadata, and there are %" PRIu64 "; if the image was cut off, copy it again\n",
+			      r->pool.live.metadata_sm.nr_blocks, bufio_get_device_size(r->args->client));
 	if (r->why[0])
 		n += snprintf(text + n, size - (size_t)n, "note: %s\n", r->why);
-	if (r->nr_corrected)
-		n += snprintf(text + n, size - (size_t)n, "corrected: one wrong byte each in %" PRIu64 " block%s, by their "
-			      "checksums\n", r->nr_corrected, plural(r->nr_corrected));
+	if (r->nr_corrected == 1)
+		n += snprintf(text + n, size - (size_t)n, "corrected: one wrong byte of block %" PRIu64 ", by its checksum\n",
+			      r->corrected[0].block);
+	else if (r->nr_corrected)
+		n += snprintf(text + n, size - (size_t)n, "corrected: one wrong byte each of %" PRIu64 " blocks, by their "
+			      "checksums\n", r->nr_corrected);
 	if (r->is_superblock_made)
 		n += snprintf(text + n, size - (size_t)n, "note: the superblock is new: transaction %" PRIu64 "%s, time %" PRIu32
 			      ", %" PRIu64 " data blocks%s\n", r->pool.sb.trans_id,
@@ -542,7 +549,7 @@ static int show(const struct op_repair *r, struct text_emitter *e)
 		.input = r->args->input,
 		.target = r->is_written ? r->args->target : NULL,
 		.verdict = repair_has_lost(r) ? "lost" : "complete",
-		.generation = r->generation,
+		.generation = r->chosen.root == PROBLEM_NO_BLOCK ? RECORD_UNKNOWN : r->generation,
 		.root = r->chosen.root,
 		.details = r->chosen.details,
 		.source = thin_source_name(r->chosen.source),

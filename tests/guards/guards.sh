@@ -101,6 +101,10 @@ sed 's,bufio.restore/1,bufio.restore/2,' "$srcdir/lib/ops/restore.c" >copy/lib/o
 fails "a schema of another tool without a manual entry" "bufio-restore.8 does not explain the schema bufio.restore/2" \
 	"$guards/docs" copy "$builddir" all_schemas
 copy
+sed 's,bufio.repair-in-place/1,bufio.repair-in-place/2,' "$srcdir/lib/ops/repair_in_place.c" >copy/lib/ops/repair_in_place.c
+fails "a schema of a tool's other file without a manual entry" \
+	"bufio-repair.8 does not explain the schema bufio.repair-in-place/2" "$guards/docs" copy "$builddir" all_schemas
+copy
 sed 's/^TOOLS = .*/& bufio-new/' "$srcdir/cmd/Makemodule.am" >copy/cmd/Makemodule.am
 fails "a tool without a page" "bufio-new has no page" "$guards/docs" copy "$builddir" pages
 copy

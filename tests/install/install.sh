@@ -12,10 +12,11 @@ root=$tap_dir/root
 make -s -C "$builddir" install DESTDIR="$root" >messages 2>&1
 is $? 0 "make install DESTDIR=..."
 prefix=$(sed -n 's/^prefix=//p' "$builddir/bufio.pc")
-for file in sbin/bufio-check sbin/bufio-copy sbin/bufio-dump sbin/bufio-restore lib/libbufio.a \
+for file in sbin/bufio-check sbin/bufio-copy sbin/bufio-dump sbin/bufio-repair sbin/bufio-restore lib/libbufio.a \
 	include/bufio/bufio.h include/bufio/bufio_device.h \
 	include/bufio/dm-bufio.h lib/pkgconfig/bufio.pc \
-	share/man/man8/bufio-check.8 share/man/man8/bufio-copy.8 share/man/man8/bufio-dump.8 share/man/man8/bufio-restore.8 share/man/man3/bufio.3 \
+	share/man/man8/bufio-check.8 share/man/man8/bufio-copy.8 share/man/man8/bufio-dump.8 \
+	share/man/man8/bufio-repair.8 share/man/man8/bufio-restore.8 share/man/man3/bufio.3 \
 	share/man/man5/bufio-pack.5 share/man/man5/bufio-script.5; do
 	ok "$([ -f "$root$prefix/$file" ] && echo 1)" "installs $file"
 done
