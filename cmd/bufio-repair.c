@@ -353,6 +353,8 @@ static enum cli_status repair(struct door *door)
 		return result_status(door, &result);
 	if (a->target && !a->dry_run) {
 		status = write_target(door, r);
+	} else if (door->target.client && !op_repair_may_write(r, door->target.client, &result)) {
+		status = result_status(door, &result);
 	} else {
 		op_repair_show(r, &result);
 		status = result_status(door, &result);

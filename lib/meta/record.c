@@ -705,7 +705,7 @@ static const struct field repair_device_fields[] = {
 static const struct field loss_fields[] = {
 	D(record_loss, NULL),
 	N(record_loss, begin, NULL),
-	N(record_loss, end, NULL),
+	F(record_loss, end, "end", NULL, FIELD_OPTIONAL),
 	T(record_loss, state),
 	F(record_loss, mappings, "mappings", NULL, FIELD_OPTIONAL),
 	F(record_loss, block, "block", NULL, FIELD_OPTIONAL),

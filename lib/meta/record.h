@@ -575,7 +575,7 @@ struct record_repair_device {
 };
 
 struct record_loss {
-	uint64_t dev_id, begin, end; /* dev_id may be RECORD_UNKNOWN */
+	uint64_t dev_id, begin, end; /* dev_id may be RECORD_UNKNOWN; end too: there is none */
 	const char *state;
 	uint64_t mappings, block; /* may be RECORD_UNKNOWN */
 	const char *text, *option; /* option may be NULL */

@@ -507,7 +507,7 @@ static int adopt_last_known(struct thin_rescue *r)
 
 uint32_t thin_rescue_time(const struct thin_rescue *r)
 {
-	uint32_t time = r->pool.sb.time;
+	uint32_t time = r->time > r->pool.sb.time ? r->time : r->pool.sb.time;
 
 	for (size_t i = 0; i < r->nr; i++) {
 		const struct thin_device *d = &r->devices[i];
@@ -527,6 +527,22 @@ uint32_t thin_rescue_time(const struct thin_rescue *r)
  * Details that are safe to run with: every mapping counts as shared whose time is below the device's snapshotted time,
  * and the pool's own is the highest that there can be.
  */
+static bool has_assigned(const struct thin_rescue *r)
+{
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->origins[i].root == ROOT_ASSIGNED)
+			return true;
+	return false;
+}
+
+/* Nobody knows what a tree that was assigned shares with others: so it is as if a snapshot of each had just been taken. */
+static void count_all_as_shared(struct thin_rescue *r)
+{
+	r->time = thin_rescue_time(r) + 1;
+	for (size_t i = 0; i < r->nr; i++)
+		r->devices[i].snapshotted_time = r->time;
+}
+
 static void rebuild_details(struct thin_rescue *r)
 {
 	uint32_t time = thin_rescue_time(r);
@@ -567,6 +583,8 @@ static int run(struct thin_rescue *r)
 	if (!e)
 		e = rescue_past(r);
 	rebuild_details(r);
+	if (has_assigned(r))
+		count_all_as_shared(r);
 	return e;
 }
 
