@@ -434,11 +434,13 @@ class Judge:
 
     def judge_unowned(self):
         nr, ranges = self.report["unowned_data_blocks"], self.report["unowned"]
+        sure, maybe = self.original.used_bounds(self.damaged)
         if nr is None:
+            if sure == maybe:
+                self.fault("unowned", "unowned_data_blocks is null, though the space map can be read")
             return
         self.is_equal("unowned_data_blocks", nr, sum(r["end"] - r["begin"] for r in ranges))
         said = {block for r in ranges for block in range(r["begin"], r["end"])}
-        sure, maybe = self.original.used_bounds(self.damaged)
         is_same = not (self.gone or self.changed or self.extra)
         mapped = self.original.mapped_data if is_same else self.result.data_of()
         if sure - mapped - said:
@@ -544,6 +546,10 @@ class Case:
                                               **options)[0]}
 
 
+def lost_superblock(case):
+    case.damaged = bytes(BS) + case.damaged[BS:]
+
+
 def planted(original, dead, other):
     """(sentence, demand, how to spoil a case, options of the judge)"""
     device, key = other.devices[0], other.keys[3]
@@ -555,9 +561,6 @@ def planted(original, dead, other):
     def wrong_place(case):
         entries = case.copy.entries(dead.block)
         case.copy.set_entries(dead.block, [(dead.keys[0], struct.pack("<Q", free << 24))] + entries)
-
-    def lost_superblock(case):
-        case.damaged = bytes(BS) + case.damaged[BS:]
 
     def named(case, what, value):
         case.report[what] = value
@@ -628,6 +631,7 @@ def planted(original, dead, other):
         ("a free block is named unowned, with no superblock to say it", "unowned", lambda c: (
             lost_superblock(c), c.report["unowned"].append({"begin": free, "end": free + 1}),
             named(c, "unowned_data_blocks", len(c.report["unowned"]))), {}),
+        ("unowned blocks are not said", "unowned", lambda c: named(c, "unowned_data_blocks", None), {}),
         ("unowned blocks are more than their ranges", "report", lambda c: named(c, "unowned_data_blocks", 10 ** 6), {}),
         ("a pointer of the result leads nowhere", "malformed",
          lambda c: c.copy.change(top, 0, 2 ** 40), {}),
@@ -667,8 +671,10 @@ def tolerated(original, dead, other):
         ("the end of the device as the end of a loss", lambda c: c.report["losses"][0].update(
             begin=dead.keys[0], end=END) if dead.keys[-1] == max(original.devices[dead.devices[0]]) else None, {}),
         ("a loss of nobody knows which device", lambda c: [loss.update(dev_id=None) for loss in c.report["losses"]], {}),
-        ("counts that are not known", lambda c: (c.report.update(mappings_lost=None, unowned_data_blocks=None), [
+        ("counts that are not known", lambda c: (c.report.update(mappings_lost=None), [
             d.update(mappings_lost=None, details="rebuilt") for d in c.report["device_list"]]), {}),
+        ("unowned blocks that cannot be known", lambda c: (
+            lost_superblock(c), c.report.update(unowned_data_blocks=None)), {}),
         ("a mapping that leads elsewhere and is named", ambiguous,
          {"count_intact": True, "names": [("ambiguous", device, key)]}),
         ("a mapping of an intact leaf that is missing, where they are counted", dropped, {"count_intact": True}),
