@@ -92,7 +92,7 @@ damaged() { # NAME STATUS KEPT WORD...
 
 # As text. Only that a check is needed is gone.
 mappings() { # IMAGE
-	bufio-dump -q --format=xml --flat "$1" | sed '1s/ flags="1"//'
+	bufio-dump -q --format=xml --flat "$1" | sed '1s/ flags="1"/ flags="0"/'
 }
 
 healthy() { # NAME

@@ -13,6 +13,7 @@ usage: judge.py [OPTION...] ORIGINAL DAMAGED RESULT REPORT STATUS   REPORT: what
 Prints a sentence for each fault, and a summary as JSON; status 1 if there is any fault.
 """
 import bisect
+import collections
 import copy
 import json
 import struct
@@ -59,7 +60,7 @@ class Leaf:
 class Pool:
     """All that the superblock of a sound image leads to. Checksums are not looked at."""
 
-    def __init__(self, data, with_leaves=True):
+    def __init__(self, data, with_space_maps=False):
         self.data = data
         self.flags, = struct.unpack_from("<I", data, 4)
         self.magic, self.version, self.time, self.transaction, self.held = struct.unpack_from("<QIIQQ", data, 32)
@@ -75,16 +76,20 @@ class Pool:
         if self.magic != 27022010:
             raise Malformed("no superblock of a thin pool")
         try:
-            self.walk(with_leaves)
+            self.walk()
+            if with_space_maps:
+                self.walk_space_maps()
         except struct.error as error:
             raise Malformed("a pointer leads nowhere: %s" % error)
 
-    def walk(self, with_leaves):
+    def walk(self):
         for device, root in self.tree(self.top_root, "top", "top"):
-            self.add_device(device, root, with_leaves)
+            self.add_device(device, root)
         for device, value in self.tree(self.details_root, "details", "details", 24):
             self.details[device] = Details(value)
         self.mappings = sum(map(len, self.devices.values()))
+
+    def walk_space_maps(self):
         self.bitmaps = [struct.unpack_from("<Q", value)[0]
                         for _, value in self.tree(self.index_root, "data-index", "data-index", 16)]
         self.blocks["data-bitmap"] = self.bitmaps
@@ -119,15 +124,14 @@ class Pool:
             for i, key in enumerate(keys):
                 yield key, bytes(self.data[at + size * i:at + size * (i + 1)])
 
-    def add_device(self, device, root, with_leaves):
+    def add_device(self, device, root):
         mappings, starts = {}, ([], [])
         for block in self.leaf_blocks(root, True):
             leaf = self.leaves.get(block)
             if leaf is None:
                 _, keys, at = self.node(block, 8)
                 leaf = Leaf(block, keys, struct.unpack_from("<%dQ" % len(keys), self.data, at))
-                if with_leaves:
-                    self.blocks.setdefault("leaf", []).append(block)
+                self.blocks.setdefault("leaf", []).append(block)
                 self.leaves[block] = leaf
             leaf.devices.append(device)
             mappings.update(zip(leaf.keys, leaf.values))
@@ -155,10 +159,6 @@ class Pool:
         keys, blocks = self.starts[device]
         return blocks[bisect.bisect_right(keys, key) - 1]
 
-    def data_of(self):
-        """All data blocks that are mapped."""
-        return {value >> 24 for leaf in self.leaves.values() for value in leaf.values}
-
 
 def used(bitmap, first, nr):
     """Data blocks of a bitmap with a count that is not 0."""
@@ -174,8 +174,11 @@ class Original(Pool):
     """What many repairs are judged beside."""
 
     def __init__(self, data):
-        super().__init__(data)
-        self.mapped_data = self.data_of()
+        super().__init__(data, True)
+        self.mapped_data = collections.Counter()  # data block -> how many virtual blocks have it
+        for leaf in self.leaves.values():
+            for value in leaf.values:
+                self.mapped_data[value >> 24] += len(leaf.devices)
         self.used_data = [used(self.block(b), i * ENTRIES, self.nr_data) for i, b in enumerate(self.bitmaps)]
 
     def block(self, block):
@@ -281,8 +284,10 @@ class Judge:
         want, have = self.original.devices.get(device, {}), self.result.devices.get(device, {})
         if want == have:
             return
-        for key, value in want.items() - have.items():
+        for key, value in want.items():
             found = have.get(key)
+            if found == value:
+                continue
             if found is None:
                 self.gone.append((device, key))
             elif found >> 24 != value >> 24:
@@ -296,9 +301,10 @@ class Judge:
         wrong = [place for place in self.changed + self.extra if not self.offered.has(*place)]
         if wrong:
             self.fault("wrong", "%d mappings that were never there: %s" % (len(wrong), some(wrong)))
-        late = [(device, key) for device, mappings in self.result.devices.items()
-                for key, value in mappings.items() if value & MAX_TIME > self.result.time] \
-            if self.result.time < self.original.time or self.gone or self.changed or self.extra or self.retimed else []
+        new = self.changed + self.extra + [(device, key) for device, keys in self.retimed.items() for key in keys]
+        if self.result.time < self.original.time:
+            new = [(device, key) for device, mappings in self.result.devices.items() for key in mappings]
+        late = [(device, key) for device, key in new if self.result.devices[device][key] & MAX_TIME > self.result.time]
         if late:
             self.fault("time", "%d mappings are later than the pool: %s" % (len(late), some(late)))
         if self.retimed:
@@ -441,14 +447,20 @@ class Judge:
             return
         self.is_equal("unowned_data_blocks", nr, sum(r["end"] - r["begin"] for r in ranges))
         said = {block for r in ranges for block in range(r["begin"], r["end"])}
-        is_same = not (self.gone or self.changed or self.extra)
-        mapped = self.original.mapped_data if is_same else self.result.data_of()
+        mapped = self.mapped_data()
         if sure - mapped - said:
             self.fault("unowned", "%d data blocks are in use by nobody, and not named: %s" %
                        (len(sure - mapped - said), sorted(sure - mapped - said)[:3]))
         if said - (maybe - mapped):
             self.fault("unowned", "%d data blocks are named unowned, and are not: %s" %
                        (len(said - (maybe - mapped)), sorted(said - (maybe - mapped))[:3]))
+
+    def mapped_data(self):
+        """Data blocks that the result maps."""
+        mapped = set(self.original.mapped_data)
+        less = collections.Counter(self.original.devices[d][k] >> 24 for d, k in self.gone + self.changed)
+        mapped -= {data for data, nr in less.items() if nr == self.original.mapped_data[data]}
+        return mapped | {self.result.devices[d][k] >> 24 for d, k in self.changed + self.extra}
 
     def summary(self):
         return {"faults": len(self.faults), "status": self.status, "kept": self.kept, "gone": len(self.gone),
@@ -459,7 +471,7 @@ class Judge:
 def judge(original, damaged, result, report, status, **options):
     """(faults, summary). RESULT is bytes."""
     try:
-        pool = Pool(result, False)
+        pool = Pool(result)
     except Malformed as error:
         return [("malformed", "the result cannot be read: %s" % error)], {"status": status, "kept": 0}
     try:
@@ -526,7 +538,7 @@ class Case:
         self.copy.set32(4, 0)
         unowned = sorted({value >> 24 for value in dead.values} - {
             value >> 24 for leaf in original.leaves.values() if leaf is not dead for value in leaf.values})
-        unowned += sorted(set().union(*original.used_data) - original.mapped_data)
+        unowned += sorted(set().union(*original.used_data) - original.mapped_data.keys())
         lost = len(dead.keys) * len(dead.devices)
         self.report = {
             "schema": "bufio.repair/1", "verdict": "lost", "transaction": original.transaction, "time": original.time,
