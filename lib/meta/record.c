@@ -664,6 +664,65 @@ static const struct field copy_fields[] = {
 	HIDDEN_TEXT(record_copy, verified_text),
 };
 
+static const char *const repair_arrays[] = { "device_list", "losses", "unowned", NULL };
+
+static const struct field repair_fields[] = {
+	T(record_repair, input),
+	T(record_repair, target),
+	T(record_repair, verdict),
+	N(record_repair, generation, NULL),
+	T(record_repair, source),
+	N(record_repair, root, NULL),
+	F(record_repair, details, "details", NULL, FIELD_OPTIONAL),
+	N(record_repair, transaction, NULL),
+	N(record_repair, time, NULL),
+	N(record_repair, devices, NULL),
+	N(record_repair, mappings, NULL),
+	F(record_repair, mappings_lost, "mappings_lost", NULL, FIELD_OPTIONAL),
+	N(record_repair, mappings_stale, NULL),
+	F(record_repair, unowned, "unowned_data_blocks", NULL, FIELD_OPTIONAL),
+	F(record_repair, corrected, "corrected_blocks", NULL, FIELD_DEC),
+	F(record_repair, metadata_used, "metadata_used_blocks", NULL, FIELD_OPTIONAL),
+	F(record_repair, metadata_total, "metadata_total_blocks", NULL, FIELD_OPTIONAL),
+	T(record_repair, replaced),
+	HIDDEN_TEXT(record_repair, heading),
+	HIDDEN_TEXT(record_repair, state),
+	HIDDEN_TEXT(record_repair, written),
+	HIDDEN_TEXT(record_repair, notes),
+};
+
+static const struct field repair_device_fields[] = {
+	D(record_repair_device, NULL),
+	N(record_repair_device, mappings, NULL),
+	F(record_repair_device, mappings_lost, "mappings_lost", NULL, FIELD_OPTIONAL),
+	F(record_repair_device, root, "root", NULL, FIELD_OPTIONAL),
+	T(record_repair_device, details),
+	T(record_repair_device, source),
+	HIDDEN_TEXT(record_repair_device, text),
+};
+
+static const struct field loss_fields[] = {
+	D(record_loss, NULL),
+	N(record_loss, begin, NULL),
+	N(record_loss, end, NULL),
+	T(record_loss, state),
+	F(record_loss, mappings, "mappings", NULL, FIELD_OPTIONAL),
+	F(record_loss, block, "block", NULL, FIELD_OPTIONAL),
+	T(record_loss, text),
+	T(record_loss, option),
+	HIDDEN_TEXT(record_loss, line),
+};
+
+static const struct field unowned_range_fields[] = {
+	N(record_unowned_range, begin, NULL),
+	N(record_unowned_range, end, NULL),
+	HIDDEN_TEXT(record_unowned_range, line),
+};
+
+static const struct field repair_more_fields[] = {
+	HIDDEN_TEXT(record_repair_more, line),
+};
+
 static const char *const check_arrays[] = { "problems", NULL };
 
 static const struct field check_fields[] = {
@@ -1010,6 +1069,18 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 			 "holes     {hole_bytes:10}\n"
 			 "{bad_text}{verified_text}",
 	},
+	[RECORD_REPAIR] = {
+		.name = "repair", .arrays = repair_arrays, FIELDS(repair_fields),
+		.begin = "{input}: {heading}\n{notes}{written}", .end = "{state}\n",
+	},
+	[RECORD_REPAIR_DEVICE] = {
+		.name = "device", .plural = "device_list", FIELDS(repair_device_fields), .begin = "{text}",
+	},
+	[RECORD_LOSS] = { .name = "loss", .plural = "losses", FIELDS(loss_fields), .begin = "{line}" },
+	[RECORD_UNOWNED_RANGE] = {
+		.name = "unowned", .plural = "unowned", FIELDS(unowned_range_fields), .begin = "{line}",
+	},
+	[RECORD_REPAIR_MORE] = { .name = "more", FIELDS(repair_more_fields), .begin = "{line}" },
 	[RECORD_CHECK] = {
 		.name = "check", .arrays = check_arrays, FIELDS(check_fields),
 		.begin = "{image}: {heading}\n", .end = "\n{totals}{mended}{state}\n{next_text}",

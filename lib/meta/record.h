@@ -85,6 +85,11 @@ enum record_kind {
 	RECORD_RESTORE,
 	RECORD_PACK,
 	RECORD_COPY,
+	RECORD_REPAIR, /* contains devices, losses and data blocks */
+	RECORD_REPAIR_DEVICE,
+	RECORD_LOSS,
+	RECORD_UNOWNED_RANGE,
+	RECORD_REPAIR_MORE, /* for people only: how many were left out */
 	RECORD_CHECK, /* contains findings */
 	RECORD_FINDING, /* problems of one cause; contains what they touch */
 	RECORD_TOUCHED,
@@ -545,6 +550,42 @@ struct record_copy {
 	const char *verified;         /* "readback", "hash", or NULL */
 	const char *hash;             /* 16 hexadecimal digits, or NULL */
 	const char *had_text, *bad_text, *verified_text; /* for people */
+};
+
+struct record_repair {
+	const char *input, *target; /* target: NULL: nothing was written */
+	const char *verdict;        /* "complete", "lost" */
+	uint64_t generation, root, details; /* details may be RECORD_UNKNOWN */
+	const char *source;
+	uint64_t transaction, time;
+	uint64_t devices, mappings, mappings_lost, mappings_stale, unowned; /* lost and unowned may be RECORD_UNKNOWN */
+	uint64_t corrected; /* blocks in which one byte was put right */
+	uint64_t metadata_used, metadata_total; /* or RECORD_UNKNOWN */
+	const char *replaced; /* what was there before, or NULL */
+	const char *heading, *state, *written, *notes; /* for people */
+};
+
+struct record_repair_device {
+	uint64_t dev_id, mappings, mappings_lost, root; /* lost and root may be RECORD_UNKNOWN */
+	const char *details, *source;
+	const char *text; /* for people: empty where there is nothing to say */
+};
+
+struct record_loss {
+	uint64_t dev_id, begin, end; /* dev_id may be RECORD_UNKNOWN */
+	const char *state;
+	uint64_t mappings, block; /* may be RECORD_UNKNOWN */
+	const char *text, *option; /* option may be NULL */
+	const char *line; /* for people */
+};
+
+struct record_unowned_range {
+	uint64_t begin, end;
+	const char *line; /* for people */
+};
+
+struct record_repair_more {
+	const char *line;
 };
 
 struct record_check {

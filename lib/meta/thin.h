@@ -38,6 +38,8 @@ struct thin_overrides {
 	uint64_t nr_data_blocks;
 };
 
+struct thin_device;
+
 /* A pool: where its blocks are read from, and what block 0 says. */
 struct thin_pool {
 	struct pd_reader reader;
@@ -50,6 +52,9 @@ struct thin_pool {
 	bool has_no_details, has_no_top;
 	bool is_single; /* then there is this one device */
 	uint64_t single_id, single_root;
+	/* Or these, in order of their ids, whatever the trees of devices say; NULL: as they say. */
+	const struct thin_device *list;
+	size_t nr_list;
 };
 
 /*
@@ -118,6 +123,7 @@ struct thin_devices {
 	struct thin_pool *pool;
 	struct pd_cursor details, top;
 	struct thin_device from_details, from_top; /* read ahead; no has_... when used up */
+	size_t next; /* of the pool's list */
 };
 
 void thin_devices_open(struct thin_devices *d, struct thin_pool *pool);

@@ -231,6 +231,13 @@ static int count_leaf(void *context, const struct pd_node *leaf)
 	return r ? r : v.is_good;
 }
 
+static void add_listed_roots(struct check *k, const struct thin_pool *pool)
+{
+	for (size_t i = 0; i < pool->nr_list; i++)
+		if (pool->list[i].has_root)
+			pd_disk_walk_add(&k->walk, pool->list[i].root);
+}
+
 /* The roots of all devices, without a word about what is wrong with the tree that has them. */
 static int add_roots(struct check *k, const struct thin_pool *pool)
 {
@@ -241,6 +248,10 @@ static int add_roots(struct check *k, const struct thin_pool *pool)
 	uint64_t id;
 	int r;
 
+	if (pool->list) {
+		add_listed_roots(k, pool);
+		return 0;
+	}
 	quiet.sink = &problem_silent;
 	quiet.observer = NULL;
 	pd_cursor_open(&top, &quiet, &ctx, pool->sb.data_mapping_root, sizeof(le64));
@@ -298,6 +309,8 @@ static int check_device(struct check *k, struct thin_pool *pool, const struct th
 		r = thin_walk_mappings(pool, d, &k->memo, NULL, &count);
 	if (k->in_held)
 		return r;
+	if (!r && d->has_root && k->c->device)
+		k->c->device(k->c->context, d, &count);
 	k->c->nr_devices++;
 	k->c->nr_mappings += count.mappings;
 	if (d->has_details && d->mapped_blocks > count.mappings && !count.holes && !k->c->skip_mappings)
@@ -339,6 +352,7 @@ static int open_held(struct check *k)
 	int r;
 
 	k->held = k->pool;
+	k->held.list = NULL;
 	if (!k->pool.live.held_root || k->c->skip_space_maps)
 		return 0;
 	add_pointer(k, k->pool.live.held_root);
@@ -601,7 +615,7 @@ static int check_space_maps(struct check *k)
 	if (k->c->skip_space_maps || k->c->skip_mappings)
 		return 0;
 	r = check_data_map(k);
-	if (!r)
+	if (!r && !k->c->skip_metadata_map)
 		r = check_metadata_map(k);
 	if (!r)
 		r = tell_owners(k);
@@ -759,6 +773,7 @@ int thin_check(struct thin_pool *pool, struct thin_check *c)
 	r = create(&k);
 	if (!r)
 		r = run(&k);
+	c->highest_data = k.highest;
 	destroy(&k);
 	return r;
 }

@@ -15,9 +15,14 @@
 struct thin_check {
 	bool skip_mappings;   /* the superblock, and which devices there are; then there is nothing to compare either */
 	bool skip_space_maps; /* the trees are not those that the space maps were written for */
+	bool skip_metadata_map; /* the devices are a list, or the trees have been changed without it */
 	bool is_fixing;       /* leaks and wrong hints are mended in the cache, superblock included; nothing else is wrong */
 	uint64_t memory;      /* bytes for counts of data, at least thin_check_least_memory() */
+	/* Or NULL: told of each device that has a tree, in order, and what was found below it. */
+	void (*device)(void *context, const struct thin_device *device, const struct thin_count *count);
+	void *context;
 	/* What was found. */
+	uint64_t highest_data; /* block that is mapped, if any is */
 	uint64_t nr_devices, nr_mappings;
 	uint64_t metadata_used, data_used; /* blocks that are counted as used */
 	unsigned passes;                   /* over the leaves */

@@ -192,6 +192,8 @@ static int scan_block(void *context, uint64_t block, const void *data, int error
 	pd_advance(&s->args.pool->reader);
 	s->nr_unreadable += error != 0;
 	kind = error ? PD_UNKNOWN : pd_block_kind(data);
+	if (kind == PD_UNKNOWN && !error && s->args.suspect)
+		s->args.suspect(s->args.context, block, data);
 	if (kind == PD_UNKNOWN || kind == PD_ZEROES || pd_stored_number(data, kind) != block)
 		return 0;
 	s->nr_metadata++;

@@ -93,6 +93,8 @@ struct thin_scavenge_args {
 	/* Asked before memory is taken that grows with the device, by any thread. NULL: there is enough. */
 	bool (*take_memory)(void *context, uint64_t bytes);
 	void *context;
+	/* Or NULL: told, by any thread, of blocks that are neither metadata nor zeroes. */
+	void (*suspect)(void *context, uint64_t block, const void *data);
 };
 
 /*

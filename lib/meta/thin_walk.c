@@ -86,12 +86,23 @@ static void judge_device(struct thin_devices *d, const struct thin_device *t)
 			  (struct problem){ .begin = 0, .end = UINT64_MAX });
 }
 
+static int next_of_list(struct thin_devices *d, struct thin_device *device)
+{
+	if (d->next == d->pool->nr_list)
+		return 0;
+	*device = d->pool->list[d->next++];
+	return 1;
+}
+
 int thin_devices_next(struct thin_devices *d, struct thin_device *device)
 {
 	struct thin_device *a = &d->from_details, *b = &d->from_top;
 	bool use_a, use_b;
-	int r = fill_from_details(d);
+	int r;
 
+	if (d->pool->list)
+		return next_of_list(d, device);
+	r = fill_from_details(d);
 	if (!r)
 		r = fill_from_top(d);
 	if (r)

@@ -85,10 +85,10 @@ static bool create_table(struct check *k)
  * Counts of data come first, as what does not fit costs a pass over all leaves; but the cache has to read ahead. It has
  * enough when it keeps the nodes above the leaves, too; counts above 3 take what there is.
  */
-static void share_memory(struct check *k, struct bufio_client *c, uint64_t rest, uint64_t least_cache)
+static uint64_t share_memory(const struct thin_pool *pool, struct bufio_client *c, uint64_t rest, uint64_t least_cache)
 {
-	uint64_t enough = thin_check_enough_memory(&k->pool), spare = rest - least_cache - thin_check_least_memory();
-	uint64_t wanted = STREAM_BYTES + k->pool.reader.nr_blocks * PD_BLOCK_SIZE / STREAM_SHARE, cache = rest / 2;
+	uint64_t enough = thin_check_enough_memory(pool), spare = rest - least_cache - thin_check_least_memory();
+	uint64_t wanted = STREAM_BYTES + pool->reader.nr_blocks * PD_BLOCK_SIZE / STREAM_SHARE, cache = rest / 2;
 
 	if (rest - cache < enough) /* not with half of it */
 		cache = rest > enough ? rest - enough : 0;
@@ -96,29 +96,36 @@ static void share_memory(struct check *k, struct bufio_client *c, uint64_t rest,
 		cache = least_cache + spare / 8;
 	if (cache > wanted && wanted > least_cache)
 		cache = wanted;
-	k->checked.memory = rest - cache;
 	bufio_set_memory_limit(c, cache); /* cannot fail: it is neither below the floor nor above what it was */
+	return rest - cache;
+}
+
+uint64_t op_check_memory(const struct thin_pool *pool, struct bufio_client *c, uint64_t limit, uint64_t taken,
+			 bool may_raise, uint64_t *need)
+{
+	uint64_t floor = bufio_get_memory_floor(c);
+	uint64_t least_cache = floor < LEAST_CACHE && limit > 2 * LEAST_CACHE ? LEAST_CACHE : floor;
+	uint64_t tables = thin_check_bytes(pool) + taken;
+
+	*need = tables + least_cache + thin_check_least_memory();
+	if (limit < *need && may_raise)
+		limit = *need + thin_check_least_memory() + STREAM_BYTES;
+	return limit < *need ? 0 : share_memory(pool, c, limit - tables, least_cache);
 }
 
 /* @limit, for the cache @c and all else. */
 static bool take_memory(struct check *k, struct bufio_client *c, uint64_t limit)
 {
-	uint64_t floor = bufio_get_memory_floor(c);
-	uint64_t least_cache = floor < LEAST_CACHE && limit > 2 * LEAST_CACHE ? LEAST_CACHE : floor;
-	uint64_t tables = thin_check_bytes(&k->pool) + k->max_kept * sizeof(*k->kept);
-	uint64_t need = tables + least_cache + thin_check_least_memory();
+	uint64_t need;
 
-	if (limit < need && k->args->may_raise_memory)
-		limit = need + thin_check_least_memory() + STREAM_BYTES;
-	if (limit < need) {
+	k->checked.memory = op_check_memory(&k->pool, c, limit, k->max_kept * sizeof(*k->kept), k->args->may_raise_memory,
+					    &need);
+	if (!k->checked.memory)
 		op_fail(k->result, OP_USAGE, 0,
 			"%s: to check %" PRIu64 " blocks of metadata takes more memory than the limit leaves: give "
 			"--memory-limit=%" PRIu64 "MiB", k->args->image, k->pool.reader.nr_blocks,
 			MIB(need + need / KEPT_SHARE));
-		return false;
-	}
-	share_memory(k, c, limit - tables, least_cache);
-	return true;
+	return k->checked.memory;
 }
 
 /* --- checking --- */

@@ -2,6 +2,7 @@
 #include "pdata/block.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
@@ -73,6 +74,43 @@ void pd_block_seal(void *block, enum pd_kind kind, uint64_t number)
 {
 	le_store((uint8_t *)block + kinds[kind].number_offset, 8, number);
 	le_store(block, 4, pd_block_checksum(block, kind));
+}
+
+/* What one byte of zero bits behind it makes of a checksum, taken back; by_top: the byte that has these upper bits. */
+static uint32_t step_back(uint32_t crc, const uint32_t table[256], const uint8_t by_top[256])
+{
+	uint8_t byte = by_top[crc >> 24];
+
+	return (crc ^ table[byte]) << 8 | byte;
+}
+
+/*
+ * Checksums are linear: one wrong byte changes them by what that byte gives alone, moved on by the bytes behind it. So the
+ * difference is moved back, byte by byte, until it is that of a single one.
+ */
+bool pd_block_find_flaw(const void *block, enum pd_kind kind, uint64_t number, struct pd_flaw *flaw)
+{
+	uint32_t table[256], difference = pd_stored_checksum(block) ^ pd_block_checksum(block, kind), crc = difference;
+	uint8_t by_top[256], mended[PD_BLOCK_SIZE];
+	bool found = false;
+
+	for (unsigned i = 0; i < 256; i++) {
+		uint8_t byte = (uint8_t)i;
+
+		table[i] = crc32c_raw(0, &byte, 1);
+		by_top[table[i] >> 24] = byte;
+	}
+	for (unsigned i = 0; i < 4 && !found; i++) {
+		found = difference && !(difference & ~(UINT32_C(0xFF) << 8 * i));
+		*flaw = (struct pd_flaw){ i, (uint8_t)(difference >> 8 * i) };
+	}
+	for (unsigned i = PD_BLOCK_SIZE; i-- > 4 && !found && difference; crc = step_back(crc, table, by_top)) {
+		found = table[by_top[crc >> 24]] == crc;
+		*flaw = (struct pd_flaw){ i, by_top[crc >> 24] };
+	}
+	memcpy(mended, block, sizeof(mended));
+	mended[flaw->offset] ^= flaw->mask;
+	return found && pd_is_block(mended, kind, number);
 }
 
 void pd_report(const struct pd_reader *r, const struct pd_context *ctx, enum problem_code code, uint64_t block,

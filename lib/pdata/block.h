@@ -43,6 +43,19 @@ bool pd_is_block(const void *block, enum pd_kind kind, uint64_t number);
 /* Makes the block valid: writes its number and checksum. */
 void pd_block_seal(void *block, enum pd_kind kind, uint64_t number);
 
+/* One byte that is wrong. */
+struct pd_flaw {
+	unsigned offset;
+	uint8_t mask; /* of the bits to be turned over */
+};
+
+/*
+ * Whether one wrong byte explains the checksum of a block whose kind is not known: a block of @kind, with the number
+ * @number. The checksum tells which; that it does so by chance happens once in a million blocks that are damaged in another
+ * way, so what is in the block is to be looked at as well.
+ */
+bool pd_block_find_flaw(const void *block, enum pd_kind kind, uint64_t number, struct pd_flaw *flaw);
+
 /* The structure that a block is read for: goes into every problem found in it. */
 struct pd_context {
 	enum problem_where where;

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "meta/thin_missing.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "meta/thin_scavenge_int.h"
+
+#define UNKNOWN UINT16_MAX
+#define MANY (UINT16_MAX - 1) /* or more */
+
+struct thin_missing {
+	struct thin_scavenge *s;
+	const struct thin_pool *pool;
+	struct pd_reader quiet;
+	uint16_t *stored, *found; /* by block */
+};
+
+/* --- counts --- */
+
+static void store_counts(struct thin_missing *m, uint64_t begin, uint64_t end, uint64_t count)
+{
+	for (uint64_t b = begin; b < end; b++)
+		m->stored[b] = count < MANY ? (uint16_t)count : MANY;
+}
+
+static int read_counts(struct thin_missing *m, bool has_counts)
+{
+	const struct pd_sm_root *root = &m->pool->live.metadata_sm;
+	struct pd_sm_lookup l;
+	int r = 0;
+
+	for (uint64_t b = 0; b < m->s->nr; b++)
+		m->stored[b] = UNKNOWN;
+	if (!has_counts || m->pool->is_lost || root->nr_blocks > PD_MAX_METADATA_BLOCKS)
+		return 0;
+	pd_sm_lookup_open(&l, &m->quiet, root, true, m->s->nr);
+	for (uint64_t b = 0, end; b < m->s->nr && r >= 0; b = end) {
+		uint64_t count = 0;
+
+		r = pd_sm_lookup(&l, b, m->s->nr, &count, &end);
+		if (r > 0)
+			store_counts(m, b, end, count);
+	}
+	pd_sm_lookup_close(&l);
+	return r < 0 ? r : 0;
+}
+
+bool thin_missing_is_unknown(const struct thin_missing *m, uint64_t block)
+{
+	return m->stored[block] == UNKNOWN;
+}
+
+unsigned thin_missing_found(const struct thin_missing *m, uint64_t block)
+{
+	return m->found[block];
+}
+
+void thin_missing_note(struct thin_missing *m, uint64_t block)
+{
+	m->found[block] += m->found[block] < MANY;
+}
+
+unsigned thin_missing_of(const struct thin_missing *m, uint64_t block)
+{
+	if (m->stored[block] == UNKNOWN)
+		return !m->found[block];
+	return m->stored[block] > m->found[block] ? m->stored[block] - m->found[block] : 0;
+}
+
+/* --- walking --- */
+
+/* What is below a node: the block is given back before any of it is read. */
+struct children {
+	unsigned nr;
+	bool is_leaf;
+	uint64_t keys[PD_BLOCK_SIZE / 16], blocks[PD_BLOCK_SIZE / 16];
+};
+
+/* 1: a sound node of such a tree; 0: none; -errno. */
+static int read_children(const struct thin_missing *m, uint64_t block, struct children *c)
+{
+	struct pd_context ctx = { .where = WHERE_NONE, .dev_id = PROBLEM_NO_DEVICE };
+	struct bufio_buffer *b;
+	struct pd_node n;
+	struct problem p;
+	const void *data;
+	int r = pd_read(&m->quiet, &ctx, block, PD_NODE, &data, &b);
+
+	if (r <= 0)
+		return r;
+	r = pd_node_decode(data, block, sizeof(le64), &n, &p);
+	c->nr = r ? n.nr : 0;
+	c->is_leaf = r && n.is_leaf;
+	for (unsigned i = 0; i < c->nr; i++) {
+		c->keys[i] = pd_key(&n, i);
+		c->blocks[i] = pd_value64(&n, i);
+	}
+	bufio_release(b);
+	return r;
+}
+
+static bool has_room(const struct thin_place *p, unsigned level)
+{
+	return !p->height || level <= p->height;
+}
+
+static const enum node_kind kinds[] = {
+	[TREE_OF_MAPPINGS] = NODE_MAPPINGS, [TREE_OF_DEVICES] = NODE_TOP, [TREE_OF_DETAILS] = NODE_DETAILS,
+};
+
+/* 1: what is there may be there, and has so many levels; 0: not; -errno. */
+static int judge(const struct thin_missing_walk *w, const struct thin_place *p, unsigned *level)
+{
+	const struct thin_missing *m = w->m;
+	const struct node *n = p->block && p->block < m->s->nr ? &m->s->nodes[p->block] : NULL;
+	struct children c;
+	int r;
+
+	if (!n)
+		return 0;
+	*level = n->level;
+	if (node_kind(n) == kinds[w->tree])
+		return has_room(p, n->level) && (!p->height || (n->first >= p->begin && n->last < p->end));
+	if (node_kind(n) == NODE_EMPTY)
+		return w->tree != TREE_OF_DETAILS && has_room(p, 1);
+	if (node_kind(n) != NODE_NONE || w->tree != TREE_OF_MAPPINGS)
+		return 0;
+	/* The scan passes over keys that are too high for it. */
+	r = read_children(m, p->block, &c);
+	if (r <= 0 || !c.nr || c.keys[c.nr - 1] <= UINT32_MAX)
+		return r < 0 ? r : 0;
+	*level = c.is_leaf ? 1 : p->height ? p->height : PD_MAX_DEPTH;
+	return !p->height || (c.keys[0] >= p->begin && c.keys[c.nr - 1] < p->end);
+}
+
+static int follow_children(const struct thin_missing_walk *w, const struct thin_place *p, unsigned level)
+{
+	struct children *c = malloc(sizeof(*c));
+	int r = c ? read_children(w->m, p->block, c) : -ENOMEM;
+
+	for (unsigned i = 0; r > 0 && i < c->nr; i++) {
+		struct thin_place child = {
+			.parent = p->block, .index = i, .block = c->blocks[i], .begin = c->keys[i],
+			.end = i + 1 < c->nr ? c->keys[i + 1] : p->end, .height = level - 1, .device = p->device,
+		};
+		int e = 0;
+
+		if (!c->is_leaf)
+			e = thin_missing_follow(w, &child);
+		else if (w->tree == TREE_OF_DEVICES && w->device)
+			e = w->device(w->context, c->keys[i], c->blocks[i]);
+		if (e)
+			r = e;
+	}
+	free(c);
+	return r < 0 ? r : 0;
+}
+
+int thin_missing_follow(const struct thin_missing_walk *w, const struct thin_place *place)
+{
+	struct thin_missing *m = w->m;
+	unsigned level = 0;
+	bool is_new;
+	int r = judge(w, place, &level);
+
+	if (r < 0)
+		return r;
+	if (!r)
+		return w->hole(w->context, place);
+	is_new = !m->found[place->block];
+	thin_missing_note(m, place->block);
+	return is_new && (level > 1 || w->tree == TREE_OF_DEVICES) ? follow_children(w, place, level) : 0;
+}
+
+/* --- all --- */
+
+int thin_missing_create(struct thin_scavenge *s, const struct thin_pool *pool, bool has_counts,
+			struct thin_missing **result)
+{
+	struct thin_missing *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->s = s;
+	m->pool = pool;
+	m->quiet = pool->reader;
+	m->quiet.sink = &problem_silent;
+	m->quiet.observer = NULL;
+	m->stored = scavenge_alloc(s, s->nr, sizeof(*m->stored));
+	m->found = scavenge_alloc(s, s->nr, sizeof(*m->found));
+	r = m->stored && m->found ? read_counts(m, has_counts) : -ENOMEM;
+	if (r)
+		thin_missing_destroy(m);
+	else
+		*result = m;
+	return r;
+}
+
+void thin_missing_destroy(struct thin_missing *m)
+{
+	if (!m)
+		return;
+	free(m->stored);
+	free(m->found);
+	free(m);
+}

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Which devices there are: the details and the top level, as far as they can be read, side by side. */
+#include "meta/thin_rescue_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/table.h"
+#include "meta/thin_disk.h"
+
+/* --- nodes --- */
+
+int rescue_read(const struct thin_rescue *r, uint64_t block, struct rescue_node *node)
+{
+	struct pd_context ctx = { .where = WHERE_NONE, .dev_id = PROBLEM_NO_DEVICE };
+	struct bufio_buffer *b;
+	struct pd_node n;
+	struct problem p;
+	const void *data;
+	int e = pd_read(&r->pool.reader, &ctx, block, PD_NODE, &data, &b);
+
+	if (e <= 0)
+		return e;
+	e = pd_node_decode(data, block, sizeof(le64), &n, &p);
+	node->nr = e ? n.nr : 0;
+	node->is_leaf = e && n.is_leaf;
+	for (unsigned i = 0; i < node->nr; i++) {
+		node->keys[i] = pd_key(&n, i);
+		node->values[i] = pd_value64(&n, i);
+	}
+	bufio_release(b);
+	return e;
+}
+
+/* --- hints --- */
+
+static int compare(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int by_device(const void *a, const void *b)
+{
+	const struct hint *x = a, *y = b;
+	int c = compare(x->dev_id, y->dev_id);
+
+	return c ? c : compare(x->root, y->root);
+}
+
+static int add_hint(struct thin_rescue *r, struct hint **table, uint64_t *nr, uint64_t *max, uint64_t dev_id,
+		    uint64_t root)
+{
+	int e;
+
+	if (dev_id >= THIN_MAX_DEVICES || root >= r->s->nr)
+		return 0;
+	e = table_grow(table, sizeof(**table), *nr, max, &r->memory);
+	if (!e)
+		(*table)[(*nr)++] = (struct hint){ (uint32_t)dev_id, (uint32_t)root };
+	return e;
+}
+
+static void sort_hints(struct hint *table, uint64_t *nr)
+{
+	uint64_t kept = 0;
+
+	if (*nr)
+		qsort(table, *nr, sizeof(*table), by_device);
+	for (uint64_t i = 0; i < *nr; i++)
+		if (!kept || by_device(&table[kept - 1], &table[i]))
+			table[kept++] = table[i];
+	*nr = kept;
+}
+
+/* All that any node of a top level on the device says; what has no room is not known. */
+static int collect_hints(struct thin_rescue *r)
+{
+	struct rescue_node *n = malloc(sizeof(*n));
+	int e = n ? 0 : -ENOMEM;
+
+	for (uint64_t b = 1; b < r->s->nr && e >= 0; b++) {
+		if (node_kind(&r->s->nodes[b]) != NODE_TOP)
+			continue;
+		e = rescue_read(r, b, n);
+		for (unsigned i = 0; e > 0 && n->is_leaf && i < n->nr; i++) {
+			int full = add_hint(r, &r->hints, &r->nr_hints, &r->max_hints, n->keys[i], n->values[i]);
+
+			e = full == -ENOMEM ? full : e;
+		}
+	}
+	free(n);
+	sort_hints(r->hints, &r->nr_hints);
+	return e < 0 ? e : 0;
+}
+
+bool rescue_find_hints(const struct thin_rescue *r, uint64_t dev_id, size_t *at)
+{
+	size_t begin = 0, end = r->nr_hints;
+
+	while (begin < end) {
+		size_t middle = begin + (end - begin) / 2;
+
+		if (r->hints[middle].dev_id < dev_id)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	*at = begin;
+	return begin < r->nr_hints && r->hints[begin].dev_id == dev_id;
+}
+
+/* --- the top level --- */
+
+/* Roots that were found, before they become devices. */
+struct roots {
+	struct thin_rescue *r;
+	struct hint *found;
+	uint64_t nr, max;
+};
+
+static int note_root(void *context, uint64_t dev_id, uint64_t root)
+{
+	struct roots *t = context;
+
+	return add_hint(t->r, &t->found, &t->nr, &t->max, dev_id, root);
+}
+
+static int note_top_hole(void *context, const struct thin_place *place)
+{
+	struct thin_rescue *r = ((struct roots *)context)->r;
+	int e = table_grow(&r->top_holes, sizeof(*place), r->nr_top_holes, &r->max_top_holes, &r->memory);
+
+	if (!e)
+		r->top_holes[r->nr_top_holes++] = *place;
+	return e;
+}
+
+static bool is_within(const struct thin_place *p, const struct node *n)
+{
+	return n->first >= p->begin && n->last < p->end && (!p->height || n->level <= p->height);
+}
+
+/* Nodes of the top level whose parent is dead, the highest first: what is below them is found on the way. */
+static int reattach_top(struct thin_rescue *r, const struct thin_missing_walk *walk)
+{
+	uint64_t nr_holes = r->nr_top_holes;
+	int e = 0;
+
+	for (unsigned level = 2 * PD_MAX_DEPTH; nr_holes && level && !e; level--)
+		for (uint64_t b = 1; b < r->s->nr && !e; b++) {
+			const struct node *n = &r->s->nodes[b];
+			struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = b };
+
+			if (n->level != level || node_kind(n) != NODE_TOP || thin_missing_is_unknown(r->m, b) ||
+			    !thin_missing_of(r->m, b))
+				continue;
+			for (uint64_t h = 0; h < nr_holes && !e; h++)
+				if (is_within(&r->top_holes[h], n) && thin_missing_of(r->m, b))
+					e = thin_missing_follow(walk, &place);
+		}
+	return e;
+}
+
+static int read_top(struct thin_rescue *r, struct roots *t)
+{
+	struct thin_missing_walk walk = {
+		.m = r->m, .tree = TREE_OF_DEVICES, .hole = note_top_hole, .device = note_root, .context = t,
+	};
+	struct thin_place place = {
+		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.data_mapping_root, .end = UINT64_MAX,
+	};
+	int e = thin_missing_follow(&walk, &place);
+
+	if (!e)
+		e = reattach_top(r, &walk);
+	sort_hints(t->found, &t->nr);
+	return e;
+}
+
+/* --- devices --- */
+
+static int add_device(struct thin_rescue *r, const struct thin_device *d)
+{
+	int e = table_grow(&r->devices, sizeof(*d), r->nr, &r->max, &r->memory);
+
+	if (!e)
+		e = table_grow(&r->origins, sizeof(*r->origins), r->nr, &r->max_origins, &r->memory);
+	if (e)
+		return e;
+	r->devices[r->nr] = *d;
+	r->origins[r->nr++] = (struct thin_rescued){
+		.root = d->has_root ? ROOT_OF_TREE : ROOT_LOST,
+		.details = d->has_details ? DETAILS_KEPT : DETAILS_REBUILT,
+		.mapped = d->has_details ? d->mapped_blocks : RECORD_UNKNOWN,
+	};
+	return 0;
+}
+
+static void decode_details(const uint8_t *value, struct thin_device *d)
+{
+	const struct thin_details_disk *disk = (const struct thin_details_disk *)value;
+
+	d->has_details = true;
+	d->mapped_blocks = le64_get(disk->mapped_blocks);
+	d->transaction_id = le64_get(disk->transaction_id);
+	d->creation_time = le32_get(disk->creation_time);
+	d->snapshotted_time = le32_get(disk->snapshotted_time);
+}
+
+/* Details that were found. */
+struct details {
+	struct thin_device *found;
+	uint64_t nr, max;
+};
+
+static int by_id(const void *a, const void *b)
+{
+	return compare(((const struct thin_device *)a)->id, ((const struct thin_device *)b)->id);
+}
+
+/* All that the tree says, or the piece of one. */
+static int read_details(struct thin_rescue *r, struct details *t, uint64_t root, bool *has_holes)
+{
+	struct pd_context ctx = { .where = WHERE_DETAILS, .dev_id = PROBLEM_NO_DEVICE };
+	struct thin_device d = { .id = 0 };
+	const uint8_t *value;
+	struct pd_cursor c;
+	int e = 0;
+
+	pd_cursor_open(&c, &r->pool.reader, &ctx, root, sizeof(struct thin_details_disk));
+	while (e >= 0 && (e = pd_cursor_next_entry(&c, &d.id, &value)) > 0) {
+		if (d.id >= THIN_MAX_DEVICES)
+			continue;
+		decode_details(value, &d);
+		e = table_grow(&t->found, sizeof(d), t->nr, &t->max, &r->memory);
+		if (!e)
+			t->found[t->nr++] = d;
+	}
+	*has_holes = c.holes;
+	pd_cursor_close(&c);
+	return e < 0 ? e : 0;
+}
+
+static bool is_cut_off(const struct thin_rescue *r, uint64_t block, enum node_kind kind)
+{
+	return node_kind(&r->s->nodes[block]) == kind && !thin_missing_is_unknown(r->m, block) &&
+	       thin_missing_of(r->m, block);
+}
+
+/* Pieces of the tree that the space map counts. Those of the device's top level do not count as found here. */
+static int reattach_details(struct thin_rescue *r, struct details *t)
+{
+	bool has_holes;
+	int e = 0;
+
+	for (uint64_t b = 1; b < r->s->nr && !e; b++)
+		if (is_cut_off(r, b, NODE_DETAILS))
+			e = read_details(r, t, b, &has_holes);
+	return e;
+}
+
+/* Of the same id the first: what the tree itself says comes before pieces. */
+static void sort_details(struct details *t)
+{
+	uint64_t kept = 0;
+
+	if (t->nr)
+		qsort(t->found, t->nr, sizeof(*t->found), by_id);
+	for (uint64_t i = 0; i < t->nr; i++)
+		if (!kept || t->found[kept - 1].id != t->found[i].id)
+			t->found[kept++] = t->found[i];
+	t->nr = kept;
+}
+
+static int note_details_hole(void *context, const struct thin_place *place)
+{
+	struct thin_rescue *r = context;
+
+	(void)place;
+	r->has_details_holes = true;
+	return 0;
+}
+
+/* So that what is cut off is told from what is not. */
+static int follow_details(struct thin_rescue *r)
+{
+	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_DETAILS, .hole = note_details_hole, .context = r };
+	struct thin_place place = {
+		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.device_details_root, .end = UINT64_MAX,
+	};
+
+	return thin_missing_follow(&walk, &place);
+}
+
+static int collect_details(struct thin_rescue *r, struct details *t)
+{
+	uint64_t exact = PROBLEM_NO_BLOCK;
+	bool has_holes = r->pool.has_no_details;
+	int e = has_holes ? 0 : read_details(r, t, r->pool.sb.device_details_root, &has_holes);
+
+	r->has_details_holes = has_holes;
+	if (!e && !r->pool.has_no_details)
+		e = follow_details(r);
+	if (e || !r->has_details_holes)
+		return e;
+	e = reattach_details(r, t);
+	if (!e && !t->nr)
+		exact = thin_scavenge_details(r->s, r->pool.sb.data_mapping_root);
+	if (!e && exact != PROBLEM_NO_BLOCK)
+		e = read_details(r, t, exact, &r->has_details_holes);
+	sort_details(t);
+	return e;
+}
+
+/* Both are sorted; of the same id the first root. */
+static int merge(struct thin_rescue *r, const struct details *details, const struct roots *roots)
+{
+	uint64_t i = 0, j = 0;
+	int e = 0;
+
+	r->nr = 0;
+	while ((i < details->nr || j < roots->nr) && !e) {
+		struct thin_device d = { .id = j < roots->nr ? roots->found[j].dev_id : UINT64_MAX };
+
+		if (i < details->nr && details->found[i].id <= d.id)
+			d = details->found[i++];
+		if (j < roots->nr && roots->found[j].dev_id == d.id) {
+			d.has_root = true;
+			d.root = roots->found[j].root;
+		}
+		while (j < roots->nr && roots->found[j].dev_id == d.id)
+			j++;
+		e = add_device(r, &d);
+	}
+	return e;
+}
+
+static int list_devices(struct thin_rescue *r)
+{
+	struct roots roots = { .r = r };
+	struct details details = { .nr = 0 };
+	int e = r->pool.has_no_top ? 0 : read_top(r, &roots);
+
+	if (!e)
+		e = collect_details(r, &details);
+	if (!e)
+		e = merge(r, &details, &roots);
+	r->has_unknown_devices = r->nr_top_holes && r->has_details_holes;
+	free(roots.found);
+	free(details.found);
+	return e;
+}
+
+/* --- what was asked for --- */
+
+static int find_details(struct thin_rescue *r, uint64_t root, struct thin_device *d)
+{
+	struct pd_context ctx = { .where = WHERE_DETAILS, .dev_id = PROBLEM_NO_DEVICE };
+	const uint8_t *value;
+	struct pd_cursor c;
+	uint64_t id;
+	int e = 0;
+
+	pd_cursor_open(&c, &r->pool.reader, &ctx, root, sizeof(struct thin_details_disk));
+	while (root != PROBLEM_NO_BLOCK && (e = pd_cursor_next_entry(&c, &id, &value)) > 0 && id <= d->id)
+		if (id == d->id)
+			decode_details(value, d);
+	pd_cursor_close(&c);
+	return e < 0 ? e : 0;
+}
+
+/* A new device goes to its place. */
+static int insert_device(struct thin_rescue *r, uint64_t id, size_t *at)
+{
+	struct thin_device d = { .id = id };
+	struct thin_device *found = r->nr ? bsearch(&d, r->devices, r->nr, sizeof(d), by_id) : NULL;
+	size_t i;
+	int e;
+
+	if (found) {
+		*at = (size_t)(found - r->devices);
+		return 0;
+	}
+	e = add_device(r, &d);
+	for (i = r->nr - !e; !e && i && r->devices[i - 1].id > id; i--) {
+		struct thin_device device = r->devices[i - 1];
+		struct thin_rescued origin = r->origins[i - 1];
+
+		r->devices[i - 1] = r->devices[i];
+		r->origins[i - 1] = r->origins[i];
+		r->devices[i] = device;
+		r->origins[i] = origin;
+	}
+	*at = i;
+	return e;
+}
+
+static int choose(struct thin_rescue *r, const struct thin_rescue_choice *c)
+{
+	bool is_assigned = c->generation == PROBLEM_NO_BLOCK;
+	struct thin_device *d;
+	size_t i;
+	int e = insert_device(r, c->dev_id, &i);
+
+	if (e)
+		return e;
+	d = &r->devices[i];
+	if (!is_assigned)
+		d->has_details = false;
+	d->has_root = true;
+	d->root = c->root;
+	if (!d->has_details)
+		e = find_details(r, c->details, d);
+	r->origins[i] = (struct thin_rescued){
+		.root = is_assigned ? ROOT_ASSIGNED : ROOT_OF_ANOTHER,
+		.details = d->has_details ? DETAILS_KEPT : DETAILS_REBUILT,
+		.generation = c->generation,
+		.mapped = d->has_details ? d->mapped_blocks : RECORD_UNKNOWN,
+	};
+	return e;
+}
+
+static bool is_in_top_hole(const struct thin_rescue *r, uint64_t id)
+{
+	for (uint64_t h = 0; h < r->nr_top_holes; h++)
+		if (id >= r->top_holes[h].begin && id < r->top_holes[h].end)
+			return true;
+	return false;
+}
+
+/* Where no details tell which devices were in a hole, older nodes do: if the space map counts their roots. */
+static int adopt_hints(struct thin_rescue *r)
+{
+	int e = 0;
+
+	for (uint64_t h = 0; r->has_unknown_devices && h < r->nr_hints && !e; h++) {
+		uint64_t id = r->hints[h].dev_id, root = r->hints[h].root;
+		size_t i;
+
+		if (!is_in_top_hole(r, id) || !is_cut_off(r, root, NODE_MAPPINGS))
+			continue;
+		e = insert_device(r, id, &i);
+		if (e || r->devices[i].has_root)
+			continue;
+		r->devices[i].has_root = true;
+		r->devices[i].root = root;
+		r->origins[i].root = ROOT_REATTACHED;
+		e = rescue_walk(r, i);
+	}
+	return e;
+}
+
+/* --- all --- */
+
+uint32_t thin_rescue_time(const struct thin_rescue *r)
+{
+	uint32_t time = r->pool.sb.time;
+
+	for (size_t i = 0; i < r->nr; i++) {
+		const struct thin_device *d = &r->devices[i];
+		uint32_t root = d->has_root && d->root < r->s->nr ? r->s->nodes[d->root].time : 0;
+
+		if (d->has_details && d->snapshotted_time > time)
+			time = d->snapshotted_time;
+		time = root > time ? root : time;
+	}
+	for (uint64_t i = 0; i < r->nr_pieces; i++)
+		if (r->s->nodes[r->pieces[i].block].time > time)
+			time = r->s->nodes[r->pieces[i].block].time;
+	return time;
+}
+
+/*
+ * Details that are safe to run with: every mapping counts as shared whose time is below the device's snapshotted time,
+ * and the pool's own is the highest that there can be.
+ */
+static void rebuild_details(struct thin_rescue *r)
+{
+	uint32_t time = thin_rescue_time(r);
+
+	for (size_t i = 0; i < r->nr; i++) {
+		struct thin_device *d = &r->devices[i];
+
+		if (d->has_details)
+			continue;
+		d->has_details = true;
+		d->transaction_id = r->pool.sb.trans_id;
+		d->creation_time = d->snapshotted_time = time;
+	}
+}
+
+static int run(struct thin_rescue *r)
+{
+	int e = thin_missing_create(r->s, r->args.pool, r->args.is_current, &r->m);
+
+	if (!e)
+		e = collect_hints(r);
+	if (!e)
+		e = rescue_walk_held(r);
+	if (!e)
+		e = list_devices(r);
+	for (size_t i = 0; i < r->args.nr_choices && !e; i++)
+		e = choose(r, &r->args.choices[i]);
+	for (size_t i = 0; i < r->nr && !e; i++)
+		e = r->devices[i].has_root ? rescue_walk(r, i) : 0;
+	if (!e)
+		e = adopt_hints(r);
+	if (!e)
+		e = rescue_roots(r);
+	if (!e)
+		e = rescue_fill(r);
+	rebuild_details(r);
+	return e;
+}
+
+int thin_rescue_create(const struct thin_rescue_args *args, struct thin_rescue **rescue)
+{
+	struct thin_rescue *r = calloc(1, sizeof(*r));
+	int e;
+
+	if (!r)
+		return -ENOMEM;
+	r->args = *args;
+	r->s = args->s;
+	r->memory = args->memory;
+	r->steps = MAX_STEPS;
+	r->below_of = SIZE_MAX;
+	r->pool = *args->pool;
+	r->pool.reader.sink = &problem_silent;
+	r->pool.reader.observer = NULL;
+	e = run(r);
+	if (e)
+		thin_rescue_destroy(r);
+	else
+		*rescue = r;
+	return e;
+}
+
+void thin_rescue_destroy(struct thin_rescue *r)
+{
+	if (!r)
+		return;
+	thin_missing_destroy(r->m);
+	free(r->devices);
+	free(r->origins);
+	free(r->holes);
+	free(r->gaps);
+	free(r->hole_at);
+	free(r->pieces);
+	free(r->hints);
+	free(r->doubts);
+	free(r->top_holes);
+	free(r->below);
+	free(r);
+}
+
+const struct thin_device *thin_rescue_devices(const struct thin_rescue *r, size_t *nr)
+{
+	*nr = r->nr;
+	return r->devices;
+}
+
+const struct thin_rescued *thin_rescue_origin(const struct thin_rescue *r, size_t i)
+{
+	return &r->origins[i];
+}
+
+size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt **doubts)
+{
+	*doubts = r->doubts;
+	return r->nr_doubts;
+}
+
+bool thin_rescue_has_unknown_devices(const struct thin_rescue *r)
+{
+	return r->has_unknown_devices;
+}
+
+bool thin_rescue_has_pieces(const struct thin_rescue *r)
+{
+	return r->nr_pieces;
+}

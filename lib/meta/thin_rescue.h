@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Putting a damaged pool together again, from what the scan of its device has found (thin_scavenge.h): which devices there
+ * are, where their trees begin, and what belongs where a node is dead.
+ *
+ * A tree with a dead node has a hole there: keys, and a height. What was below it is still on the device, and a piece is
+ * taken for the hole's if
+ *
+ *	the metadata space map counts a pointer to it that was not found (thin_missing.h),
+ *	its keys fit, and
+ *	no other hole may have a claim to it, or older versions of the device's tree lead to it, or to a part of it
+ *
+ * A root that is lost is a hole too: then that a piece has as many mappings as the device's details say is one more
+ * witness. Where the space map does not tell, a piece needs that as proof: all of a device is there to the last mapping, or
+ * else nothing is taken. What stays open between several claims is ambiguous, and is left out.
+ */
+#ifndef META_THIN_RESCUE_H
+#define META_THIN_RESCUE_H
+
+#include "meta/thin_scavenge.h"
+
+enum thin_root_origin {
+	ROOT_OF_TREE,     /* the top level says so */
+	ROOT_REATTACHED,  /* it was found */
+	ROOT_ASSIGNED,    /* by the caller */
+	ROOT_OF_ANOTHER,  /* generation */
+	ROOT_LOST,
+};
+
+enum thin_details_origin { DETAILS_KEPT, DETAILS_REBUILT };
+
+/* What is known of a device besides its struct thin_device. */
+struct thin_rescued {
+	enum thin_root_origin root;
+	enum thin_details_origin details;
+	uint64_t generation; /* of ROOT_OF_ANOTHER */
+	uint64_t mapped;     /* mappings that it should have, or RECORD_UNKNOWN */
+	bool has_holes;      /* there were some, filled or not */
+};
+
+/* A piece that may belong to one of several, or that is not proved. */
+struct thin_doubt {
+	uint64_t block, first, last, mappings;
+	uint64_t dev_id; /* that it may be of; PROBLEM_NO_DEVICE: any of several */
+};
+
+struct thin_rescue;
+
+struct thin_rescue_choice {
+	uint64_t dev_id, root;
+	uint64_t details; /* a tree that knows it, or PROBLEM_NO_BLOCK */
+	uint64_t generation; /* or PROBLEM_NO_BLOCK: assigned */
+};
+
+struct thin_rescue_args {
+	const struct thin_pool *pool; /* through the roots that were chosen */
+	bool is_current;              /* these are block 0's: its space map is theirs */
+	struct thin_scavenge *s;      /* of the same device; stays, and lends its memory */
+	const struct thin_rescue_choice *choices; /* devices that come from elsewhere */
+	size_t nr_choices;
+	uint64_t memory; /* bytes for tables of devices, holes and pieces */
+};
+
+/* Finds devices, holes and pieces. Returns 0 or -errno; -ENOMEM, -E2BIG: there is not memory enough. */
+int thin_rescue_create(const struct thin_rescue_args *args, struct thin_rescue **rescue);
+void thin_rescue_destroy(struct thin_rescue *r); /* NULL is allowed */
+
+/* In order of their ids; roots may change by thin_rescue_mend(). */
+const struct thin_device *thin_rescue_devices(const struct thin_rescue *r, size_t *nr);
+const struct thin_rescued *thin_rescue_origin(const struct thin_rescue *r, size_t i);
+size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt **doubts);
+
+/* The highest time of all. */
+uint32_t thin_rescue_time(const struct thin_rescue *r);
+
+/* Ids of the top level are lost that nothing tells. */
+bool thin_rescue_has_unknown_devices(const struct thin_rescue *r);
+
+/* Whether there is something to be written before the trees are whole. */
+bool thin_rescue_has_pieces(const struct thin_rescue *r);
+
+/*
+ * Writes nodes that lead to the pieces, into blocks that no tree needs, and has their parents lead to them: to a device that
+ * is a copy of the pool's, or a transaction over it. What of a hole may still be lost stays one.
+ */
+int thin_rescue_mend(struct thin_rescue *r, struct bufio_client *client);
+
+#endif

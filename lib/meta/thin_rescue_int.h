@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of thin_rescue share. */
+#ifndef META_THIN_RESCUE_INT_H
+#define META_THIN_RESCUE_INT_H
+
+#include "meta/thin_missing.h"
+#include "meta/thin_rescue.h"
+#include "meta/thin_scavenge_int.h"
+
+/* What is dead: a block, or the root of a device that is not known. */
+struct hole {
+	uint64_t block;      /* or PROBLEM_NO_BLOCK */
+	uint64_t begin, end; /* keys that it may have, wherever a pointer leads to it */
+	unsigned height;     /* 0: any */
+	size_t device;       /* the first that came to it */
+	bool is_full;        /* its devices have all of their mappings */
+};
+
+/* A pointer to it. */
+struct gap {
+	struct thin_place place;
+	uint32_t hole;
+};
+
+struct piece {
+	uint32_t block, hole;
+	uint32_t first, last; /* keys */
+	uint8_t level;
+	bool is_proved; /* by the space map */
+};
+
+/* A device's root, as some top level had it. */
+struct hint {
+	uint32_t dev_id, root;
+};
+
+struct thin_rescue {
+	struct thin_rescue_args args;
+	struct thin_pool pool; /* through the chosen roots, quiet */
+	struct thin_scavenge *s;
+	struct thin_missing *m;
+	uint64_t memory; /* bytes for tables that are left */
+	struct thin_device *devices;
+	struct thin_rescued *origins;
+	uint64_t nr, max, max_origins;
+	struct hole *holes;
+	uint64_t nr_holes, max_holes;
+	uint32_t *hole_at; /* by block: number of its hole, from 1 */
+	struct gap *gaps; /* of all holes; once all are known, in order of parents and entries */
+	uint64_t nr_gaps, max_gaps;
+	struct piece *pieces;
+	uint64_t nr_pieces, max_pieces;
+	struct hint *hints; /* by device */
+	uint64_t nr_hints, max_hints;
+	struct thin_doubt *doubts;
+	uint64_t nr_doubts, max_doubts;
+	/* Ranges of ids in which the top level is dead. */
+	struct thin_place *top_holes;
+	uint64_t nr_top_holes, max_top_holes;
+	bool is_doubtful; /* there are pointers that cannot be found, and are of no device */
+	bool has_details_holes, has_unknown_devices;
+	/* Of the device that was asked for last: what older versions of its tree lead to. */
+	uint64_t *below;
+	size_t below_of;
+	uint64_t steps; /* left: what takes longer is a hostile pool */
+};
+
+#define MAX_STEPS (UINT64_C(1) << 28)
+
+/* thin_rescue_holes.c: finds holes below a device or in the trees of the metadata snapshot; then pieces for all of them. */
+int rescue_walk(struct thin_rescue *r, size_t device);
+int rescue_walk_held(struct thin_rescue *r);
+int rescue_fill(struct thin_rescue *r);
+
+/* thin_rescue_roots.c: finds roots for devices that have none. */
+int rescue_roots(struct thin_rescue *r);
+
+int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id);
+
+/* The hints of a device are from *@i on; false: it has none. */
+bool rescue_find_hints(const struct thin_rescue *r, uint64_t dev_id, size_t *i);
+
+/* How much of the tree at @block older versions of the device's tree had: higher is more, 0 nothing. Or -errno. */
+int rescue_kinship(struct thin_rescue *r, size_t device, uint64_t block, unsigned *score);
+
+/* A node's children or entries; 1, 0, -errno. */
+struct rescue_node {
+	unsigned nr;
+	bool is_leaf;
+	uint64_t keys[PD_BLOCK_SIZE / 16], values[PD_BLOCK_SIZE / 16];
+};
+
+int rescue_read(const struct thin_rescue *r, uint64_t block, struct rescue_node *n);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of repair share. */
+#ifndef OPS_REPAIR_INT_H
+#define OPS_REPAIR_INT_H
+
+/* More are not looked at. */
+#define REPAIR_MAX_TOUCHES 4096
+
+#include "meta/thin_check.h"
+#include "meta/thin_rescue.h"
+#include "ops/repair.h"
+#include "text/out.h"
+
+/* Virtual blocks of which something is to be said. */
+enum loss_state { LOSS_LOST, LOSS_STALE, LOSS_AMBIGUOUS, NR_LOSS_STATES };
+
+struct loss {
+	enum loss_state state;
+	uint64_t dev_id, begin, end;
+	uint64_t block;    /* of metadata, or PROBLEM_NO_BLOCK */
+	uint64_t mappings; /* or RECORD_UNKNOWN */
+	uint64_t data;     /* that is mapped twice, or RECORD_UNKNOWN */
+	enum problem_code code; /* of LOSS_LOST, or NR_PROBLEMS */
+};
+
+/* By device of the rescue. */
+struct device_report {
+	uint64_t kept, lost; /* mappings; lost may be RECORD_UNKNOWN */
+	uint64_t beyond;     /* of these that were found, not kept */
+	bool has_holes;
+};
+
+struct op_repair {
+	struct problem_sink sink; /* first: what is wrong with the trees that were chosen */
+	const struct op_repair_args *args;
+	struct op_result *result;
+	struct text_out out, messages;
+	uint64_t limit; /* of memory, for all */
+	uint64_t taken; /* by tables, of that */
+	/* The device, and what was changed of it, in a plan alone. */
+	struct bufio_client *source;
+	struct bufio_device *overlay;
+	struct bufio_client *patched;
+	struct corrected {
+		uint64_t block;
+		struct pd_flaw flaw;
+		enum pd_kind kind;
+	} *corrected;
+	uint64_t nr_corrected, max_corrected;
+	struct thin_pool pool; /* as it is; then as it is seen: with its list of devices */
+	struct thin_scavenge *s;
+	struct thin_rescue *rescue;
+	struct thin_generation chosen;
+	size_t generation;   /* its number */
+	bool is_current, is_superblock_made;
+	char why[256];       /* it was chosen, or empty */
+	char details_text[128];
+	const struct thin_device *devices;
+	size_t nr_devices;
+	struct device_report *reports;
+	struct loss *losses;
+	uint64_t nr_losses, max_losses, not_kept;
+	struct problem *touches; /* who stands on data blocks whose counts are too low */
+	size_t nr_touches;
+	uint64_t nr_twice; /* mappings of these that have another place */
+	struct {
+		uint64_t mappings, lost, stale;
+		bool is_lost_unknown;
+		uint64_t highest_data, unowned;
+		bool is_unowned_known;
+	} totals;
+	struct {
+		uint64_t begin, end;
+	} *unowned;
+	uint64_t nr_unowned, max_unowned;
+	uint64_t needed_blocks, advised_blocks; /* 0: not looked at */
+	char replaced[160];
+	bool is_written;
+	uint64_t metadata_used, metadata_total;
+};
+
+/* A sentence for people, to the messages. */
+__attribute__((format(printf, 2, 3))) void repair_say(struct op_repair *r, const char *format, ...);
+
+/* repair_correct.c: single bytes that are wrong are put right, in a plan over the device. False: the result says why. */
+bool repair_correct_superblock(struct op_repair *r);
+bool repair_correct(struct op_repair *r, bool *changed);
+void repair_suspect(void *context, uint64_t block, const void *data);
+bool repair_make_overlay(struct op_repair *r);
+
+/* repair_report.c */
+void repair_report_problem(struct problem_sink *sink, const struct problem *p);
+int repair_add_loss(struct op_repair *r, const struct loss *loss);
+void repair_sum_up(struct op_repair *r);
+bool repair_has_lost(const struct op_repair *r);
+
+#endif

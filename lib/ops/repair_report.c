@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* What is lost, and how that is said. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/repair_int.h"
+#include "text/emit.h"
+
+/* A screen for people; a program gets all. */
+#define MAX_SHOWN 40
+#define LOSSES_SHARE 32 /* of the memory limit */
+#define TEXT_MAX 320
+
+/* --- keeping --- */
+
+static bool grow(void *table, size_t size, uint64_t nr, uint64_t *max, uint64_t most)
+{
+	uint64_t more = *max ? 2 * *max : 64;
+	void **t = table, *p;
+
+	if (nr < *max)
+		return true;
+	p = more > most ? NULL : realloc(*t, more * size);
+	if (p) {
+		*t = p;
+		*max = more;
+	}
+	return p;
+}
+
+int repair_add_loss(struct op_repair *r, const struct loss *loss)
+{
+	if (!grow(&r->losses, sizeof(*loss), r->nr_losses, &r->max_losses, r->limit / LOSSES_SHARE / sizeof(*loss)))
+		r->not_kept++;
+	else
+		r->losses[r->nr_losses++] = *loss;
+	return 0;
+}
+
+static size_t index_of(const struct op_repair *r, uint64_t dev_id)
+{
+	size_t begin = 0, end = r->nr_devices;
+
+	while (begin < end) {
+		size_t middle = begin + (end - begin) / 2;
+
+		if (r->devices[middle].id < dev_id)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	return begin;
+}
+
+static struct device_report *report_of(struct op_repair *r, uint64_t dev_id)
+{
+	size_t i = index_of(r, dev_id);
+
+	return i < r->nr_devices && r->devices[i].id == dev_id ? &r->reports[i] : NULL;
+}
+
+static void keep_beyond(struct op_repair *r, const struct problem *p)
+{
+	struct device_report *report = report_of(r, p->dev_id);
+
+	if (report)
+		report->beyond += p->count;
+	repair_add_loss(r, &(struct loss){
+		.state = LOSS_LOST, .dev_id = p->dev_id, .begin = p->begin, .end = p->end, .block = p->block,
+		.mappings = p->count, .data = p->found, .code = p->code,
+	});
+}
+
+void repair_report_problem(struct problem_sink *sink, const struct problem *p)
+{
+	struct op_repair *r = (struct op_repair *)sink;
+
+	if (p->where != WHERE_MAPPINGS && p->code != PROBLEM_DATA_COUNT_LOW)
+		return;
+	if (p->code == PROBLEM_DATA_BEYOND)
+		keep_beyond(r, p);
+	else if (p->code == PROBLEM_DATA_COUNT_LOW && p->is_touch && r->nr_touches < REPAIR_MAX_TOUCHES)
+		r->touches[r->nr_touches++] = *p;
+	else if (problem_is_block_lost(p) && !p->is_touch)
+		repair_add_loss(r, &(struct loss){
+			.state = LOSS_LOST, .dev_id = p->dev_id, .begin = p->begin, .end = p->end, .block = p->block,
+			.mappings = RECORD_UNKNOWN, .data = RECORD_UNKNOWN, .code = p->code,
+		});
+}
+
+/* --- data blocks that are mapped at two places --- */
+
+static void add_twice(struct op_repair *r, const struct problem *p, uint64_t data, uint64_t end)
+{
+	repair_add_loss(r, &(struct loss){
+		.state = LOSS_AMBIGUOUS, .dev_id = p->dev_id, .begin = p->begin + (data - p->touched),
+		.end = p->begin + (end - p->touched), .block = PROBLEM_NO_BLOCK, .mappings = end - data, .data = data,
+		.code = NR_PROBLEMS,
+	});
+}
+
+/* Those that share a block have it at the same place; counted for fewer than have it, one of two that have not is wrong. */
+static void find_twice(struct op_repair *r)
+{
+	for (size_t i = 0; i < r->nr_touches; i++)
+		for (size_t j = 0; j < r->nr_touches; j++) {
+			const struct problem *a = &r->touches[i], *b = &r->touches[j];
+			uint64_t begin = a->touched > b->touched ? a->touched : b->touched;
+			uint64_t a_end = a->touched + (a->end - a->begin), b_end = b->touched + (b->end - b->begin);
+			uint64_t end = a_end < b_end ? a_end : b_end;
+
+			if (begin >= end || a->begin - a->touched == b->begin - b->touched)
+				continue;
+			add_twice(r, a, begin, end);
+			r->nr_twice += end - begin;
+			break;
+		}
+}
+
+/* --- summing up --- */
+
+static uint64_t lost_of(const struct op_repair *r, size_t i)
+{
+	const struct thin_rescued *o = thin_rescue_origin(r->rescue, i);
+	const struct device_report *d = &r->reports[i];
+
+	if (!d->has_holes && !d->beyond && (r->devices[i].has_root || !o->mapped))
+		return 0;
+	return o->mapped != RECORD_UNKNOWN && o->mapped >= d->kept ? o->mapped - d->kept : RECORD_UNKNOWN;
+}
+
+/* A device that has all that it should have lost nothing in its holes. */
+static void drop_empty_losses(struct op_repair *r)
+{
+	uint64_t kept = 0;
+
+	for (uint64_t i = 0; i < r->nr_losses; i++) {
+		const struct device_report *d = report_of(r, r->losses[i].dev_id);
+
+		if (!d || d->lost || r->losses[i].state != LOSS_LOST)
+			r->losses[kept++] = r->losses[i];
+	}
+	r->nr_losses = kept;
+}
+
+static void add_rootless(struct op_repair *r, size_t i)
+{
+	if (!r->devices[i].has_root && r->reports[i].lost)
+		repair_add_loss(r, &(struct loss){
+			.state = LOSS_LOST, .dev_id = r->devices[i].id, .end = UINT64_MAX, .block = PROBLEM_NO_BLOCK,
+			.mappings = r->reports[i].lost, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+		});
+}
+
+static void add_doubts(struct op_repair *r)
+{
+	const struct thin_doubt *d;
+	size_t nr = thin_rescue_doubts(r->rescue, &d);
+
+	for (size_t i = 0; i < nr; i++)
+		repair_add_loss(r, &(struct loss){
+			.state = LOSS_AMBIGUOUS, .dev_id = d[i].dev_id, .begin = d[i].first, .end = d[i].last + 1,
+			.block = d[i].block, .mappings = d[i].mappings, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+		});
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct loss *x = a, *y = b;
+
+	if (x->dev_id != y->dev_id)
+		return x->dev_id < y->dev_id ? -1 : 1;
+	if (x->begin != y->begin)
+		return x->begin < y->begin ? -1 : 1;
+	return x->state < y->state ? -1 : x->state > y->state;
+}
+
+void repair_sum_up(struct op_repair *r)
+{
+	for (size_t i = 0; i < r->nr_devices; i++) {
+		struct device_report *d = &r->reports[i];
+
+		d->kept -= d->beyond < d->kept ? d->beyond : d->kept;
+		d->lost = lost_of(r, i);
+		r->totals.mappings += d->kept;
+		if (d->lost == RECORD_UNKNOWN)
+			r->totals.is_lost_unknown = true;
+		else
+			r->totals.lost += d->lost;
+		add_rootless(r, i);
+	}
+	drop_empty_losses(r);
+	find_twice(r);
+	add_doubts(r);
+	if (r->nr_losses)
+		qsort(r->losses, r->nr_losses, sizeof(*r->losses), by_place);
+}
+
+bool repair_has_lost(const struct op_repair *r)
+{
+	return r->totals.lost || r->totals.is_lost_unknown || r->nr_losses || r->not_kept ||
+	       thin_rescue_has_unknown_devices(r->rescue);
+}
+
+/* --- saying --- */
+
+static const char *const state_names[NR_LOSS_STATES] = {
+	[LOSS_LOST] = "lost", [LOSS_STALE] = "stale", [LOSS_AMBIGUOUS] = "ambiguous",
+};
+
+static const char *const root_names[] = {
+	[ROOT_OF_TREE] = "current", [ROOT_REATTACHED] = "reattached", [ROOT_ASSIGNED] = "assigned",
+	[ROOT_OF_ANOTHER] = "generation", [ROOT_LOST] = "lost",
+};
+
+static const char *plural(uint64_t nr)
+{
+	return nr == 1 ? "" : "s";
+}
+
+static void format_cause(const struct loss *l, char *text, size_t size)
+{
+	if (l->state == LOSS_AMBIGUOUS && l->data != RECORD_UNKNOWN)
+		snprintf(text, size, "data block%s from %" PRIu64 " on mapped here and elsewhere: one of the two is wrong",
+			 plural(l->mappings), l->data);
+	else if (l->state == LOSS_AMBIGUOUS)
+		snprintf(text, size, "the tree at block %" PRIu64 " may belong to several devices, or is not proved to belong "
+			 "here: it is left out", l->block);
+	else if (l->code == PROBLEM_DATA_BEYOND)
+		snprintf(text, size, "mapped beyond the data device, to block %" PRIu64, l->data);
+	else if (l->block == PROBLEM_NO_BLOCK || !l->block)
+		snprintf(text, size, "nothing was found that leads there");
+	else
+		snprintf(text, size, "block %" PRIu64 " is dead: %s", l->block, problem_table[l->code].name);
+}
+
+static void format_range(const struct loss *l, char *text, size_t size)
+{
+	int n = l->dev_id == PROBLEM_NO_DEVICE ? snprintf(text, size, "some device") :
+						 snprintf(text, size, "device %" PRIu64, l->dev_id);
+
+	if (l->end == UINT64_MAX)
+		snprintf(text + n, size - (size_t)n, ", virtual blocks from %" PRIu64 " on", l->begin);
+	else if (l->end - l->begin == 1)
+		snprintf(text + n, size - (size_t)n, ", virtual block %" PRIu64, l->begin);
+	else
+		snprintf(text + n, size - (size_t)n, ", virtual blocks %" PRIu64 "..%" PRIu64, l->begin, l->end - 1);
+}
+
+static int show_loss(struct meta_visitor *v, const struct loss *l)
+{
+	char cause[TEXT_MAX], range[TEXT_MAX], line[3 * TEXT_MAX], option[64] = "";
+	struct record_loss record = {
+		.dev_id = l->dev_id, .begin = l->begin, .end = l->end, .state = state_names[l->state],
+		.mappings = l->mappings, .block = l->block, .text = cause, .line = line,
+	};
+
+	format_cause(l, cause, sizeof(cause));
+	format_range(l, range, sizeof(range));
+	if (l->state == LOSS_STALE)
+		snprintf(option, sizeof(option), "--stale=use");
+	else if (l->state == LOSS_AMBIGUOUS && l->block != PROBLEM_NO_BLOCK)
+		snprintf(option, sizeof(option), "--assign=DEV=%" PRIu64, l->block);
+	record.option = option[0] ? option : NULL;
+	snprintf(line, sizeof(line), "%s: %s: %s%s%s\n", state_names[l->state], range, cause, option[0] ? "; " : "", option);
+	return v->record(v, RECORD_LOSS, &record);
+}
+
+static int show_more(struct meta_visitor *v, const char *what, uint64_t nr)
+{
+	char line[TEXT_MAX];
+
+	snprintf(line, sizeof(line), "... and %" PRIu64 " more %s: --json lists all\n", nr, what);
+	return v->record(v, RECORD_REPAIR_MORE, &(struct record_repair_more){ line });
+}
+
+static int show_losses(const struct op_repair *r, struct meta_visitor *v)
+{
+	int e = 0;
+
+	for (uint64_t i = 0; i < r->nr_losses && !e && (r->args->json || i < MAX_SHOWN); i++)
+		e = show_loss(v, &r->losses[i]);
+	return e || r->args->json || r->nr_losses <= MAX_SHOWN ? e : show_more(v, "ranges", r->nr_losses - MAX_SHOWN);
+}
+
+static void format_device(const struct op_repair *r, size_t i, char *text, size_t size)
+{
+	const struct thin_rescued *o = thin_rescue_origin(r->rescue, i);
+	const struct device_report *d = &r->reports[i];
+	int n;
+
+	*text = '\0';
+	if (!d->lost && o->root == ROOT_OF_TREE && o->details == DETAILS_KEPT)
+		return;
+	n = snprintf(text, size, "device %" PRIu64 ": %" PRIu64 " mapping%s", r->devices[i].id, d->kept, plural(d->kept));
+	if (d->lost == RECORD_UNKNOWN)
+		n += snprintf(text + n, size - (size_t)n, ", some lost");
+	else if (d->lost)
+		n += snprintf(text + n, size - (size_t)n, ", %" PRIu64 " lost", d->lost);
+	if (o->root == ROOT_REATTACHED)
+		n += snprintf(text + n, size - (size_t)n, "; its tree was found again");
+	else if (o->root == ROOT_ASSIGNED)
+		n += snprintf(text + n, size - (size_t)n, "; its tree was assigned");
+	else if (o->root == ROOT_OF_ANOTHER)
+		n += snprintf(text + n, size - (size_t)n, "; of generation %" PRIu64, o->generation);
+	if (o->details == DETAILS_REBUILT)
+		n += snprintf(text + n, size - (size_t)n, "; its details are new, every block counts as shared");
+	snprintf(text + n, size - (size_t)n, "\n");
+}
+
+static int show_device(const struct op_repair *r, struct meta_visitor *v, size_t i, const char *text)
+{
+	const struct thin_rescued *o = thin_rescue_origin(r->rescue, i);
+	char source[64];
+	struct record_repair_device record = {
+		.dev_id = r->devices[i].id, .mappings = r->reports[i].kept, .mappings_lost = r->reports[i].lost,
+		.root = r->devices[i].has_root ? r->devices[i].root : RECORD_UNKNOWN,
+		.details = o->details == DETAILS_KEPT ? "kept" : "rebuilt", .source = source, .text = text,
+	};
+
+	if (o->root == ROOT_OF_ANOTHER)
+		snprintf(source, sizeof(source), "generation %" PRIu64, o->generation);
+	else
+		snprintf(source, sizeof(source), "%s", root_names[o->root]);
+	return v->record(v, RECORD_REPAIR_DEVICE, &record);
+}
+
+static int show_devices(const struct op_repair *r, struct meta_visitor *v)
+{
+	uint64_t shown = 0, more = 0;
+	int e = 0;
+
+	for (size_t i = 0; i < r->nr_devices && !e; i++) {
+		char text[TEXT_MAX];
+
+		format_device(r, i, text, sizeof(text));
+		if (r->args->json || (text[0] && shown++ < MAX_SHOWN))
+			e = show_device(r, v, i, text);
+		else
+			more += text[0] != '\0';
+	}
+	return e || !more ? e : show_more(v, "devices", more);
+}
+
+static int show_unowned(const struct op_repair *r, struct meta_visitor *v)
+{
+	int e = 0;
+
+	for (uint64_t i = 0; r->args->json && i < r->nr_unowned && !e; i++)
+		e = v->record(v, RECORD_UNOWNED_RANGE, &(struct record_unowned_range){
+			.begin = r->unowned[i].begin, .end = r->unowned[i].end, .line = "",
+		});
+	return e;
+}
+
+static void format_notes(const struct op_repair *r, char *text, size_t size)
+{
+	int n = 0;
+
+	*text = '\0';
+	if (r->why[0])
+		n += snprintf(text + n, size - (size_t)n, "note: %s\n", r->why);
+	if (r->nr_corrected)
+		n += snprintf(text + n, size - (size_t)n, "corrected: one wrong byte each in %" PRIu64 " block%s, by their "
+			      "checksums\n", r->nr_corrected, plural(r->nr_corrected));
+	if (r->is_superblock_made)
+		n += snprintf(text + n, size - (size_t)n, "note: the superblock is new: transaction %" PRIu64 "%s, time %" PRIu32
+			      ", %" PRIu64 " data blocks%s\n", r->pool.sb.trans_id,
+			      r->chosen.is_exact || r->args->overrides.has_transaction ? "" : " or higher", r->pool.sb.time,
+			      r->pool.nr_data_blocks, r->args->overrides.nr_data_blocks ? "" : " or more");
+	if (thin_rescue_has_unknown_devices(r->rescue))
+		snprintf(text + n, size - (size_t)n, "note: there may have been more devices: neither the top level nor the "
+			 "details are whole\n");
+}
+
+static void format_written(const struct op_repair *r, char *text, size_t size)
+{
+	if (r->is_written)
+		snprintf(text, size, "written to %s: %" PRIu64 " of %" PRIu64 " blocks of 4 KiB used; checked, and clean%s%s\n",
+			 r->args->target, r->metadata_used, r->metadata_total, r->replaced[0] ? "; replaced " : "",
+			 r->replaced);
+	else
+		snprintf(text, size, "nothing was written\n");
+}
+
+static void format_state(const struct op_repair *r, char *text, size_t size)
+{
+	int n;
+
+	if (!repair_has_lost(r)) {
+		snprintf(text, size, "Nothing is lost.");
+		return;
+	}
+	n = snprintf(text, size, "Lost: ");
+	if (r->totals.lost || !r->totals.is_lost_unknown)
+		n += snprintf(text + n, size - (size_t)n, "%" PRIu64 " mapping%s%s", r->totals.lost, plural(r->totals.lost),
+			      r->totals.is_lost_unknown ? " and more" : "");
+	else
+		n += snprintf(text + n, size - (size_t)n, "an unknown number of mappings");
+	if (r->totals.is_unowned_known && r->totals.unowned)
+		n += snprintf(text + n, size - (size_t)n, "; data blocks that nobody has now: %" PRIu64, r->totals.unowned);
+	snprintf(text + n, size - (size_t)n, ".%s", r->args->accept_loss ? " The loss is accepted." : "");
+}
+
+static int show(const struct op_repair *r, struct text_emitter *e)
+{
+	struct meta_visitor *v = &e->visitor;
+	char heading[TEXT_MAX], notes[4 * TEXT_MAX], written[OP_REASON_MAX], state[TEXT_MAX];
+	struct record_repair record = {
+		.input = r->args->input,
+		.target = r->is_written ? r->args->target : NULL,
+		.verdict = repair_has_lost(r) ? "lost" : "complete",
+		.generation = r->generation,
+		.root = r->chosen.root,
+		.details = r->chosen.details,
+		.source = thin_source_name(r->chosen.source),
+		.transaction = r->pool.sb.trans_id,
+		.time = r->pool.sb.time,
+		.devices = r->nr_devices,
+		.mappings = r->totals.mappings,
+		.mappings_lost = r->totals.is_lost_unknown ? RECORD_UNKNOWN : r->totals.lost,
+		.mappings_stale = r->totals.stale,
+		.unowned = r->totals.is_unowned_known ? r->totals.unowned : RECORD_UNKNOWN,
+		.corrected = r->nr_corrected,
+		.metadata_used = r->is_written ? r->metadata_used : RECORD_UNKNOWN,
+		.metadata_total = r->is_written ? r->metadata_total : RECORD_UNKNOWN,
+		.replaced = r->replaced[0] ? r->replaced : NULL,
+		.heading = heading, .notes = notes, .written = written, .state = state,
+	};
+	int error;
+
+	snprintf(heading, sizeof(heading), "thin-pool metadata, transaction %" PRIu64 ", %zu device%s, %" PRIu64 " mapping%s",
+		 r->pool.sb.trans_id, r->nr_devices, plural(r->nr_devices), r->totals.mappings, plural(r->totals.mappings));
+	format_notes(r, notes, sizeof(notes));
+	format_written(r, written, sizeof(written));
+	format_state(r, state, sizeof(state));
+	error = v->begin(v, RECORD_REPAIR, &record);
+	if (!error)
+		error = show_devices(r, v);
+	if (!error)
+		error = show_losses(r, v);
+	if (!error)
+		error = show_unowned(r, v);
+	if (!error)
+		error = v->end(v, RECORD_REPAIR, &record);
+	return error ? error : text_emit_finish(e);
+}
+
+void op_repair_show(struct op_repair *r, struct op_result *result)
+{
+	struct text_emit_args args = {
+		.format = r->args->json ? TEXT_JSON : TEXT_HUMAN, .out = &r->out, .messages = &r->out,
+		.schema = "bufio.repair/1", .image = r->args->input,
+	};
+	struct text_emitter *e;
+	int error;
+
+	if (repair_has_lost(r) && !r->args->accept_loss)
+		result->problems[SEVERITY_LOSSY]++;
+	if (r->args->out_fd < 0)
+		return;
+	e = text_emit_create(&args);
+	error = e ? show(r, e) : -ENOMEM;
+	if (!error)
+		error = text_out_flush(&r->out);
+	if (error)
+		op_fail(result, OP_OUTPUT, error, "output: %s", strerror(-error));
+	text_emit_destroy(e);
+}
