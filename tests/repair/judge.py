@@ -6,7 +6,8 @@ usage: judge.py [OPTION...] ORIGINAL DAMAGED RESULT REPORT STATUS   REPORT: what
        judge.py --kept ORIGINAL DAMAGED     how many mappings stand in leaves that are as they were
        judge.py --self-test ORIGINAL        plants faults, each of which must be seen
 
-  --count-intact      mappings of intact leaves may be missing; they are counted
+  --count-intact      what belonged to what cannot be known: devices and mappings of intact leaves may be missing, and are
+                      counted; the repair may say that more is lost than it can name
   --stale=use         the repair was asked to use what is stale
   --names=STATE:DEV:KEY   a loss in this state must name that virtual block; repeatable
 
@@ -93,9 +94,9 @@ class Pool:
         self.bitmaps = [struct.unpack_from("<Q", value)[0]
                         for _, value in self.tree(self.index_root, "data-index", "data-index", 16)]
         self.blocks["data-bitmap"] = self.bitmaps
-        for _ in self.tree(self.ref_root, "ref", "ref", 4):
+        for _ in self.tree(self.ref_root, "data-ref", "data-ref", 4):
             pass
-        for _ in self.tree(self.meta_ref_root, "ref", "ref", 4):
+        for _ in self.tree(self.meta_ref_root, "meta-ref", "meta-ref", 4):
             pass
         self.blocks["meta-index"] = [self.meta_index]
         self.meta_bitmaps = [struct.unpack_from("<Q", self.data, self.meta_index * BS + 16 + 16 * i)[0]
@@ -191,6 +192,11 @@ class Original(Pool):
         return sum(len(leaf.keys) * len(leaf.devices) for leaf in self.leaves.values()
                    if self.is_intact(damaged, leaf.block))
 
+    def is_space_map_intact(self, damaged):
+        """Of the data."""
+        return all(self.is_intact(damaged, block)
+                   for kind in ("data-index", "data-bitmap", "data-ref") for block in self.blocks[kind] + [0])
+
     def used_bounds(self, damaged):
         """Data blocks that the damaged image surely says are in use, and all that it may say so of."""
         sure, maybe = set(), set()
@@ -211,7 +217,7 @@ class Original(Pool):
 
 
 class Ranges:
-    """Ranges of virtual blocks, per device; those of no device are of all."""
+    """Ranges of virtual blocks, per device. Nobody knows whose those of no device are: they may be anyone's."""
 
     def __init__(self, losses, states):
         self.of = {}
@@ -228,8 +234,8 @@ class Ranges:
                     merged.append([begin, end])
             self.of[device] = merged
 
-    def has(self, device, key):
-        for which in (device, None):
+    def has(self, device, key, is_anyones=False):
+        for which in (device, None) if is_anyones else (device,):
             ranges = self.of.get(which, ())
             i = bisect.bisect_right(ranges, [key, 2 ** 65]) - 1
             if i >= 0 and key < ranges[i][1]:
@@ -249,7 +255,7 @@ class Judge:
 
     def __init__(self, original, damaged, result, report, status, count_intact=False, stale_used=False, names=()):
         self.original, self.damaged, self.result, self.report, self.status = original, damaged, result, report, status
-        self.stale_used = stale_used
+        self.stale_used, self.count_intact = stale_used, count_intact
         self.faults, self.notes = [], []
         losses = report["losses"]
         self.any = Ranges(losses, ("lost",) + OFFERED)
@@ -261,13 +267,13 @@ class Judge:
                             if original.is_intact(damaged, original.leaf_of(d, k))]
         self.kept = original.mappings - len(self.gone) - len(self.changed)
 
-        if self.intact_gone and not count_intact:
+        if self.intact_gone and not self.count_intact:
             self.fault("intact", "%d mappings of intact leaves are missing: %s" %
                        (len(self.intact_gone), some(self.intact_gone)))
         self.judge_places()
         self.judge_losses(losses, names)
         self.judge_status(losses)
-        self.judge_devices(count_intact)
+        self.judge_devices()
         self.judge_sharing()
         self.judge_superblock()
         self.judge_report()
@@ -312,7 +318,9 @@ class Judge:
 
     def judge_losses(self, losses, names):
         """The ranges of the report are the difference."""
-        unsaid = [place for place in self.gone + self.changed if not self.any.has(*place)]
+        unsaid = [place for place in self.gone + self.changed if not self.any.has(*place, is_anyones=True)]
+        if self.count_intact and self.report["mappings_lost"] is None:
+            unsaid = [place for place in unsaid if place[0] in self.result.devices]
         if unsaid:
             self.fault("unsaid", "%d mappings are gone and lie in no range of the report: %s" % (len(unsaid), some(unsaid)))
         empty = ("lost",) if self.stale_used else ("lost", "stale")
@@ -358,15 +366,15 @@ class Judge:
             self.fault("status", "status %d is no repair's" % self.status)
         elif self.status == 0 and (is_less or losses):
             self.fault("status", "status 0, but %s" % ("mappings are missing" if is_less else "the report names losses"))
-        elif self.status == 9 and not is_less and not losses:
+        elif self.status == 9 and not is_less and not losses and not self.count_intact:
             self.fault("status", "status 9, but nothing is missing")
         verdict = "complete" if self.status == 0 else "lost"
         if self.report["verdict"] != verdict:
             self.fault("status", "the verdict is %s, with status %d" % (self.report["verdict"], self.status))
 
-    def judge_devices(self, count_intact):
+    def judge_devices(self):
         lacks = sorted(self.original.devices.keys() - self.result.devices.keys())
-        if lacks and not count_intact:
+        if lacks and not self.count_intact:
             self.fault("devices", "devices are missing: %s" % lacks[:10])
         never = sorted(self.result.devices.keys() - self.original.devices.keys())
         if never:
@@ -440,11 +448,11 @@ class Judge:
 
     def judge_unowned(self):
         nr, ranges = self.report["unowned_data_blocks"], self.report["unowned"]
-        sure, maybe = self.original.used_bounds(self.damaged)
         if nr is None:
-            if sure == maybe:
-                self.fault("unowned", "unowned_data_blocks is null, though the space map can be read")
+            if self.original.is_space_map_intact(self.damaged):
+                self.fault("unowned", "unowned_data_blocks is null, though the space map is sound")
             return
+        sure, maybe = self.original.used_bounds(self.damaged)
         self.is_equal("unowned_data_blocks", nr, sum(r["end"] - r["begin"] for r in ranges))
         said = {block for r in ranges for block in range(r["begin"], r["end"])}
         mapped = self.mapped_data()
@@ -615,6 +623,11 @@ def planted(original, dead, other):
         ("status 0 on a loss", "status", complete, {}),
         ("a verdict that the status does not say", "status", lambda c: named(c, "verdict", "complete"), {}),
         ("status 9 where nothing is lost", "status", nothing_lost, {}),
+        ("a mapping leads elsewhere, in a range of nobody knows which device", "wrong", lambda c: (
+            c.copy.change(other.block, 3, free << 24), loss(c, "ambiguous", key, key + 1),
+            c.report["losses"][-1].update(dev_id=None)), {}),
+        ("a device is missing, and nobody says that more may be lost", "unsaid",
+         lambda c: c.copy.set_entries(top, c.copy.entries(top)[1:]), {"count_intact": True}),
         ("another status", "status", lambda c: setattr(c, "status", 5), {}),
         ("a device is missing", "devices", lambda c: c.copy.set_entries(top, c.copy.entries(top)[1:]), {}),
         ("a device that never was", "devices", lambda c: c.copy.set_entries(

@@ -27,8 +27,8 @@ from judge import BS, ENTRIES, SALT_BITMAP, Original, csum, judge  # noqa: E402
 
 SALT_INDEX, SALT_NODE = 160478, 121107
 # How often which kind of block is hit.
-KINDS = {"leaf": 8, "node": 4, "root": 4, "top": 2, "details": 2, "data-bitmap": 2, "data-index": 1, "ref": 1,
-         "meta-bitmap": 1, "meta-index": 1, "superblock": 1, "free": 3, "count": 2}
+KINDS = {"leaf": 8, "node": 4, "root": 4, "top": 2, "details": 2, "data-bitmap": 2, "data-index": 1, "data-ref": 1,
+         "meta-bitmap": 1, "meta-index": 1, "meta-ref": 1, "superblock": 1, "free": 3, "count": 2}
 NODES = {"node", "root", "top"}
 DATA_MAP, META_MAP = {"data-bitmap", "data-index", "data-count"}, {"meta-bitmap", "meta-index", "meta-count"}
 # What a repair cannot say when it does not know what there was.
