@@ -267,9 +267,8 @@ class Judge:
                             if original.is_intact(damaged, original.leaf_of(d, k))]
         self.kept = original.mappings - len(self.gone) - len(self.changed)
 
-        if self.intact_gone and not self.count_intact:
-            self.fault("intact", "%d mappings of intact leaves are missing: %s" %
-                       (len(self.intact_gone), some(self.intact_gone)))
+        if not self.count_intact:
+            self.judge_intact()
         self.judge_places()
         self.judge_losses(losses, names)
         self.judge_status(losses)
@@ -301,6 +300,16 @@ class Judge:
             else:
                 self.retimed.setdefault(device, []).append(key)
         self.extra += [(device, key) for key in have.keys() - want.keys()]
+
+    def judge_intact(self):
+        """All that stands in intact leaves is there. Being named is no excuse, but another fault."""
+        offered = [place for place in self.intact_gone if self.offered.has(*place, is_anyones=True)]
+        missing = sorted(set(self.intact_gone) - set(offered))
+        if missing:
+            self.fault("intact", "%d mappings of intact leaves are missing: %s" % (len(missing), some(missing)))
+        if offered:
+            self.fault("left-out", "%d mappings of intact leaves are left out, and offered: %s" %
+                       (len(offered), some(offered)))
 
     def judge_places(self):
         """Nothing that the original never had at that place, but where the report says so."""
@@ -595,6 +604,8 @@ def planted(original, dead, other):
     top, = original.blocks["top"]
     return [
         ("a mapping of an intact leaf is dropped", "intact", lambda c: c.copy.change(other.block, 3, None), {}),
+        ("a mapping of an intact leaf is left out", "left-out", lambda c: (
+            c.copy.change(other.block, 3, None), loss(c, "ambiguous", key, key + 1)), {}),
         ("a mapping that nobody reports is dropped", "unsaid", lambda c: c.copy.change(other.block, 3, None),
          {"count_intact": True}),
         ("a mapping leads elsewhere", "wrong", lambda c: c.copy.change(other.block, 3, free << 24), {}),

@@ -140,7 +140,7 @@ class Run:
         self.statuses[status] += 1
         is_unknowable = damage.is_unknowable()
         self.unknowable += is_unknowable
-        if status == 10 and is_unknowable:
+        if status in (3, 10) and is_unknowable:  # refuses
             return []
         if status not in (0, 9):
             with open("said", errors="replace") as f:
