@@ -2,7 +2,6 @@
 /* The door of check: argv in, exit status out. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +9,6 @@
 
 #include "cmd/cli.h"
 #include "ops/check.h"
-#include "ops/journal.h"
 
 enum {
 	KEY_SUPER_BLOCK_ONLY = 0x200, KEY_SKIP_MAPPINGS, KEY_IGNORE_NON_FATAL, KEY_MAPPING_ROOT, KEY_DETAILS_ROOT,
@@ -54,8 +52,7 @@ struct door {
 	struct cli_device device;
 	struct cli_output output;
 	struct cli_progress progress;
-	const char *replay; /* a journal */
-	bool is_forward;
+	struct cli_replay replay;
 	bool has_max;
 	struct stat stat;
 	bool is_named; /* called thin_check: its two lines, and the report is for people that look at errors */
@@ -83,7 +80,7 @@ static void check(struct argp_state *state, const struct door *door)
 	if (a->clear_needs_check && is_part)
 		argp_error(state, "--clear-needs-check-flag looks at the pool itself: not with --metadata-snap, "
 			   "--override-...");
-	if (door->replay && (a->auto_repair || a->clear_needs_check || is_part))
+	if (door->replay.journal && (a->auto_repair || a->clear_needs_check || is_part))
 		argp_error(state, "--undo and --resume do nothing else");
 	if (a->use_snapshot && has_root(a))
 		argp_error(state, "--metadata-snap and --override-... are different trees");
@@ -128,11 +125,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_AUTO_REPAIR: a->auto_repair = true; return 0;
 	case KEY_CLEAR_NEEDS_CHECK: a->clear_needs_check = true; return 0;
 	case KEY_JOURNAL: a->journal = arg; return 0;
-	case KEY_UNDO: door->replay = arg; return 0;
-	case KEY_RESUME:
-		door->replay = arg;
-		door->is_forward = true;
-		return 0;
+	case KEY_UNDO: door->replay = (struct cli_replay){ arg, false }; return 0;
+	case KEY_RESUME: door->replay = (struct cli_replay){ arg, true }; return 0;
 	case KEY_IGNORE_NON_FATAL: a->ignore_non_fatal = true; return 0;
 	case KEY_MAX_PROBLEMS:
 		a->max_problems = cli_parse_number(state, "max-problems", arg);
@@ -183,7 +177,7 @@ static enum cli_status open_device(struct door *door)
 		a->target_stat = &door->stat;
 	if (a->use_snapshot)
 		door->device.flags |= BUFIO_OPEN_SHARED;
-	if (a->auto_repair || a->clear_needs_check || door->replay)
+	if (a->auto_repair || a->clear_needs_check || door->replay.journal)
 		door->device.flags |= BUFIO_OPEN_WRITE;
 	a->may_raise_memory = !door->device.memory_limit;
 	status = cli_device_open(&door->device, a->program, a->image, CHECK_HELD_BUFFERS);
@@ -217,25 +211,11 @@ static enum cli_status open_output(struct door *door)
 	return status;
 }
 
-static enum cli_status say(const struct op_check_args *a, const char *what)
-{
-	if (printf("%s: %s\n", a->image, what) >= 0 && !fflush(stdout))
-		return CLI_OK;
-	cli_error(a->program, "output: %s", strerror(errno));
-	return CLI_IO;
-}
-
 static enum cli_status replay(const struct door *door)
 {
 	const struct op_check_args *a = &door->args;
-	struct op_result result;
 
-	op_journal_replay(a->client, a->image, door->replay, door->is_forward, &result);
-	if (result.outcome != OP_DONE)
-		cli_error(a->program, "%s", result.reason);
-	else if (!door->output.quiet)
-		return say(a, door->is_forward ? "the repair is finished" : "is as it was before the repair");
-	return cli_status_of(&result);
+	return cli_replay(&door->replay, a->program, a->client, a->image, door->output.quiet);
 }
 
 static enum cli_status run(struct door *door)
@@ -276,7 +256,7 @@ int main(int argc, char **argv)
 		cli_be_quiet();
 	status = open_device(&door);
 	if (!status)
-		status = door.replay ? replay(&door) : run(&door);
+		status = door.replay.journal ? replay(&door) : run(&door);
 	cli_device_close(&door.device, door.args.program);
 	return status;
 }

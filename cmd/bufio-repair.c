@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The door of repair: argv in, exit status out. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +9,6 @@
 #include "base/units.h"
 #include "cmd/cli.h"
 #include "ops/dump.h"
-#include "ops/journal.h"
 #include "ops/repair.h"
 #include "ops/target.h"
 
@@ -63,8 +61,7 @@ struct door {
 	struct cli_progress progress;
 	struct op_repair_choice *choices;
 	bool quiet, is_list, is_in_place;
-	const char *replay; /* a journal */
-	bool is_forward;
+	struct cli_replay replay;
 	bool is_named; /* called thin_repair: the target must be there, and nothing is said but what is lost */
 	struct stat stat;
 };
@@ -129,7 +126,7 @@ static void parse_image(struct argp_state *state, struct op_repair_args *a, cons
 static void check(struct argp_state *state, const struct door *door)
 {
 	const struct op_repair_args *a = &door->args;
-	unsigned modes = door->is_list + door->is_in_place + (door->replay != NULL) + (a->target != NULL);
+	unsigned modes = door->is_list + door->is_in_place + (door->replay.journal != NULL) + (a->target != NULL);
 
 	if (!a->input)
 		argp_error(state, "no input: name the damaged metadata with -i");
@@ -167,8 +164,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_IN_PLACE: door->is_in_place = true; return 0;
 	case KEY_DRY_RUN: a->dry_run = true; return 0;
 	case KEY_JOURNAL: a->journal = arg; return 0;
-	case KEY_RESUME: door->is_forward = true; door->replay = arg; return 0;
-	case KEY_UNDO: door->replay = arg; return 0;
+	case KEY_UNDO: door->replay = (struct cli_replay){ arg, false }; return 0;
+	case KEY_RESUME: door->replay = (struct cli_replay){ arg, true }; return 0;
 	case KEY_ROOT:
 		a->use_root = true;
 		a->root = cli_parse_number(state, "root", arg);
@@ -221,7 +218,7 @@ static enum cli_status open_input(struct door *door)
 	struct op_repair_args *a = &door->args;
 	enum cli_status status;
 
-	if ((door->is_in_place && !a->dry_run) || door->replay)
+	if ((door->is_in_place && !a->dry_run) || door->replay.journal)
 		door->device.flags |= BUFIO_OPEN_WRITE;
 	a->may_raise_memory = !door->device.memory_limit;
 	if (!stat(a->input, &door->stat))
@@ -247,22 +244,11 @@ static enum cli_status list(const struct door *door)
 	return result.outcome == OP_DONE ? CLI_OK : result_status(door, &result);
 }
 
-static enum cli_status say(const struct op_repair_args *a, const char *what)
+static enum cli_status mend_in_place(const struct door *door)
 {
-	if (printf("%s: %s\n", a->input, what) >= 0 && !fflush(stdout))
-		return CLI_OK;
-	cli_error(a->program, "output: %s", strerror(errno));
-	return CLI_IO;
-}
-
-static enum cli_status replay(const struct door *door)
-{
-	const struct op_repair_args *a = &door->args;
 	struct op_result result;
 
-	op_journal_replay(a->client, a->input, door->replay, door->is_forward, &result);
-	if (result.outcome == OP_DONE && !door->quiet)
-		return say(a, door->is_forward ? "the repair is finished" : "is as it was before the repair");
+	op_repair_in_place(&door->args, &result);
 	return result_status(door, &result);
 }
 
@@ -367,10 +353,12 @@ static enum cli_status repair(struct door *door)
 
 static enum cli_status run(struct door *door)
 {
-	if (door->replay)
-		return replay(door);
+	if (door->replay.journal)
+		return cli_replay(&door->replay, door->args.program, door->args.client, door->args.input, door->quiet);
 	if (door->is_list)
 		return list(door);
+	if (door->is_in_place)
+		return mend_in_place(door);
 	return repair(door);
 }
 

@@ -88,6 +88,17 @@ void cli_device_close(struct cli_device *d, const char *program);
  */
 void cli_advise_snapshot(const char *program, const char *path);
 
+/* --- cli_replay.c: --undo and --resume of a repair --- */
+
+struct cli_replay {
+	const char *journal; /* NULL: neither */
+	bool is_forward;
+};
+
+/* Takes the repair back, or finishes it, and says so. */
+enum cli_status cli_replay(const struct cli_replay *r, const char *program, struct bufio_client *client, const char *image,
+			   bool quiet);
+
 /* --- cli_progress.c: --progress --- */
 
 struct cli_progress {

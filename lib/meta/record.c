@@ -778,6 +778,32 @@ static const struct field touched_more_fields[] = {
 	N(record_touched_more, count, NULL),
 };
 
+static const char *const in_place_arrays[] = { "mended", NULL };
+
+static const struct field in_place_fields[] = {
+	T(record_in_place, image),
+	T(record_in_place, state),
+	N(record_in_place, transaction, NULL),
+	N(record_in_place, time, NULL),
+	N(record_in_place, devices, NULL),
+	N(record_in_place, mappings, NULL),
+	N(record_in_place, blocks, NULL),
+	N(record_in_place, passes, NULL),
+	F(record_in_place, has_new_details, "details_rebuilt", NULL, FIELD_BOOL),
+	F(record_in_place, new_details, "details_invented", NULL, FIELD_DEC),
+	F(record_in_place, has_new_maps, "space_maps_rebuilt", NULL, FIELD_BOOL),
+	T(record_in_place, journal),
+	T(record_in_place, undo),
+	HIDDEN_TEXT(record_in_place, heading),
+	HIDDEN_TEXT(record_in_place, text),
+};
+
+static const struct field mended_fields[] = {
+	T(record_mended, what),
+	N(record_mended, count, NULL),
+	T(record_mended, text),
+};
+
 const struct record_type record_types[NR_RECORD_KINDS] = {
 	[RECORD_SUPERBLOCK] = {
 		.name = "superblock", .xml = "superblock", FIELDS(superblock_fields),
@@ -1094,5 +1120,12 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 	},
 	[RECORD_TOUCHED_MORE] = {
 		.name = "more", FIELDS(touched_more_fields), .begin = "    ... and {count} more\n",
+	},
+	[RECORD_IN_PLACE] = {
+		.name = "in-place", .arrays = in_place_arrays, FIELDS(in_place_fields),
+		.begin = "{image}: {heading}\n", .end = "\n{text}\n",
+	},
+	[RECORD_MENDED] = {
+		.name = "mended", .plural = "mended", FIELDS(mended_fields), .begin = "  {text}: {count}\n",
 	},
 };

@@ -94,6 +94,8 @@ enum record_kind {
 	RECORD_FINDING, /* problems of one cause; contains what they touch */
 	RECORD_TOUCHED,
 	RECORD_TOUCHED_MORE, /* for people only: how many were left out */
+	RECORD_IN_PLACE, /* a repair in place; contains what is mended */
+	RECORD_MENDED,
 	NR_RECORD_KINDS
 };
 
@@ -619,6 +621,25 @@ struct record_touched {
 
 struct record_touched_more {
 	uint64_t count;
+};
+
+struct record_in_place {
+	const char *image;
+	const char *state; /* "mended", "plan", "sound" */
+	uint64_t transaction, devices, mappings;
+	uint64_t time;     /* the superblock's, in the end */
+	uint64_t blocks;   /* of metadata that changed, or would */
+	uint64_t passes;        /* over the mappings, to count data blocks; 0: there was no need to */
+	uint64_t new_details;   /* devices whose details could not be kept */
+	uint32_t has_new_details, has_new_maps; /* trees that were built anew */
+	const char *journal, *undo; /* of what was mended, and the command that takes it back; or NULL */
+	const char *heading, *text; /* for people */
+};
+
+struct record_mended {
+	const char *what; /* see thin_mend.c */
+	uint64_t count;   /* blocks, devices, numbers */
+	const char *text;
 };
 
 #endif

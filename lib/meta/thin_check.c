@@ -326,7 +326,8 @@ static int check_devices(struct check *k, struct thin_pool *pool)
 	int r;
 
 	add_pointer(k, pool->sb.data_mapping_root);
-	add_pointer(k, pool->sb.device_details_root);
+	if (!pool->has_no_details)
+		add_pointer(k, pool->sb.device_details_root);
 	thin_devices_open(&devices, pool);
 	while ((r = thin_devices_next(&devices, &d)) > 0) {
 		r = check_device(k, pool, &d);
@@ -502,16 +503,22 @@ static void report_hidden(struct check *k, enum problem_where where)
 }
 
 /* Behind the last block that is mapped there is nothing to count. */
-static int next_window(struct check *k, bool *is_there)
+static int count_window(void *context)
 {
+	struct check *k = context;
 	int r;
 
-	*is_there = pd_counts_next(&k->data);
-	if (!*is_there || k->data.begin > k->highest)
+	if (k->data.begin > k->highest)
 		return 0;
 	k->c->passes++;
 	r = pd_disk_walk_leaves(&k->walk);
 	return r ? r : pd_tally_settle(&k->tally);
+}
+
+static int next_window(struct check *k, bool *is_there)
+{
+	*is_there = pd_counts_next(&k->data);
+	return *is_there ? count_window(k) : 0;
 }
 
 static int check_data_map(struct check *k)
@@ -603,6 +610,7 @@ static int tell_owners(struct check *k)
 	struct thin_owners owners = {
 		.pool = &k->pool, .walk = &k->walk, .data = k->wrong, .nr_data = k->nr_wrong_data,
 		.metadata = k->wrong + k->nr_wrong_data, .nr_metadata = k->nr_wrong - k->nr_wrong_data,
+		.mapped = k->c->mapped, .context = k->c->context,
 	};
 
 	return k->nr_wrong ? thin_tell_owners(&owners) : 0;
@@ -620,6 +628,22 @@ static int check_space_maps(struct check *k)
 	if (!r)
 		r = tell_owners(k);
 	return r || !k->c->is_fixing ? r : fix_superblock(k);
+}
+
+/* --- somebody else's use of the counts --- */
+
+static int hand_over(struct check *k)
+{
+	struct thin_pool quiet = k->pool;
+	struct thin_counted n = {
+		.pool = &quiet, .memo = &k->memo, .pointers = &k->pointers, .data = &k->data, .recount = count_window,
+		.context = k, .newest = k->newest,
+	};
+
+	quiet.reader.sink = &problem_silent;
+	quiet.reader.observer = NULL;
+	add_pointer(k, 0);
+	return k->error ? k->error : k->c->counted(k->c, &n);
 }
 
 /* --- all --- */
@@ -753,7 +777,7 @@ static int run(struct check *k)
 	if (!r)
 		r = drop_misplaced(k);
 	if (!r)
-		r = check_space_maps(k);
+		r = k->c->counted ? hand_over(k) : check_space_maps(k);
 	return r ? r : k->error;
 }
 

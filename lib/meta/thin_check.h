@@ -12,7 +12,22 @@
 
 #include "meta/thin.h"
 
+/* What the trees of a pool lead to, as it was counted: but no space maps, nor what they consist of. */
+struct thin_counted {
+	struct thin_pool *pool;     /* as it was given; a walk over it is not heard of */
+	struct pd_memo *memo;       /* what was walked costs nothing now */
+	struct pd_counts *pointers; /* of metadata, all of it; the superblock is in */
+	struct pd_counts *data;     /* the first window; another one is counted by recount() after pd_counts_next() */
+	int (*recount)(void *context);
+	void *context;
+	uint64_t newest; /* time that was found, if it is above the superblock's; else it may be below what there is */
+};
+
 struct thin_check {
+	/* Instead of comparing the space maps with what was counted; or NULL. Returns 0 or -errno. */
+	int (*counted)(struct thin_check *c, const struct thin_counted *n);
+	/* Told of the mappings of data blocks that have wrong counts, as far as owners are looked up; or NULL. */
+	void (*mapped)(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value);
 	bool skip_mappings;   /* the superblock, and which devices there are; then there is nothing to compare either */
 	bool skip_space_maps; /* the trees are not those that the space maps were written for */
 	bool skip_metadata_map; /* the devices are a list, or the trees have been changed without it */

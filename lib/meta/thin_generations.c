@@ -172,6 +172,48 @@ uint64_t thin_scavenge_details(const struct thin_scavenge *s, uint64_t root)
 	return newest ? newest->block : PROBLEM_NO_BLOCK;
 }
 
+static int by_news(const struct summary *a, const struct summary *b)
+{
+	int r = compare(a->time, b->time);
+
+	r = r ? r : compare(a->transaction, b->transaction);
+	return r ? r : compare(a->mappings, b->mappings);
+}
+
+uint64_t thin_scavenge_newer_details(const struct thin_scavenge *s, const struct thin_generation *g)
+{
+	static const struct summary none;
+	const struct summary *newest = g ? summary_of(s, g->details, NODE_DETAILS) : &none;
+	uint64_t block = PROBLEM_NO_BLOCK;
+
+	for (size_t i = 0; newest && i < s->nr_details; i++) {
+		const struct summary *sum = summary_of(s, s->details[i].block, NODE_DETAILS);
+
+		if (by_news(sum, newest) > 0) {
+			newest = sum;
+			block = s->details[i].block;
+		}
+	}
+	return block;
+}
+
+void thin_scavenge_details_alone(const struct thin_scavenge *s, uint64_t details, struct thin_generation *g)
+{
+	const struct summary *sum = summary_of(s, details, NODE_DETAILS);
+
+	*g = (struct thin_generation){
+		.root = PROBLEM_NO_BLOCK,
+		.details = details,
+		.superblock = PROBLEM_NO_BLOCK,
+		.source = SOURCE_ORPHAN,
+		.fit = FIT_NONE,
+		.state = STATE_LOST,
+		.transaction = sum ? sum->transaction : RECORD_UNKNOWN,
+		.time = sum ? sum->time : 0,
+		.devices = sum ? sum->devices : 0,
+	};
+}
+
 /* --- generations --- */
 
 static enum thin_fit fit_of(const struct summary *top, const struct summary *details)

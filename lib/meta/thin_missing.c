@@ -170,7 +170,106 @@ int thin_missing_follow(const struct thin_missing_walk *w, const struct thin_pla
 		return w->hole(w->context, place);
 	is_new = !m->found[place->block];
 	thin_missing_note(m, place->block);
+	if (is_new && w->node)
+		w->node(w->context, place->block);
 	return is_new && (level > 1 || w->tree == TREE_OF_DEVICES) ? follow_children(w, place, level) : 0;
+}
+
+/* --- bitmaps without an index --- */
+
+static bool is_range_unknown(const struct thin_missing *m, uint64_t begin, uint64_t end)
+{
+	for (uint64_t b = begin; b < end; b++)
+		if (m->stored[b] != UNKNOWN)
+			return false;
+	return true;
+}
+
+/* How many of the blocks that were found it counts; 0: it does not count one of them, or not itself. */
+static unsigned judge_bitmap(const struct thin_missing *m, const struct pd_bitmap_disk *bitmap, uint64_t block,
+			     uint64_t begin, uint64_t end)
+{
+	unsigned nr = 0;
+
+	for (uint64_t b = begin; b < end; b++) {
+		unsigned count = pd_bitmap_count(bitmap, (unsigned)(b - begin)), found = m->found[b] < 3 ? m->found[b] : 3;
+
+		if (count < found || (b == block && !count) || (!b && count != 1))
+			return 0;
+		nr += found > 0;
+	}
+	return nr;
+}
+
+/* The bitmaps of the data device count other blocks. */
+static int mark_data_bitmaps(const struct thin_missing *m, uint64_t *marked)
+{
+	struct pd_context ctx = { .where = WHERE_DATA_SM, .dev_id = PROBLEM_NO_DEVICE };
+	const uint8_t *value;
+	struct pd_cursor c;
+	uint64_t key;
+	int r = 0;
+
+	if (m->pool->is_lost)
+		return 0;
+	pd_cursor_open(&c, &m->quiet, &ctx, m->pool->live.data_sm.bitmap_root, sizeof(struct pd_index_entry_disk));
+	while ((r = pd_cursor_next_entry(&c, &key, &value)) > 0) {
+		uint64_t block = le64_get(((const struct pd_index_entry_disk *)value)->blocknr);
+
+		if (block < m->s->nr)
+			marked[block / 64] |= UINT64_C(1) << block % 64;
+	}
+	pd_cursor_close(&c);
+	return r;
+}
+
+/* 1: one bitmap, and no other, may be that of these blocks: its counts are kept; 0; -errno. */
+static int guess_range(struct thin_missing *m, const uint64_t *marked, uint64_t begin, uint64_t end)
+{
+	uint8_t *counts = calloc(end - begin, 1);
+	unsigned nr = 0;
+	int r = counts ? 0 : -ENOMEM;
+
+	for (uint64_t block = 1; block < m->s->nr && !r; block++) {
+		const struct pd_bitmap_disk *bitmap;
+		struct bufio_buffer *b;
+		bool differs = false;
+
+		if (node_kind(&m->s->nodes[block]) != NODE_BITMAP || marked[block / 64] >> block % 64 & 1)
+			continue;
+		bitmap = bufio_read(m->quiet.client, block, &b);
+		if (!bitmap)
+			continue;
+		if (judge_bitmap(m, bitmap, block, begin, end)) {
+			for (uint64_t i = begin; i < end; i++) {
+				uint8_t count = (uint8_t)pd_bitmap_count(bitmap, (unsigned)(i - begin));
+
+				differs |= counts[i - begin] != count;
+				counts[i - begin] = count;
+			}
+			nr += !nr || differs;
+		}
+		bufio_release(b);
+	}
+	for (uint64_t i = begin; i < end && nr == 1; i++) /* 3 is 3 or more */
+		store_counts(m, i, i + 1, counts[i - begin] < 3 || m->found[i] < 3 ? counts[i - begin] : m->found[i]);
+	free(counts);
+	return r;
+}
+
+int thin_missing_guess(struct thin_missing *m)
+{
+	uint64_t *marked = scavenge_alloc(m->s, m->s->nr / 64 + 1, sizeof(*marked));
+	int r = marked ? mark_data_bitmaps(m, marked) : -ENOMEM;
+
+	for (uint64_t begin = 0; begin < m->s->nr && !r; begin += PD_BITMAP_ENTRIES) {
+		uint64_t end = begin + PD_BITMAP_ENTRIES < m->s->nr ? begin + PD_BITMAP_ENTRIES : m->s->nr;
+
+		if (is_range_unknown(m, begin, end))
+			r = guess_range(m, marked, begin, end);
+	}
+	free(marked);
+	return r;
 }
 
 /* --- all --- */

@@ -35,6 +35,7 @@ struct thin_missing_walk {
 	int (*hole)(void *context, const struct thin_place *place);
 	/* Of a tree of devices: each device, with its root, which is not followed. NULL: of no interest. */
 	int (*device)(void *context, uint64_t dev_id, uint64_t root);
+	void (*node)(void *context, uint64_t block); /* NULL, or told of each node that can be used, the first time */
 	void *context;
 };
 
@@ -47,6 +48,12 @@ void thin_missing_destroy(struct thin_missing *m); /* NULL is allowed */
 
 /* Follows a pointer, and all below that were not followed before. Returns 0 or -errno. */
 int thin_missing_follow(const struct thin_missing_walk *walk, const struct thin_place *place);
+
+/*
+ * Where the space map's index is lost its bitmaps are still there, and older ones. Once the trees have been followed: one
+ * that counts all that was found, and itself, is taken. Returns 0 or -errno.
+ */
+int thin_missing_guess(struct thin_missing *m);
 
 /* Whether nothing is known of the count of @block. */
 bool thin_missing_is_unknown(const struct thin_missing *m, uint64_t block);

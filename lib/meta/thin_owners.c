@@ -95,7 +95,7 @@ static int find_leaves(struct owners *o)
 
 /* --- devices, in the order of their keys --- */
 
-static void tell(struct owners *o, const struct problem *p, uint64_t dev_id, uint64_t begin, uint64_t end, uint64_t data)
+static void tell(struct owners *o, const struct problem *p, uint64_t dev_id, uint64_t begin, uint64_t end)
 {
 	struct problem touch = *p;
 
@@ -103,27 +103,22 @@ static void tell(struct owners *o, const struct problem *p, uint64_t dev_id, uin
 	touch.dev_id = dev_id;
 	touch.begin = begin;
 	touch.end = end;
-	touch.touched = data;
 	o->sink->report(o->sink, &touch);
 }
 
-static bool goes_on(const struct pd_node *leaf, unsigned i)
-{
-	return pd_key(leaf, i) == pd_key(leaf, i - 1) + 1 &&
-	       pd_value64(leaf, i) >> THIN_TIME_BITS == (pd_value64(leaf, i - 1) >> THIN_TIME_BITS) + 1;
-}
-
-/* Neighbouring virtual blocks with the same problem, on neighbouring data blocks, are told together. */
+/* Neighbouring virtual blocks with the same problem are told together. */
 static void tell_leaf(struct owners *o, uint64_t dev_id, const struct pd_node *leaf)
 {
 	for (unsigned i = 0, end; i < leaf->nr; i = end) {
 		const struct problem *p = find_value(o->args, leaf, i);
 
-		for (end = i + 1; end < leaf->nr && goes_on(leaf, end) && find_value(o->args, leaf, end) == p; end++)
+		for (end = i + 1; end < leaf->nr && pd_key(leaf, end) == pd_key(leaf, end - 1) + 1 &&
+				  find_value(o->args, leaf, end) == p; end++)
 			;
 		if (p)
-			tell(o, p, dev_id, pd_key(leaf, i), pd_key(leaf, end - 1) + 1,
-			     pd_value64(leaf, i) >> THIN_TIME_BITS);
+			tell(o, p, dev_id, pd_key(leaf, i), pd_key(leaf, end - 1) + 1);
+		for (unsigned e = i; p && o->args->mapped && e < end; e++)
+			o->args->mapped(o->args->context, dev_id, pd_key(leaf, e), pd_value64(leaf, e));
 	}
 }
 
@@ -136,7 +131,7 @@ static void entered(struct pd_observer *observer, const struct pd_context *ctx, 
 	(void)c;
 	o->nr_visits++;
 	if (p)
-		tell(o, p, ctx->dev_id, ctx->begin, ctx->end, 0);
+		tell(o, p, ctx->dev_id, ctx->begin, ctx->end);
 	if (n && n->is_leaf && ctx->where == WHERE_MAPPINGS && is_wanted_leaf(o, block))
 		tell_leaf(o, ctx->dev_id, n);
 }

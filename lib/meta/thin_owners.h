@@ -12,6 +12,9 @@ struct thin_owners {
 	/* What was reported, in rising order: of data blocks begin..end - 1, of metadata blocks. */
 	const struct problem *data, *metadata;
 	size_t nr_data, nr_metadata;
+	/* Each mapping of one of the data blocks, or NULL; @value as in the leaf. */
+	void (*mapped)(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value);
+	void *context;
 };
 
 /*

@@ -47,6 +47,11 @@ static int by_device(const void *a, const void *b)
 	return c ? c : compare(x->root, y->root);
 }
 
+static int by_id_alone(const void *a, const void *b)
+{
+	return compare(((const struct hint *)a)->dev_id, ((const struct hint *)b)->dev_id);
+}
+
 static int add_hint(struct thin_rescue *r, struct hint **table, uint64_t *nr, uint64_t *max, uint64_t dev_id,
 		    uint64_t root)
 {
@@ -161,6 +166,27 @@ static int reattach_top(struct thin_rescue *r, const struct thin_missing_walk *w
 	return e;
 }
 
+static int note_details_hole(void *context, const struct thin_place *place)
+{
+	struct thin_rescue *r = context;
+
+	(void)place;
+	r->has_details_holes = true;
+	return 0;
+}
+
+/* So that what is cut off is told from what is not. */
+static int follow_details(struct thin_rescue *r)
+{
+	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_DETAILS, .hole = note_details_hole, .context = r };
+	struct thin_place place = {
+		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.device_details_root, .end = UINT64_MAX,
+	};
+
+	return thin_missing_follow(&walk, &place);
+}
+
+/* The pool's own trees come first: what they share with the metadata snapshot is theirs. */
 static int read_top(struct thin_rescue *r, struct roots *t)
 {
 	struct thin_missing_walk walk = {
@@ -169,9 +195,13 @@ static int read_top(struct thin_rescue *r, struct roots *t)
 	struct thin_place place = {
 		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.data_mapping_root, .end = UINT64_MAX,
 	};
-	int e = thin_missing_follow(&walk, &place);
+	int e = r->pool.has_no_top ? 0 : thin_missing_follow(&walk, &place);
 
+	if (!e && !r->pool.has_no_details)
+		e = follow_details(r);
 	if (!e)
+		e = rescue_walk_held(r);
+	if (!e && !r->pool.has_no_top)
 		e = reattach_top(r, &walk);
 	sort_hints(t->found, &t->nr);
 	return e;
@@ -272,35 +302,13 @@ static void sort_details(struct details *t)
 	t->nr = kept;
 }
 
-static int note_details_hole(void *context, const struct thin_place *place)
-{
-	struct thin_rescue *r = context;
-
-	(void)place;
-	r->has_details_holes = true;
-	return 0;
-}
-
-/* So that what is cut off is told from what is not. */
-static int follow_details(struct thin_rescue *r)
-{
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_DETAILS, .hole = note_details_hole, .context = r };
-	struct thin_place place = {
-		.parent = PROBLEM_NO_BLOCK, .block = r->pool.sb.device_details_root, .end = UINT64_MAX,
-	};
-
-	return thin_missing_follow(&walk, &place);
-}
-
 static int collect_details(struct thin_rescue *r, struct details *t)
 {
 	uint64_t exact = PROBLEM_NO_BLOCK;
 	bool has_holes = r->pool.has_no_details;
 	int e = has_holes ? 0 : read_details(r, t, r->pool.sb.device_details_root, &has_holes);
 
-	r->has_details_holes = has_holes;
-	if (!e && !r->pool.has_no_details)
-		e = follow_details(r);
+	r->has_details_holes |= has_holes;
 	if (e || !r->has_details_holes)
 		return e;
 	e = reattach_details(r, t);
@@ -339,13 +347,13 @@ static int list_devices(struct thin_rescue *r)
 {
 	struct roots roots = { .r = r };
 	struct details details = { .nr = 0 };
-	int e = r->pool.has_no_top ? 0 : read_top(r, &roots);
+	int e = read_top(r, &roots);
 
 	if (!e)
 		e = collect_details(r, &details);
 	if (!e)
 		e = merge(r, &details, &roots);
-	r->has_unknown_devices = r->nr_top_holes && r->has_details_holes;
+	r->has_unknown_devices = (r->nr_top_holes || r->pool.has_no_top) && r->has_details_holes;
 	free(roots.found);
 	free(details.found);
 	return e;
@@ -428,26 +436,70 @@ static bool is_in_top_hole(const struct thin_rescue *r, uint64_t id)
 	return false;
 }
 
-/* Where no details tell which devices were in a hole, older nodes do: if the space map counts their roots. */
-static int adopt_hints(struct thin_rescue *r)
+bool rescue_has_device(const struct thin_rescue *r, uint64_t dev_id)
+{
+	struct thin_device d = { .id = dev_id };
+
+	return r->nr && bsearch(&d, r->devices, r->nr, sizeof(d), by_id);
+}
+
+int rescue_adopt(struct thin_rescue *r, uint64_t dev_id, uint64_t root)
+{
+	size_t i;
+	int e = insert_device(r, dev_id, &i);
+
+	if (e || r->devices[i].has_root)
+		return e;
+	r->devices[i].has_root = true;
+	r->devices[i].root = root;
+	r->origins[i].root = ROOT_REATTACHED;
+	return rescue_walk(r, i);
+}
+
+static bool is_known(const struct thin_rescue *r, uint64_t nr, uint64_t id)
+{
+	struct hint key = { (uint32_t)id, 0 };
+
+	return nr && bsearch(&key, r->last_known, nr, sizeof(key), by_id_alone);
+}
+
+/* The devices of one generation, as far as no newer one has them. */
+static int learn_generation(struct thin_rescue *r, uint64_t root)
+{
+	struct pd_context ctx = { .where = WHERE_TOP, .dev_id = PROBLEM_NO_DEVICE };
+	uint64_t nr = r->nr_last_known, id;
+	const uint8_t *value;
+	struct pd_cursor c;
+	int e = 0;
+
+	pd_cursor_open(&c, &r->pool.reader, &ctx, root, sizeof(le64));
+	while (e >= 0 && (e = pd_cursor_next_entry(&c, &id, &value)) > 0)
+		if (id < THIN_MAX_DEVICES && !is_known(r, nr, id))
+			e = add_hint(r, &r->last_known, &r->nr_last_known, &r->max_last_known, id, le_load(value, 8));
+	pd_cursor_close(&c);
+	if (r->nr_last_known)
+		qsort(r->last_known, r->nr_last_known, sizeof(*r->last_known), by_device);
+	return e < 0 ? e : 0;
+}
+
+/*
+ * Where no details tell which devices were in a hole, the last generation does that knew them: if the space map counts the
+ * root that it has for one, it has not been changed since. An older root may be a snapshot's by now.
+ */
+static int adopt_last_known(struct thin_rescue *r)
 {
 	int e = 0;
 
-	for (uint64_t h = 0; r->has_unknown_devices && h < r->nr_hints && !e; h++) {
-		uint64_t id = r->hints[h].dev_id, root = r->hints[h].root;
-		size_t i;
+	for (size_t g = 0; r->has_unknown_devices && g < thin_scavenge_nr_generations(r->s) && !e; g++)
+		if (thin_scavenge_generation(r->s, g)->state != STATE_LOST)
+			e = learn_generation(r, thin_scavenge_generation(r->s, g)->root);
+	for (uint64_t i = 0; i < r->nr_last_known && !e; i++) {
+		const struct hint *h = &r->last_known[i];
 
-		if (!is_in_top_hole(r, id) || !is_cut_off(r, root, NODE_MAPPINGS))
-			continue;
-		e = insert_device(r, id, &i);
-		if (e || r->devices[i].has_root)
-			continue;
-		r->devices[i].has_root = true;
-		r->devices[i].root = root;
-		r->origins[i].root = ROOT_REATTACHED;
-		e = rescue_walk(r, i);
+		if (is_in_top_hole(r, h->dev_id) && is_cut_off(r, h->root, NODE_MAPPINGS))
+			e = rescue_adopt(r, h->dev_id, h->root);
 	}
-	return e;
+	return e || !r->has_unknown_devices ? e : rescue_unknown(r);
 }
 
 /* --- all --- */
@@ -496,19 +548,23 @@ static int run(struct thin_rescue *r)
 	if (!e)
 		e = collect_hints(r);
 	if (!e)
-		e = rescue_walk_held(r);
-	if (!e)
 		e = list_devices(r);
 	for (size_t i = 0; i < r->args.nr_choices && !e; i++)
 		e = choose(r, &r->args.choices[i]);
 	for (size_t i = 0; i < r->nr && !e; i++)
-		e = r->devices[i].has_root ? rescue_walk(r, i) : 0;
+		e = r->devices[i].has_root && r->origins[i].root != ROOT_OF_ANOTHER ? rescue_walk(r, i) : 0;
 	if (!e)
-		e = adopt_hints(r);
+		e = rescue_walk_held_devices(r);
+	if (!e)
+		e = thin_missing_guess(r->m);
+	if (!e)
+		e = adopt_last_known(r);
 	if (!e)
 		e = rescue_roots(r);
 	if (!e)
 		e = rescue_fill(r);
+	if (!e)
+		e = rescue_past(r);
 	rebuild_details(r);
 	return e;
 }
@@ -524,11 +580,12 @@ int thin_rescue_create(const struct thin_rescue_args *args, struct thin_rescue *
 	r->s = args->s;
 	r->memory = args->memory;
 	r->steps = MAX_STEPS;
-	r->below_of = SIZE_MAX;
+	r->below_of = PROBLEM_NO_DEVICE;
 	r->pool = *args->pool;
 	r->pool.reader.sink = &problem_silent;
 	r->pool.reader.observer = NULL;
-	e = run(r);
+	r->living = scavenge_alloc(r->s, r->s->nr / 64 + 1, sizeof(*r->living));
+	e = r->living ? run(r) : -ENOMEM;
 	if (e)
 		thin_rescue_destroy(r);
 	else
@@ -548,7 +605,14 @@ void thin_rescue_destroy(struct thin_rescue *r)
 	free(r->hole_at);
 	free(r->pieces);
 	free(r->hints);
+	free(r->last_known);
 	free(r->doubts);
+	free(r->loose);
+	free(r->cracks);
+	free(r->living);
+	free(r->held);
+	free(r->past);
+	thin_claims_free(&r->claims);
 	free(r->top_holes);
 	free(r->below);
 	free(r);
@@ -571,12 +635,36 @@ size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt *
 	return r->nr_doubts;
 }
 
+size_t thin_rescue_cracks(const struct thin_rescue *r, const struct thin_crack **cracks)
+{
+	*cracks = r->cracks;
+	return r->nr_cracks;
+}
+
 bool thin_rescue_has_unknown_devices(const struct thin_rescue *r)
 {
 	return r->has_unknown_devices;
 }
 
+uint64_t thin_rescue_mappings_of_pieces(const struct thin_rescue *r)
+{
+	uint64_t mappings = 0;
+
+	for (uint64_t i = 0; i < r->nr_pieces; i++)
+		mappings += r->s->nodes[r->pieces[i].block].count;
+	return mappings;
+}
+
+size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **past)
+{
+	*past = r->past;
+	return r->nr_past;
+}
+
 bool thin_rescue_has_pieces(const struct thin_rescue *r)
 {
+	for (uint64_t i = 0; i < r->nr_past; i++)
+		if (r->past[i].kind == PAST_REUSED || (r->past[i].kind == PAST_STALE && r->args.use_stale))
+			return true;
 	return r->nr_pieces;
 }

@@ -35,13 +35,21 @@ struct thin_rescued {
 	enum thin_details_origin details;
 	uint64_t generation; /* of ROOT_OF_ANOTHER */
 	uint64_t mapped;     /* mappings that it should have, or RECORD_UNKNOWN */
-	bool has_holes;      /* there were some, filled or not */
 };
 
 /* A piece that may belong to one of several, or that is not proved. */
 struct thin_doubt {
 	uint64_t block, first, last, mappings;
 	uint64_t dev_id; /* that it may be of; PROBLEM_NO_DEVICE: any of several */
+};
+
+/* Mappings of the past, of a device that has no others there. */
+struct thin_past {
+	enum { PAST_STALE, PAST_REUSED, PAST_DOUBTFUL } kind;
+	size_t device;
+	uint64_t begin, end; /* virtual blocks */
+	uint64_t mappings;
+	uint64_t generation; /* of PAST_STALE */
 };
 
 struct thin_rescue;
@@ -59,6 +67,7 @@ struct thin_rescue_args {
 	const struct thin_rescue_choice *choices; /* devices that come from elsewhere */
 	size_t nr_choices;
 	uint64_t memory; /* bytes for tables of devices, holes and pieces */
+	bool look_for_stale, use_stale; /* older versions of what is dead */
 };
 
 /* Finds devices, holes and pieces. Returns 0 or -errno; -ENOMEM, -E2BIG: there is not memory enough. */
@@ -70,18 +79,37 @@ const struct thin_device *thin_rescue_devices(const struct thin_rescue *r, size_
 const struct thin_rescued *thin_rescue_origin(const struct thin_rescue *r, size_t i);
 size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt **doubts);
 
+/*
+ * PAST_STALE: an older version of a hole, as far as its data blocks belong to nobody else; it is in the result if that was
+ * asked for. PAST_REUSED: of a device of another generation, data blocks that others have by now: they are not in the
+ * result. PAST_DOUBTFUL: the device has other mappings than its details say: blocks of its tree were used again.
+ */
+size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **past);
+
 /* The highest time of all. */
 uint32_t thin_rescue_time(const struct thin_rescue *r);
 
 /* Ids of the top level are lost that nothing tells. */
 bool thin_rescue_has_unknown_devices(const struct thin_rescue *r);
 
+/* In pieces. */
+uint64_t thin_rescue_mappings_of_pieces(const struct thin_rescue *r);
+
 /* Whether there is something to be written before the trees are whole. */
 bool thin_rescue_has_pieces(const struct thin_rescue *r);
 
+/* Keys between pieces, of a device that does not have all of its mappings: some may be lost there. */
+struct thin_crack {
+	size_t device;
+	uint64_t begin, end;
+	uint64_t block; /* that is dead, or PROBLEM_NO_BLOCK */
+};
+
+size_t thin_rescue_cracks(const struct thin_rescue *r, const struct thin_crack **cracks);
+
 /*
  * Writes nodes that lead to the pieces, into blocks that no tree needs, and has their parents lead to them: to a device that
- * is a copy of the pool's, or a transaction over it. What of a hole may still be lost stays one.
+ * is a copy of the pool's, or a transaction over it. A hole without pieces stays one.
  */
 int thin_rescue_mend(struct thin_rescue *r, struct bufio_client *client);
 

@@ -6,9 +6,6 @@
 #include "base/table.h"
 #include "meta/thin_rescue_int.h"
 
-/* A candidate that fits more holes than this has no evidence worth looking for. */
-#define MAX_FITS 64
-
 /* --- holes --- */
 
 /* Of one block there is one hole, wherever a pointer leads to it. NULL: it is in no place to be remembered. */
@@ -34,14 +31,13 @@ static int note_hole(void *context, const struct thin_place *place)
 	uint64_t i = at && *at ? *at - 1 : r->nr_holes;
 	int e = table_grow(&r->gaps, sizeof(*r->gaps), r->nr_gaps, &r->max_gaps, &r->memory);
 
-	r->origins[place->device].has_holes = true;
 	if (!e && i == r->nr_holes)
 		e = table_grow(&r->holes, sizeof(*r->holes), r->nr_holes, &r->max_holes, &r->memory);
 	if (e)
 		return e;
 	if (i == r->nr_holes)
 		r->holes[r->nr_holes++] = (struct hole){
-			.block = place->block, .end = UINT64_MAX, .device = place->device,
+			.block = place->block, .end = UINT64_MAX, .device = place->device, .generation = PROBLEM_NO_BLOCK,
 		};
 	if (at)
 		*at = (uint32_t)i + 1;
@@ -50,9 +46,18 @@ static int note_hole(void *context, const struct thin_place *place)
 	return 0;
 }
 
+static void note_living(void *context, uint64_t block)
+{
+	struct thin_rescue *r = context;
+
+	r->living[block / 64] |= UINT64_C(1) << block % 64;
+}
+
 int rescue_walk(struct thin_rescue *r, size_t device)
 {
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .context = r };
+	struct thin_missing_walk walk = {
+		.m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .node = note_living, .context = r,
+	};
 	struct thin_place place = {
 		.parent = PROBLEM_NO_BLOCK, .block = r->devices[device].root, .end = UINT64_MAX, .device = device,
 	};
@@ -71,20 +76,21 @@ static int note_held_hole(void *context, const struct thin_place *place)
 	return 0;
 }
 
-static int walk_held_device(void *context, uint64_t dev_id, uint64_t root)
+static int note_held_device(void *context, uint64_t dev_id, uint64_t root)
 {
 	struct thin_rescue *r = context;
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_held_hole, .context = r };
-	struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = root, .end = UINT64_MAX };
+	int e = root < r->s->nr ? table_grow(&r->held, sizeof(*r->held), r->nr_held, &r->max_held, &r->memory) : 0;
 
 	(void)dev_id;
-	return thin_missing_follow(&walk, &place);
+	if (!e && root < r->s->nr)
+		r->held[r->nr_held++] = (uint32_t)root;
+	return e;
 }
 
 int rescue_walk_held(struct thin_rescue *r)
 {
 	struct thin_missing_walk walk = {
-		.m = r->m, .tree = TREE_OF_DEVICES, .hole = note_held_hole, .device = walk_held_device, .context = r,
+		.m = r->m, .tree = TREE_OF_DEVICES, .hole = note_held_hole, .device = note_held_device, .context = r,
 	};
 	struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .end = UINT64_MAX };
 	struct thin_pool held = r->pool;
@@ -101,6 +107,19 @@ int rescue_walk_held(struct thin_rescue *r)
 	walk.tree = TREE_OF_DETAILS;
 	place.block = held.sb.device_details_root;
 	return e ? e : thin_missing_follow(&walk, &place);
+}
+
+int rescue_walk_held_devices(struct thin_rescue *r)
+{
+	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_held_hole, .context = r };
+	int e = 0;
+
+	for (uint64_t i = 0; i < r->nr_held && !e; i++) {
+		struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = r->held[i], .end = UINT64_MAX };
+
+		e = thin_missing_follow(&walk, &place);
+	}
+	return e;
 }
 
 /* --- pieces --- */
@@ -142,19 +161,26 @@ static bool has_pieces(struct thin_rescue *r, uint64_t hole)
 	return false;
 }
 
-/* A node as high as the hole takes its place alone: a pointer was wrong. */
-static bool fits(struct thin_rescue *r, uint64_t hole, const struct node *n)
+static bool lies_in(const struct thin_rescue *r, uint64_t hole, const struct node *n)
 {
 	const struct hole *h = &r->holes[hole];
 
-	if (n->first < h->begin || n->last >= h->end || (h->height && n->level > h->height))
-		return false;
+	return n->first >= h->begin && n->last < h->end && (!h->height || n->level <= h->height);
+}
+
+/* Where nothing else was put. A node as high as the hole takes its place alone: a pointer was wrong. */
+static bool has_place(struct thin_rescue *r, uint64_t hole, const struct node *n)
+{
+	const struct hole *h = &r->holes[hole];
+
 	return h->height && n->level == h->height ? !has_pieces(r, hole) : !overlaps(r, hole, n);
 }
 
-static int attach(struct thin_rescue *r, uint64_t block, uint64_t hole)
+int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_certain)
 {
-	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .context = r };
+	struct thin_missing_walk walk = {
+		.m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_hole, .node = note_living, .context = r,
+	};
 	const struct node *n = &r->s->nodes[block];
 	struct thin_place place = {
 		.parent = PROBLEM_NO_BLOCK, .block = block, .begin = r->holes[hole].begin, .end = r->holes[hole].end,
@@ -166,59 +192,74 @@ static int attach(struct thin_rescue *r, uint64_t block, uint64_t hole)
 		return e;
 	r->pieces[r->nr_pieces++] = (struct piece){
 		.block = (uint32_t)block, .hole = (uint32_t)hole, .first = n->first, .last = n->last, .level = n->level,
-		.is_proved = !thin_missing_is_unknown(r->m, block) && !r->is_doubtful,
+		.is_proved = is_certain && !thin_missing_is_unknown(r->m, block) && !r->is_doubtful,
 	};
 	return thin_missing_follow(&walk, &place);
 }
 
-/* Of several holes, those whose devices older versions of the piece belong to; or the one that it is closest to. */
-static int choose_by_kinship(struct thin_rescue *r, uint64_t block, unsigned missing, uint64_t *found, unsigned *nr)
+/* What is not decided yet. */
+static int keep_loose(struct thin_rescue *r, uint64_t block)
 {
-	unsigned scores[MAX_FITS], most = 0, nr_kin = 0, nr_most = 0;
-	int e = 0;
+	int e = table_grow(&r->loose, sizeof(*r->loose), r->nr_loose, &r->max_loose, &r->memory);
 
-	for (unsigned i = 0; i < *nr && !e; i++) {
-		e = rescue_kinship(r, r->holes[found[i]].device, block, &scores[i]);
-		if (e)
-			break;
-		nr_kin += scores[i] > 0;
-		nr_most = scores[i] > most ? 1 : nr_most + (scores[i] == most);
-		most = scores[i] > most ? scores[i] : most;
-	}
-	if (e)
-		return e;
-	if (nr_kin > missing && nr_most > missing)
-		nr_kin = 0;
-	for (unsigned i = 0, n = *nr, kept = 0; i < n; i++)
-		if (nr_kin && scores[i] && (nr_kin <= missing || scores[i] == most))
-			found[kept++] = found[i];
-	*nr = !nr_kin ? 0 : nr_kin <= missing ? nr_kin : nr_most;
-	return 0;
+	if (!e)
+		r->loose[r->nr_loose++] = (uint32_t)block;
+	return e;
 }
 
-static int try_to_place(struct thin_rescue *r, uint64_t block)
+unsigned rescue_find_holes(struct thin_rescue *r, uint64_t block, uint64_t found[MAX_FITS], bool *lies_anywhere)
 {
 	const struct node *n = &r->s->nodes[block];
-	unsigned missing = thin_missing_of(r->m, block), nr = 0;
-	uint64_t found[MAX_FITS];
-	int e = 0;
+	unsigned nr = 0;
 
-	for (uint64_t h = 0; missing && h < r->nr_holes && nr <= MAX_FITS && take_step(r); h++) {
-		if (!fits(r, h, n))
+	*lies_anywhere = false;
+	for (uint64_t h = 0; h < r->nr_holes && nr <= MAX_FITS && take_step(r); h++) {
+		if (!lies_in(r, h, n))
+			continue;
+		*lies_anywhere = true;
+		if (!has_place(r, h, n))
 			continue;
 		if (nr < MAX_FITS)
 			found[nr] = h;
 		nr++;
 	}
-	if (!missing || !nr)
+	return nr;
+}
+
+static int try_to_place(struct thin_rescue *r, uint64_t block)
+{
+	unsigned missing = thin_missing_of(r->m, block), nr;
+	uint64_t found[MAX_FITS];
+	bool lies_anywhere;
+	int e = 0;
+
+	if (!missing)
 		return 0;
-	if (nr > MAX_FITS)
-		return rescue_add_doubt(r, block, PROBLEM_NO_DEVICE);
-	if (nr > missing)
-		e = choose_by_kinship(r, block, missing, found, &nr);
+	nr = rescue_find_holes(r, block, found, &lies_anywhere);
+	if (!lies_anywhere)
+		return 0;
+	if (nr > missing || nr > MAX_FITS)
+		nr = 0;
 	for (unsigned i = 0; i < nr && !e; i++)
-		e = attach(r, block, found[i]);
-	return e || nr ? e : rescue_add_doubt(r, block, PROBLEM_NO_DEVICE);
+		e = rescue_attach(r, block, found[i], true);
+	return e || nr ? e : keep_loose(r, block);
+}
+
+/* Where others have been put, fewer places are left. */
+static int try_again(struct thin_rescue *r)
+{
+	uint64_t before;
+	int e = 0;
+
+	do {
+		uint64_t nr = r->nr_loose;
+
+		before = r->nr_pieces;
+		r->nr_loose = 0;
+		for (uint64_t i = 0; i < nr && !e; i++) /* what stays loose goes where it was, or before */
+			e = try_to_place(r, r->loose[i]);
+	} while (!e && r->nr_pieces > before);
+	return e;
 }
 
 /* --- candidates --- */
@@ -263,6 +304,8 @@ static int place_all(struct thin_rescue *r)
 		qsort(table, nr, sizeof(*table), by_height);
 	for (uint64_t i = 0; i < nr && !e; i++)
 		e = try_to_place(r, table[i].block);
+	if (!e)
+		e = try_again(r);
 	free(table);
 	r->memory += max * sizeof(*table);
 	return e;
@@ -291,8 +334,11 @@ static const struct gap *find_gap(const struct thin_rescue *r, uint64_t parent, 
 /* Of one device. */
 struct measure {
 	struct thin_rescue *r;
+	size_t device;
 	uint64_t mappings;
 	void (*hole)(struct measure *m, uint64_t hole);
+	int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole); /* of rescue_for_each_hole() */
+	int error;
 };
 
 static int measure_below(struct measure *m, uint64_t block, unsigned depth);
@@ -342,10 +388,21 @@ static int measure_device(struct thin_rescue *r, size_t i, struct measure *m)
 	const struct gap *g = find_gap(r, PROBLEM_NO_BLOCK, 0, i);
 
 	m->r = r;
+	m->device = i;
 	m->mappings = 0;
+	m->error = 0;
 	if (g)
 		return measure_hole(m, g->hole, 0);
 	return r->devices[i].has_root ? measure_below(m, r->devices[i].root, 0) : 0;
+}
+
+int rescue_measure(struct thin_rescue *r, size_t device, uint64_t *mappings)
+{
+	struct measure m = { .hole = NULL };
+	int e = measure_device(r, device, &m);
+
+	*mappings = m.mappings;
+	return e;
 }
 
 static void fill_hole(struct measure *m, uint64_t hole)
@@ -363,6 +420,77 @@ static void empty_hole(struct measure *m, uint64_t hole)
 			r->pieces[i].hole = UINT32_MAX;
 }
 
+static int by_key(const void *a, const void *b)
+{
+	const struct piece *x = *(struct piece *const *)a, *y = *(struct piece *const *)b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+struct piece **rescue_sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr)
+{
+	struct piece **sorted;
+
+	*nr = 0;
+	for (uint64_t i = 0; i < r->nr_pieces; i++)
+		*nr += r->pieces[i].hole == hole;
+	sorted = *nr ? malloc(*nr * sizeof(*sorted)) : NULL;
+	for (uint64_t i = 0, n = 0; sorted && i < r->nr_pieces; i++)
+		if (r->pieces[i].hole == hole)
+			sorted[n++] = &r->pieces[i];
+	if (sorted)
+		qsort(sorted, *nr, sizeof(*sorted), by_key);
+	return sorted;
+}
+
+static int add_crack(struct measure *m, const struct hole *h, uint64_t begin, uint64_t end)
+{
+	struct thin_rescue *r = m->r;
+	int e = table_grow(&r->cracks, sizeof(*r->cracks), r->nr_cracks, &r->max_cracks, &r->memory);
+
+	if (!e && begin < end)
+		r->cracks[r->nr_cracks++] = (struct thin_crack){ m->device, begin, end, h->block };
+	return e;
+}
+
+/* Where there are no pieces, the hole is seen by who walks the tree. */
+static void note_cracks(struct measure *m, uint64_t hole)
+{
+	const struct hole *h = &m->r->holes[hole];
+	uint64_t begin = h->begin;
+	unsigned nr;
+	struct piece **pieces = h->is_full ? NULL : rescue_sort_pieces(m->r, hole, &nr);
+
+	for (unsigned i = 0; pieces && i < nr && !m->error; i++) {
+		m->error = add_crack(m, h, begin, pieces[i]->first);
+		begin = (uint64_t)pieces[i]->last + 1;
+	}
+	if (pieces && !m->error)
+		m->error = add_crack(m, h, begin, h->end);
+	free(pieces);
+}
+
+static void visit_hole(struct measure *m, uint64_t hole)
+{
+	if (!m->error)
+		m->error = m->visit(m->r, m->device, hole);
+}
+
+int rescue_for_each_hole(struct thin_rescue *r, int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole))
+{
+	int e = 0;
+
+	for (size_t i = 0; i < r->nr && !e; i++) {
+		struct measure m = { .hole = visit_hole, .visit = visit };
+
+		if (r->origins[i].root == ROOT_OF_ANOTHER)
+			continue;
+		e = measure_device(r, i, &m);
+		e = e ? e : m.error;
+	}
+	return e;
+}
+
 static int drop_pieces(struct thin_rescue *r)
 {
 	uint64_t kept = 0;
@@ -378,14 +506,23 @@ static int drop_pieces(struct thin_rescue *r)
 	return e;
 }
 
+/* Pieces may have had holes of their own. */
+static int sort_gaps(struct thin_rescue *r)
+{
+	int e;
+
+	qsort(r->gaps, r->nr_gaps, sizeof(*r->gaps), by_place);
+	e = rescue_solve(r);
+	qsort(r->gaps, r->nr_gaps, sizeof(*r->gaps), by_place);
+	return e;
+}
+
 /* A device that has all the mappings that it should have has no holes any more. */
 static int prove(struct thin_rescue *r)
 {
 	void (*const passes[])(struct measure *, uint64_t) = { fill_hole, empty_hole };
-	int e = 0;
+	int e = sort_gaps(r);
 
-	if (r->nr_gaps)
-		qsort(r->gaps, r->nr_gaps, sizeof(*r->gaps), by_place);
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < r->nr && !e; i++) {
 			struct measure m = { .hole = NULL };
@@ -396,7 +533,15 @@ static int prove(struct thin_rescue *r)
 			m.hole = passes[pass];
 			e = measure_device(r, i, &m);
 		}
-	return e ? e : drop_pieces(r);
+	if (!e)
+		e = drop_pieces(r);
+	for (size_t i = 0; i < r->nr && !e; i++) {
+		struct measure m = { .hole = note_cracks };
+
+		e = measure_device(r, i, &m);
+		e = e ? e : m.error;
+	}
+	return e;
 }
 
 int rescue_fill(struct thin_rescue *r)

@@ -3,6 +3,7 @@
 #ifndef META_THIN_RESCUE_INT_H
 #define META_THIN_RESCUE_INT_H
 
+#include "meta/thin_claims.h"
 #include "meta/thin_missing.h"
 #include "meta/thin_rescue.h"
 #include "meta/thin_scavenge_int.h"
@@ -14,6 +15,7 @@ struct hole {
 	unsigned height;     /* 0: any */
 	size_t device;       /* the first that came to it */
 	bool is_full;        /* its devices have all of their mappings */
+	uint64_t generation; /* that an older version is taken from, or PROBLEM_NO_BLOCK */
 };
 
 /* A pointer to it. */
@@ -52,8 +54,20 @@ struct thin_rescue {
 	uint64_t nr_pieces, max_pieces;
 	struct hint *hints; /* by device */
 	uint64_t nr_hints, max_hints;
+	struct hint *last_known; /* by device: of the newest generation that has it; only where no details tell */
+	uint64_t nr_last_known, max_last_known;
 	struct thin_doubt *doubts;
 	uint64_t nr_doubts, max_doubts;
+	uint64_t *living; /* bits of nodes that devices have, but those of other generations */
+	uint32_t *held; /* roots of the metadata snapshot's devices */
+	uint64_t nr_held, max_held;
+	struct thin_claims claims; /* owners: holes, and devices with OWNER_IS_DEVICE */
+	struct thin_past *past;
+	uint64_t nr_past, max_past;
+	uint32_t *loose; /* pieces that may go to several holes */
+	uint64_t nr_loose, max_loose;
+	struct thin_crack *cracks;
+	uint64_t nr_cracks, max_cracks;
 	/* Ranges of ids in which the top level is dead. */
 	struct thin_place *top_holes;
 	uint64_t nr_top_holes, max_top_holes;
@@ -61,19 +75,54 @@ struct thin_rescue {
 	bool has_details_holes, has_unknown_devices;
 	/* Of the device that was asked for last: what older versions of its tree lead to. */
 	uint64_t *below;
-	size_t below_of;
+	uint64_t below_of; /* id */
+	uint64_t at;    /* block of a scan */
 	uint64_t steps; /* left: what takes longer is a hostile pool */
 };
 
 #define MAX_STEPS (UINT64_C(1) << 28)
 
-/* thin_rescue_holes.c: finds holes below a device or in the trees of the metadata snapshot; then pieces for all of them. */
+/*
+ * thin_rescue_holes.c: finds holes below a device; follows the metadata snapshot's trees of devices, behind the pool's own,
+ * and those of mappings; finds pieces for all holes.
+ */
 int rescue_walk(struct thin_rescue *r, size_t device);
 int rescue_walk_held(struct thin_rescue *r);
+int rescue_walk_held_devices(struct thin_rescue *r);
 int rescue_fill(struct thin_rescue *r);
+
+/* A piece that fits more holes than this is not placed. */
+#define MAX_FITS 16
+
+/* The holes that may have it; MAX_FITS + 1: too many. *@lies_anywhere: or could, if they were empty. */
+unsigned rescue_find_holes(struct thin_rescue *r, uint64_t block, uint64_t found[MAX_FITS], bool *lies_anywhere);
+int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_certain);
+
+/* What a device has so far. The gaps are sorted. */
+int rescue_measure(struct thin_rescue *r, size_t device, uint64_t *mappings);
+
+/* Each device that has the hole @hole somewhere. */
+int rescue_for_each_hole(struct thin_rescue *r, int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole));
+
+/* thin_rescue_past.c: older versions of holes, and devices of other generations. */
+#define OWNER_IS_DEVICE UINT32_C(0x80000000)
+
+int rescue_past(struct thin_rescue *r);
+
+/* The claims of one owner: a range of the table. */
+void rescue_claims_of(const struct thin_rescue *r, uint32_t owner, uint64_t *begin, uint64_t *end);
+
+/* thin_rescue_solve.c: places for pieces that several holes may have. */
+int rescue_solve(struct thin_rescue *r);
 
 /* thin_rescue_roots.c: finds roots for devices that have none. */
 int rescue_roots(struct thin_rescue *r);
+
+/* The same for devices that neither details nor the top level know any more, but older nodes of it do. */
+int rescue_unknown(struct thin_rescue *r);
+
+bool rescue_has_device(const struct thin_rescue *r, uint64_t dev_id);
+int rescue_adopt(struct thin_rescue *r, uint64_t dev_id, uint64_t root);
 
 int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id);
 
@@ -81,7 +130,10 @@ int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id);
 bool rescue_find_hints(const struct thin_rescue *r, uint64_t dev_id, size_t *i);
 
 /* How much of the tree at @block older versions of the device's tree had: higher is more, 0 nothing. Or -errno. */
-int rescue_kinship(struct thin_rescue *r, size_t device, uint64_t block, unsigned *score);
+int rescue_kinship(struct thin_rescue *r, uint64_t dev_id, uint64_t block, unsigned *score);
+
+/* The pieces of a hole, in the order of their keys; to be freed. NULL: there are none, or -ENOMEM if *@nr is not 0. */
+struct piece **rescue_sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr);
 
 /* A node's children or entries; 1, 0, -errno. */
 struct rescue_node {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/table.h"
 #include "meta/thin_rescue_int.h"
 
 /* --- kinship: what older versions of a device's tree lead to --- */
@@ -31,10 +32,18 @@ static int mark_below(struct thin_rescue *r, uint64_t block)
 	return e < 0 ? e : 0;
 }
 
-/* Roots in older nodes of the top level, and the device's own. */
-static int mark_device(struct thin_rescue *r, size_t device)
+static uint64_t last_known_root(const struct thin_rescue *r, uint64_t id)
 {
-	uint64_t words = r->s->nr / 64 + 1, id = r->devices[device].id;
+	for (uint64_t i = 0; i < r->nr_last_known; i++)
+		if (r->last_known[i].dev_id == id)
+			return r->last_known[i].root;
+	return PROBLEM_NO_BLOCK;
+}
+
+/* The last root that is known, or all that older nodes of the top level have had. */
+static int mark_device(struct thin_rescue *r, uint64_t id)
+{
+	uint64_t words = r->s->nr / 64 + 1, last = last_known_root(r, id);
 	int e = 0;
 	size_t i;
 
@@ -44,7 +53,9 @@ static int mark_device(struct thin_rescue *r, size_t device)
 		return -ENOMEM;
 	for (uint64_t w = 0; w < words; w++)
 		r->below[w] = 0;
-	r->below_of = device;
+	r->below_of = id;
+	if (last != PROBLEM_NO_BLOCK)
+		return mark_below(r, last);
 	if (rescue_find_hints(r, id, &i))
 		for (; i < r->nr_hints && r->hints[i].dev_id == id && !e; i++)
 			e = mark_below(r, r->hints[i].root);
@@ -87,10 +98,13 @@ static int compare_leaves(struct thin_rescue *r, uint64_t block, const struct re
 	return e < 0 ? e : 0;
 }
 
-int rescue_kinship(struct thin_rescue *r, size_t device, uint64_t block, unsigned *score)
+/* In entries, of which a node has more below each child. */
+#define KINSHIP_OF_CHILD 64
+
+int rescue_kinship(struct thin_rescue *r, uint64_t dev_id, uint64_t block, unsigned *score)
 {
 	struct rescue_node *n;
-	int e = r->below_of == device ? 0 : mark_device(r, device);
+	int e = r->below_of == dev_id ? 0 : mark_device(r, dev_id);
 
 	*score = 0;
 	if (e)
@@ -104,7 +118,8 @@ int rescue_kinship(struct thin_rescue *r, size_t device, uint64_t block, unsigne
 	if (e > 0 && n->is_leaf)
 		e = compare_leaves(r, block, n, score);
 	for (unsigned i = 0; e > 0 && !n->is_leaf && i < n->nr; i++)
-		*score += n->values[i] < r->s->nr && has_bit(r->below, n->values[i]);
+		if (n->values[i] < r->s->nr && has_bit(r->below, n->values[i]))
+			*score += KINSHIP_OF_CHILD;
 	free(n);
 	return e < 0 ? e : 0;
 }
@@ -183,7 +198,7 @@ static int root_by_contents(struct thin_rescue *r, size_t device, const uint64_t
 		r->steps--;
 		if (has_bit(is_child, b) || !is_root_of(r, device, b, has_holes))
 			continue;
-		e = rescue_kinship(r, device, b, &score);
+		e = rescue_kinship(r, r->devices[device].id, b, &score);
 		nr++;
 		pointers += thin_missing_of(r->m, b);
 		nr_best = score > most || nr == 1 ? 1 : nr_best + (score == most);
@@ -231,6 +246,121 @@ int rescue_roots(struct thin_rescue *r)
 		e = for_each_rootless(r, NULL, true);
 	if (!e)
 		e = for_each_rootless(r, is_child, true);
+	free(is_child);
+	return e;
+}
+
+/* --- devices that no details know --- */
+
+/* A tree that was cut off, and an id that had one like it. */
+struct match {
+	uint32_t score, dev_id, block;
+};
+
+#define MAX_MATCHES 1000000
+
+static int by_score(const void *a, const void *b)
+{
+	const struct match *x = a, *y = b;
+
+	if (x->score != y->score)
+		return x->score > y->score ? -1 : 1;
+	return x->dev_id < y->dev_id ? -1 : x->dev_id > y->dev_id;
+}
+
+struct matches {
+	struct match *table;
+	uint64_t nr, max;
+};
+
+/* Each tree that was cut off, as a version of those that the id had. */
+static int match_id(struct thin_rescue *r, uint64_t dev_id, const uint64_t *is_child, struct matches *t)
+{
+	int e = 0;
+
+	for (uint64_t b = 1; b < r->s->nr && !e && r->steps && t->nr < MAX_MATCHES; b++) {
+		unsigned score = 0;
+
+		r->steps--;
+		if (node_kind(&r->s->nodes[b]) != NODE_MAPPINGS || has_bit(is_child, b) ||
+		    thin_missing_is_unknown(r->m, b) || !thin_missing_of(r->m, b))
+			continue;
+		e = rescue_kinship(r, dev_id, b, &score);
+		if (!e && score)
+			e = table_grow(&t->table, sizeof(*t->table), t->nr, &t->max, &r->memory);
+		if (!e && score)
+			t->table[t->nr++] = (struct match){ score, (uint32_t)dev_id, (uint32_t)b };
+	}
+	return e;
+}
+
+static bool is_tie(const struct matches *t, uint64_t i)
+{
+	const struct match *m = &t->table[i];
+
+	for (uint64_t j = 0; j < t->nr && t->table[j].score >= m->score; j++)
+		if (j != i && t->table[j].score == m->score && t->table[j].block == m->block)
+			return true;
+	return false;
+}
+
+/* The closest first: each id gets one tree, and each tree as many ids as the space map says. */
+static int use_matches(struct thin_rescue *r, struct matches *t)
+{
+	int e = 0;
+
+	if (t->nr)
+		qsort(t->table, t->nr, sizeof(*t->table), by_score);
+	for (uint64_t i = 0; i < t->nr && !e; i++) {
+		const struct match *m = &t->table[i];
+
+		if (!thin_missing_of(r->m, m->block) || rescue_has_device(r, m->dev_id))
+			continue;
+		e = is_tie(t, i) ? rescue_add_doubt(r, m->block, PROBLEM_NO_DEVICE) :
+				   rescue_adopt(r, m->dev_id, m->block);
+	}
+	return e;
+}
+
+/* One tree, and one device, that are left over. */
+static int match_last(struct thin_rescue *r, const uint64_t *is_child)
+{
+	uint64_t block = PROBLEM_NO_BLOCK, id = PROBLEM_NO_DEVICE;
+	unsigned nr_trees = 0, nr_ids = 0;
+
+	for (uint64_t b = 1; b < r->s->nr; b++)
+		if (node_kind(&r->s->nodes[b]) == NODE_MAPPINGS && !has_bit(is_child, b) &&
+		    !thin_missing_is_unknown(r->m, b) && thin_missing_of(r->m, b)) {
+			block = b;
+			nr_trees += thin_missing_of(r->m, b);
+		}
+	for (uint64_t i = 0; i < r->nr_last_known; i++)
+		if (!rescue_has_device(r, r->last_known[i].dev_id)) {
+			id = r->last_known[i].dev_id;
+			nr_ids++;
+		}
+	if (!nr_trees)
+		r->has_unknown_devices = thin_missing_is_unknown(r->m, 0);
+	if (nr_trees != 1 || nr_ids != 1)
+		return 0;
+	r->has_unknown_devices = false;
+	return rescue_adopt(r, id, block);
+}
+
+int rescue_unknown(struct thin_rescue *r)
+{
+	struct matches t = { .nr = 0 };
+	uint64_t *is_child = scavenge_alloc(r->s, r->s->nr / 64 + 1, sizeof(*is_child));
+	int e = is_child ? mark_children(r, is_child) : -ENOMEM;
+
+	for (uint64_t i = 0; i < r->nr_last_known && !e; i++)
+		if (!rescue_has_device(r, r->last_known[i].dev_id))
+			e = match_id(r, r->last_known[i].dev_id, is_child, &t);
+	if (!e)
+		e = use_matches(r, &t);
+	if (!e)
+		e = match_last(r, is_child);
+	free(t.table);
 	free(is_child);
 	return e;
 }

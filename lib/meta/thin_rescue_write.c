@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/*
- * Nodes in the place of dead ones. A new node has the pieces of a hole as its children, and, unless it is proved that nothing
- * is missing, between them the dead pointer itself, so that who walks the tree sees what is still lost.
- */
+/* Nodes in the place of dead ones: the pieces of a hole are their children. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +9,7 @@
 
 #define MAX_CHILDREN 252
 
-/* A child to be: a piece, a new node, or the dead block. */
+/* A child to be: a piece, or a new node. */
 struct item {
 	uint64_t key, block;
 	unsigned level;
@@ -22,28 +19,39 @@ struct writer {
 	struct thin_rescue *r;
 	struct bufio_client *client;
 	uint64_t next; /* block that may be free */
+	bool may_be_counted;
 	struct item *items; /* of the hole that is written */
 	uint64_t nr, max;
 };
 
 /* --- blocks --- */
 
-/* No tree needs it; bitmaps and nodes of space maps are not needed where trees are only read. */
-static bool is_free(const struct thin_rescue *r, uint64_t block)
+/* No tree needs it. Without @may_be_counted it is not a part of a space map either. */
+static bool is_free(const struct thin_rescue *r, uint64_t block, bool may_be_counted)
 {
 	enum node_kind kind = node_kind(&r->s->nodes[block]);
 
-	return (kind == NODE_NONE || kind == NODE_OTHER) && !thin_missing_found(r->m, block) &&
-	       !(r->hole_at && r->hole_at[block]);
+	if (thin_missing_found(r->m, block) || (r->hole_at && r->hole_at[block]))
+		return false;
+	if (!thin_missing_of(r->m, block))
+		return true;
+	return may_be_counted && (kind == NODE_NONE || kind == NODE_OTHER || kind == NODE_BITMAP);
 }
 
 static int take_block(struct writer *w, uint64_t *block)
 {
-	while (w->next < w->r->s->nr && !is_free(w->r, w->next))
+	while (w->next < w->r->s->nr && !is_free(w->r, w->next, w->may_be_counted))
 		w->next++;
-	if (w->next >= w->r->s->nr)
+	if (w->next >= w->r->s->nr && w->may_be_counted)
 		return -ENOSPC;
+	if (w->next >= w->r->s->nr) {
+		/* Space maps are not needed where trees are only read; but what was lost is told by them. */
+		w->may_be_counted = true;
+		w->next = 1;
+		return take_block(w, block);
+	}
 	*block = w->next++;
+	thin_missing_note(w->r->m, *block);
 	return 0;
 }
 
@@ -57,30 +65,42 @@ static int seal(struct bufio_buffer *b)
 	return e;
 }
 
+static struct pd_node_disk *new_node(struct writer *w, uint64_t block, uint32_t flags, struct bufio_buffer **b)
+{
+	struct pd_node_disk *d = bufio_new(w->client, block, b);
+
+	if (!d)
+		return NULL;
+	memset(d, 0, PD_BLOCK_SIZE);
+	d->flags = le32_put(flags);
+	d->max_entries = le32_put(MAX_CHILDREN);
+	d->value_size = le32_put(sizeof(le64));
+	return d;
+}
+
+static void put_entry(struct pd_node_disk *d, uint64_t key, uint64_t value)
+{
+	uint32_t nr = le32_get(d->nr_entries);
+	uint8_t *keys = (uint8_t *)(d + 1);
+
+	le_store(keys + 8 * (size_t)nr, 8, key);
+	le_store(keys + 8 * (size_t)(MAX_CHILDREN + nr), 8, value);
+	d->nr_entries = le32_put(nr + 1);
+}
+
 static int write_node(struct writer *w, const struct item *items, unsigned nr, struct item *made)
 {
 	struct pd_node_disk *d;
 	struct bufio_buffer *b;
-	uint8_t *keys;
 	int e = take_block(w, &made->block);
 
 	if (e)
 		return e;
-	d = bufio_new(w->client, made->block, &b);
+	d = new_node(w, made->block, PD_NODE_INTERNAL, &b);
 	if (!d)
 		return -errno;
-	memset(d, 0, PD_BLOCK_SIZE);
-	d->flags = le32_put(PD_NODE_INTERNAL);
-	d->nr_entries = le32_put(nr);
-	d->max_entries = le32_put(MAX_CHILDREN);
-	d->value_size = le32_put(sizeof(le64));
-	keys = (uint8_t *)(d + 1);
-	for (unsigned i = 0; i < nr; i++) {
-		le64 key = le64_put(items[i].key), value = le64_put(items[i].block);
-
-		memcpy(keys + 8 * (size_t)i, &key, sizeof(key));
-		memcpy(keys + 8 * (size_t)(MAX_CHILDREN + i), &value, sizeof(value));
-	}
+	for (unsigned i = 0; i < nr; i++)
+		put_entry(d, items[i].key, items[i].block);
 	made->key = items[0].key;
 	made->level = items[0].level + 1;
 	return seal(b);
@@ -91,7 +111,6 @@ static int write_pointer(const struct writer *w, const struct thin_place *p, uin
 {
 	struct bufio_buffer *b;
 	struct pd_node_disk *d = bufio_read(w->client, p->parent, &b);
-	le64 value = le64_put(block);
 	size_t at;
 
 	if (!d)
@@ -101,7 +120,7 @@ static int write_pointer(const struct writer *w, const struct thin_place *p, uin
 		bufio_release(b);
 		return -EIO; /* it was read before */
 	}
-	memcpy((uint8_t *)d + at, &value, sizeof(value));
+	le_store((uint8_t *)d + at, 8, block);
 	return seal(b);
 }
 
@@ -116,46 +135,13 @@ static int add_item(struct writer *w, uint64_t key, uint64_t block, unsigned lev
 	return e;
 }
 
-static int by_key(const void *a, const void *b)
+static int list_children(struct writer *w, struct piece **pieces, unsigned nr)
 {
-	const struct piece *x = *(struct piece *const *)a, *y = *(struct piece *const *)b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
-/* The pieces of a hole, in order. */
-static struct piece **sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr)
-{
-	struct piece **sorted;
-
-	*nr = 0;
-	for (uint64_t i = 0; i < r->nr_pieces; i++)
-		*nr += r->pieces[i].hole == hole;
-	sorted = malloc(*nr * sizeof(*sorted));
-	for (uint64_t i = 0, n = 0; sorted && i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole)
-			sorted[n++] = &r->pieces[i];
-	if (sorted)
-		qsort(sorted, *nr, sizeof(*sorted), by_key);
-	return sorted;
-}
-
-/* Children of one node at @level + 1: pieces, and what may be missing between them. */
-static int list_children(struct writer *w, const struct hole *h, struct piece **pieces, unsigned nr, unsigned level)
-{
-	uint64_t dead = h->block == PROBLEM_NO_BLOCK ? 0 : h->block, begin = h->begin;
 	int e = 0;
 
 	w->nr = 0;
-	for (unsigned i = 0; i < nr && !e; i++) {
-		if (!h->is_full && pieces[i]->first > begin)
-			e = add_item(w, begin, dead, level);
-		if (!e)
-			e = add_item(w, pieces[i]->first, pieces[i]->block, pieces[i]->level);
-		begin = (uint64_t)pieces[i]->last + 1;
-	}
-	if (!e && !h->is_full && begin < h->end)
-		e = add_item(w, begin, dead, level);
+	for (unsigned i = 0; i < nr && !e; i++)
+		e = add_item(w, pieces[i]->first, pieces[i]->block, pieces[i]->level);
 	return e;
 }
 
@@ -200,7 +186,7 @@ static int mend_hole(struct writer *w, uint64_t hole, struct piece **pieces, uns
 {
 	struct thin_rescue *r = w->r;
 	const struct hole *h = &r->holes[hole];
-	bool is_whole = nr == 1 && (h->height ? pieces[0]->level == h->height : h->is_full);
+	bool is_whole = nr == 1 && (!h->height || pieces[0]->level == h->height);
 	uint64_t root = pieces[0]->block;
 	unsigned highest = 0;
 	int e = 0;
@@ -208,7 +194,7 @@ static int mend_hole(struct writer *w, uint64_t hole, struct piece **pieces, uns
 	for (unsigned i = 0; i < nr; i++)
 		highest = pieces[i]->level > highest ? pieces[i]->level : highest;
 	if (!is_whole)
-		e = list_children(w, h, pieces, nr, h->height ? h->height - 1 : highest);
+		e = list_children(w, pieces, nr);
 	if (!e && !is_whole)
 		e = build(w, h, highest, &root);
 	for (uint64_t i = 0; i < r->nr_gaps && !e; i++) {
@@ -227,14 +213,148 @@ static int mend_hole(struct writer *w, uint64_t hole, struct piece **pieces, uns
 	return e;
 }
 
+/* --- the past --- */
+
+/* A leaf of older mappings becomes a piece as any other. */
+static int add_leaf(struct writer *w, uint64_t hole, const struct thin_claim *claims, uint64_t nr)
+{
+	struct thin_rescue *r = w->r;
+	struct pd_node_disk *d;
+	struct bufio_buffer *b;
+	uint64_t block, first = UINT64_MAX, last = 0;
+	int e = take_block(w, &block);
+
+	if (!e)
+		e = table_grow(&r->pieces, sizeof(*r->pieces), r->nr_pieces, &r->max_pieces, &r->memory);
+	if (e)
+		return e;
+	d = new_node(w, block, PD_NODE_LEAF, &b);
+	if (!d)
+		return -errno;
+	for (uint64_t i = 0; i < nr; i++) {
+		if (claims[i].is_rejected)
+			continue;
+		put_entry(d, claims[i].key, claims[i].value);
+		first = claims[i].key < first ? claims[i].key : first;
+		last = claims[i].key;
+	}
+	r->pieces[r->nr_pieces++] = (struct piece){
+		.block = (uint32_t)block, .hole = (uint32_t)hole, .first = (uint32_t)first, .last = (uint32_t)last, .level = 1,
+	};
+	return seal(b);
+}
+
+static int add_stale(struct writer *w, uint64_t hole)
+{
+	struct thin_claims *c = &w->r->claims;
+	uint64_t begin, end, good = 0;
+	int e = 0;
+
+	rescue_claims_of(w->r, (uint32_t)hole, &begin, &end);
+	for (uint64_t i = begin, from = begin; i < end && !e; i++) {
+		good += !c->table[i].is_rejected;
+		if (good && (good == MAX_CHILDREN || i + 1 == end)) {
+			e = add_leaf(w, hole, c->table + from, i + 1 - from);
+			from = i + 1;
+			good = 0;
+		}
+	}
+	return e;
+}
+
+/* Whether the claim of @owner on @key is in the way of somebody. */
+static bool is_rejected(const struct thin_rescue *r, uint64_t begin, uint64_t end, uint64_t key)
+{
+	while (begin < end) {
+		uint64_t middle = begin + (end - begin) / 2;
+
+		if (r->claims.table[middle].key < key)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	return begin < r->claims.nr && r->claims.table[begin].key == key && r->claims.table[begin].is_rejected;
+}
+
+/* What is left of a leaf takes its place; living devices have no part in it. */
+static int thin_out_leaf(struct writer *w, uint64_t block, uint64_t begin, uint64_t end)
+{
+	struct rescue_node *old = malloc(sizeof(*old));
+	struct pd_node_disk *d;
+	struct bufio_buffer *b;
+	unsigned nr = 0;
+	int e = old ? rescue_read(w->r, block, old) : -ENOMEM;
+
+	for (unsigned i = 0; e > 0 && i < old->nr; i++)
+		nr += is_rejected(w->r, begin, end, old->keys[i]);
+	if (e <= 0 || !nr || w->r->living[block / 64] >> block % 64 & 1) {
+		free(old);
+		return e < 0 ? e : 0;
+	}
+	d = new_node(w, block, PD_NODE_LEAF, &b);
+	for (unsigned i = 0; d && i < old->nr; i++)
+		if (!is_rejected(w->r, begin, end, old->keys[i]))
+			put_entry(d, old->keys[i], old->values[i]);
+	free(old);
+	return d ? seal(b) : -errno;
+}
+
+static int thin_out_device(struct writer *w, size_t device)
+{
+	struct pd_context ctx = { .where = WHERE_MAPPINGS, .dev_id = PROBLEM_NO_DEVICE };
+	struct pd_reader reader = w->r->pool.reader;
+	const struct pd_node *leaf;
+	uint64_t begin, end;
+	struct pd_cursor c;
+	int e = 0;
+
+	rescue_claims_of(w->r, (uint32_t)device | OWNER_IS_DEVICE, &begin, &end);
+	reader.client = w->client;
+	pd_cursor_open(&c, &reader, &ctx, w->r->devices[device].root, sizeof(le64));
+	while (e >= 0 && (e = pd_cursor_next(&c, &leaf)) > 0)
+		e = thin_out_leaf(w, leaf->block, begin, end);
+	pd_cursor_close(&c);
+	return e < 0 ? e : 0;
+}
+
+/* Blocks of trees of the past must not be taken for new nodes. */
+static int note_nothing(void *context, const struct thin_place *place)
+{
+	(void)context;
+	(void)place;
+	return 0;
+}
+
+static int keep_past(struct thin_rescue *r, size_t device)
+{
+	struct thin_missing_walk walk = { .m = r->m, .tree = TREE_OF_MAPPINGS, .hole = note_nothing, .context = r };
+	struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = r->devices[device].root, .end = UINT64_MAX };
+
+	return thin_missing_follow(&walk, &place);
+}
+
+static int mend_past(struct writer *w)
+{
+	struct thin_rescue *r = w->r;
+	int e = 0;
+
+	for (size_t i = 0; i < r->nr && !e; i++)
+		e = r->origins[i].root == ROOT_OF_ANOTHER ? keep_past(r, i) : 0;
+	for (size_t i = 0; i < r->nr && !e; i++)
+		e = r->origins[i].root == ROOT_OF_ANOTHER ? thin_out_device(w, i) : 0;
+	for (uint64_t h = 0; r->args.use_stale && h < r->nr_holes && !e; h++)
+		e = add_stale(w, h);
+	return e;
+}
+
 int thin_rescue_mend(struct thin_rescue *r, struct bufio_client *client)
 {
 	struct writer w = { .r = r, .client = client, .next = 1 };
-	int e = 0;
+	int e = mend_past(&w);
 
 	for (uint64_t h = 0; h < r->nr_holes && !e; h++) {
 		unsigned nr;
-		struct piece **pieces = sort_pieces(r, h, &nr);
+		struct piece **pieces = rescue_sort_pieces(r, h, &nr);
 
 		if (!pieces && nr)
 			e = -ENOMEM;

@@ -200,6 +200,8 @@ static int scan_block(void *context, uint64_t block, const void *data, int error
 	keep_highest(&s->highest, (uint32_t)block);
 	if (kind == PD_NODE)
 		return scan_node(s, block, data);
+	if (kind == PD_BITMAP)
+		publish(&s->nodes[block], NODE_BITMAP, 1);
 	if (kind == PD_THIN_SUPERBLOCK) {
 		thin_superblock_decode(data, &sb);
 		keep_highest(&s->time, sb.time);
@@ -261,7 +263,7 @@ static enum node_kind child_kind(const struct thin_scavenge *s, const struct pd_
 	unsigned level = c ? atomic_load_explicit(&c->level, memory_order_acquire) : 1;
 	enum node_kind kind = c ? node_kind(c) : NODE_NONE;
 
-	if (kind == NODE_NONE || kind == NODE_SUPERBLOCK)
+	if (kind == NODE_NONE || kind == NODE_SUPERBLOCK || kind == NODE_BITMAP)
 		return NODE_NONE;
 	if (n->is_leaf && kind != NODE_UNDECIDED && kind != NODE_MAPPINGS && kind != NODE_EMPTY)
 		return NODE_NONE;

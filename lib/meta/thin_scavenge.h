@@ -124,6 +124,15 @@ const struct thin_generation *thin_scavenge_best(const struct thin_scavenge *s);
 /* The details that have exactly the devices and mappings of the top level at @root; PROBLEM_NO_BLOCK: none have. */
 uint64_t thin_scavenge_details(const struct thin_scavenge *s, uint64_t root);
 
+/*
+ * Details that no top level goes with, and that are newer than those of @g, by time, transaction and mappings: the newest,
+ * or PROBLEM_NO_BLOCK. @g may be NULL: any.
+ */
+uint64_t thin_scavenge_newer_details(const struct thin_scavenge *s, const struct thin_generation *g);
+
+/* A generation that has these details and no top level. */
+void thin_scavenge_details_alone(const struct thin_scavenge *s, uint64_t details, struct thin_generation *g);
+
 /* The largest first. */
 size_t thin_scavenge_nr_trees(const struct thin_scavenge *s);
 void thin_scavenge_tree(const struct thin_scavenge *s, size_t i, struct thin_tree *tree);

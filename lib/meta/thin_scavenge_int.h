@@ -15,7 +15,8 @@ enum node_kind {
 	NODE_MAPPINGS,
 	NODE_TOP,
 	NODE_DETAILS,
-	NODE_OTHER,    /* of a space map */
+	NODE_OTHER,    /* of a space map's tree */
+	NODE_BITMAP,   /* of a space map */
 	NODE_UNDECIDED, /* has children: they say what it is */
 	NODE_MAYBE_TOP, /* a leaf in which all values are numbers of blocks */
 	NR_NODE_KINDS

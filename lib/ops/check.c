@@ -14,6 +14,7 @@
 #include "io/io_journal.h"
 #include "meta/thin_check.h"
 #include "meta/thin_disk.h"
+#include "ops/check_memory.h"
 #include "ops/journal.h"
 #include "ops/target.h"
 #include "text/emit.h"
@@ -76,55 +77,15 @@ static bool create_table(struct check *k)
 
 /* --- memory --- */
 
-#define MIB(bytes) (((bytes) >> 20) + 1)
-#define LEAST_CACHE (UINT64_C(3) << 19)
-#define STREAM_BYTES (UINT64_C(16) << 20)
-#define STREAM_SHARE 64
-
-/*
- * Counts of data come first, as what does not fit costs a pass over all leaves; but the cache has to read ahead. It has
- * enough when it keeps the nodes above the leaves, too; counts above 3 take what there is.
- */
-static uint64_t share_memory(const struct thin_pool *pool, struct bufio_client *c, uint64_t rest, uint64_t least_cache)
-{
-	uint64_t enough = thin_check_enough_memory(pool), spare = rest - least_cache - thin_check_least_memory();
-	uint64_t wanted = STREAM_BYTES + pool->reader.nr_blocks * PD_BLOCK_SIZE / STREAM_SHARE, cache = rest / 2;
-
-	if (rest - cache < enough) /* not with half of it */
-		cache = rest > enough ? rest - enough : 0;
-	if (cache < least_cache + spare / 8)
-		cache = least_cache + spare / 8;
-	if (cache > wanted && wanted > least_cache)
-		cache = wanted;
-	bufio_set_memory_limit(c, cache); /* cannot fail: it is neither below the floor nor above what it was */
-	return rest - cache;
-}
-
-uint64_t op_check_memory(const struct thin_pool *pool, struct bufio_client *c, uint64_t limit, uint64_t taken,
-			 bool may_raise, uint64_t *need)
-{
-	uint64_t floor = bufio_get_memory_floor(c);
-	uint64_t least_cache = floor < LEAST_CACHE && limit > 2 * LEAST_CACHE ? LEAST_CACHE : floor;
-	uint64_t tables = thin_check_bytes(pool) + taken;
-
-	*need = tables + least_cache + thin_check_least_memory();
-	if (limit < *need && may_raise)
-		limit = *need + thin_check_least_memory() + STREAM_BYTES;
-	return limit < *need ? 0 : share_memory(pool, c, limit - tables, least_cache);
-}
-
 /* @limit, for the cache @c and all else. */
 static bool take_memory(struct check *k, struct bufio_client *c, uint64_t limit)
 {
-	uint64_t need;
+	struct check_memory m = {
+		.pool = &k->pool, .image = k->args->image, .purpose = "check", .may_raise = k->args->may_raise_memory,
+		.tables = k->max_kept * sizeof(*k->kept), .beside = k->limit - limit,
+	};
 
-	k->checked.memory = op_check_memory(&k->pool, c, limit, k->max_kept * sizeof(*k->kept), k->args->may_raise_memory,
-					    &need);
-	if (!k->checked.memory)
-		op_fail(k->result, OP_USAGE, 0,
-			"%s: to check %" PRIu64 " blocks of metadata takes more memory than the limit leaves: give "
-			"--memory-limit=%" PRIu64 "MiB", k->args->image, k->pool.reader.nr_blocks,
-			MIB(need + need / KEPT_SHARE));
+	k->checked.memory = check_share_memory(&m, c, limit, k->result);
 	return k->checked.memory;
 }
 
@@ -634,25 +595,6 @@ static bool needs_check(const struct check *k)
 	return has_flag(k) && !k->is_cleared;
 }
 
-/* A name as a shell takes it. */
-static void quote(const char *name, char *text, size_t size)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-:@%,=";
-	size_t n = 0;
-
-	if (name[strspn(name, plain)] == '\0') {
-		snprintf(text, size, "%s", name);
-		return;
-	}
-	text[n++] = '\'';
-	for (; *name && n + 6 < size; name++) {
-		if (*name == '\'')
-			n += (size_t)snprintf(text + n, size - n, "'\\'");
-		text[n++] = *name;
-	}
-	snprintf(text + n, size - n, "'");
-}
-
 /* New metadata cannot be made by a command without more knowledge; what is lost can be shown. */
 static bool wants_a_look(const struct check *k)
 {
@@ -665,7 +607,7 @@ static bool format_next(const struct check *k, enum verdict v, char *text, size_
 	const struct op_check_args *a = k->args;
 	char image[OP_REASON_MAX];
 
-	quote(a->image, image, sizeof(image));
+	op_quote(a->image, image, sizeof(image));
 	if (a->use_snapshot || a->has_mapping_root || a->has_details_root)
 		return false;
 	if (v == CLEAN && needs_check(k) && k->was_checked)

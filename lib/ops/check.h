@@ -38,16 +38,6 @@ struct op_check_args {
 	const struct stat *target_stat; /* of the image, or NULL */
 };
 
-struct thin_pool;
-
-/*
- * Divides @limit, of which @taken bytes are in use already, between the cache @c, whose limit becomes its part, and
- * thin_check() of the pool; more with @may_raise. Returns the bytes for counts of data; or 0, and *@need is the least
- * limit that would do.
- */
-uint64_t op_check_memory(const struct thin_pool *pool, struct bufio_client *c, uint64_t limit, uint64_t taken,
-			 bool may_raise, uint64_t *need);
-
 /* *@result is filled in any case. */
 void op_check(const struct op_check_args *args, struct op_result *result);
 

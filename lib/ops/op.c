@@ -40,6 +40,24 @@ void op_open_outputs(const struct op_progress *progress, struct text_out *out, i
 	out->context = messages->context = progress->context;
 }
 
+void op_quote(const char *name, char *text, size_t size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-:@%,=";
+	size_t n = 0;
+
+	if (name[strspn(name, plain)] == '\0') {
+		snprintf(text, size, "%s", name);
+		return;
+	}
+	text[n++] = '\'';
+	for (; *name && n + 6 < size; name++) {
+		if (*name == '\'')
+			n += (size_t)snprintf(text + n, size - n, "'\\'");
+		text[n++] = *name;
+	}
+	snprintf(text + n, size - n, "'");
+}
+
 static int show(struct text_emitter *e, enum record_kind kind, const void *record)
 {
 	int r = e->visitor.begin(&e->visitor, kind, record);

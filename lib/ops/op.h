@@ -4,6 +4,7 @@
 #define OPS_OP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "meta/record.h"
@@ -55,6 +56,9 @@ __attribute__((format(printf, 4, 5))) void op_fail(struct op_result *r, enum op_
 
 /* @error, a -errno, of reading @image. */
 void op_fail_errno(struct op_result *r, const char *image, int error);
+
+/* A name as a shell takes it. */
+void op_quote(const char *name, char *text, size_t size);
 
 /* Both are made to write there; the line of @progress, or NULL, gives way. */
 void op_open_outputs(const struct op_progress *progress, struct text_out *out, int out_fd, struct text_out *messages,

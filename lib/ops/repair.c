@@ -20,7 +20,7 @@
 #include "meta/thin_plan.h"
 #include "meta/thin_sharing.h"
 #include "meta/thin_size.h"
-#include "ops/check.h"
+#include "ops/check_memory.h"
 #include "ops/repair_int.h"
 #include "ops/target.h"
 
@@ -279,6 +279,7 @@ static bool rescue(struct op_repair *r)
 	struct thin_rescue_args args = {
 		.pool = &r->pool, .is_current = r->is_current, .s = r->s, .choices = choices,
 		.nr_choices = r->args->nr_choices, .memory = r->limit / RESCUE_SHARE,
+		.look_for_stale = r->args->stale != REPAIR_STALE_NO, .use_stale = r->args->stale == REPAIR_STALE_USE,
 	};
 	int e = choices ? 0 : -ENOMEM;
 	bool ok = !e && find_choices(r, choices);
@@ -293,7 +294,7 @@ static bool rescue(struct op_repair *r)
 	return e ? fail(r, e) : ok;
 }
 
-/* Mappings that the rescue can reach, roughly. */
+/* Mappings that the rescue can reach; pieces come on top. */
 static uint64_t count_reachable(const struct op_repair *r)
 {
 	uint64_t mappings = 0;
@@ -306,7 +307,7 @@ static uint64_t count_reachable(const struct op_repair *r)
 		if (d[i].has_root && thin_scavenge_below(r->s, d[i].root, &below))
 			mappings += below.mappings;
 	}
-	return mappings;
+	return mappings + thin_rescue_mappings_of_pieces(r->rescue);
 }
 
 static bool use_best(struct op_repair *r, const struct thin_generation *best)
@@ -317,32 +318,59 @@ static bool use_best(struct op_repair *r, const struct thin_generation *best)
 		 number_of(r, best), best->root, thin_source_name(best->source), best->devices, best->mappings,
 		 state_word(best->state));
 	use_generation(r, number_of(r, best));
+	r->is_guess = !r->pool.is_lost || best->state == STATE_DOUBTFUL;
+	return rescue(r);
+}
+
+/* Without a superblock the last generation may have lost its top level, too: then its details are still there. */
+static bool choose_without_superblock(struct op_repair *r)
+{
+	const struct thin_generation *best = thin_scavenge_best(r->s);
+	uint64_t details = thin_scavenge_newer_details(r->s, best), mappings;
+
+	if (best && best->state != STATE_LOST && !use_best(r, best))
+		return false;
+	mappings = best && best->state != STATE_LOST ? count_reachable(r) : 0;
+	if (details == PROBLEM_NO_BLOCK && best)
+		return true;
+	thin_scavenge_details_alone(r->s, details, &r->chosen);
+	thin_pool_set_roots(&r->pool, PROBLEM_NO_BLOCK, details);
+	make_superblock(r);
+	if (!rescue(r))
+		return false;
+	if (count_reachable(r) > mappings) {
+		snprintf(r->why, sizeof(r->why), "the superblock is lost; the device details at block %" PRIu64 " are newer "
+			 "than any top level, and trees were found for them", details);
+		r->is_guess = false;
+		return true;
+	}
+	if (!use_best(r, best))
+		return false;
+	r->is_guess = true;
 	return true;
 }
 
 static bool choose(struct op_repair *r)
 {
 	const struct op_repair_args *a = r->args;
-	const struct thin_generation *best;
+	const struct thin_generation *best = thin_scavenge_best(r->s);
 	size_t n = a->generation;
 	bool is_asked = a->use_generation || a->use_root;
 
 	if ((a->use_generation && !has_generation(r, n, "generation")) || (a->use_root && !find_root(r, &n)))
 		return false;
-	if (!is_asked && r->pool.is_lost) {
-		best = thin_scavenge_best(r->s);
-		if (!best || best->state == STATE_LOST) {
-			op_fail(r->result, OP_LOST, 0, "%s: the superblock is lost, and no generation was found; single "
-				"trees may be left, as --list says", a->input);
-			return false;
-		}
-		return use_best(r, best) && rescue(r);
+	if (!is_asked && r->pool.is_lost && (!best || best->state == STATE_LOST)) {
+		op_fail(r->result, OP_LOST, 0, "%s: the superblock is lost, and no generation was found; single trees may be "
+			"left, as --list says", a->input);
+		return false;
 	}
+	if (!is_asked && r->pool.is_lost)
+		return choose_without_superblock(r);
 	use_generation(r, is_asked ? n : 0);
 	if (!rescue(r))
 		return false;
-	best = is_asked || thin_rescue_has_pieces(r->rescue) ? NULL : better_than(r, count_reachable(r));
-	return !best || r->chosen.state != STATE_LOST || (use_best(r, best) && rescue(r));
+	best = is_asked || r->chosen.state != STATE_LOST ? NULL : better_than(r, count_reachable(r));
+	return !best || use_best(r, best);
 }
 
 static bool has_data_block_size(struct op_repair *r)
@@ -432,23 +460,33 @@ static void use_highest(struct op_repair *r, uint64_t highest)
 	r->pool.nr_data_blocks = *nr;
 }
 
+static uint64_t share_memory(struct op_repair *r, const struct thin_pool *pool, struct bufio_client *c)
+{
+	struct check_memory m = {
+		.pool = pool, .image = r->args->input, .purpose = "check", .tables = r->taken,
+		.may_raise = r->args->may_raise_memory,
+	};
+
+	return check_share_memory(&m, c, r->limit, r->result);
+}
+
 static bool check_trees(struct op_repair *r)
 {
 	bool has_counts = r->is_current && !r->pool.is_lost;
 	struct thin_check check = {
-		.skip_space_maps = !has_counts, .skip_metadata_map = true, .device = count_copy, .context = r,
+		.skip_space_maps = !has_counts, .skip_metadata_map = true, .device = count_copy, .mapped = repair_note_mapped,
+		.context = r,
 	};
-	uint64_t need;
 	int e;
 
-	r->touches = malloc(REPAIR_MAX_TOUCHES * sizeof(*r->touches));
-	if (!r->touches)
+	r->suspects = malloc(REPAIR_MAX_SUSPECTS * sizeof(*r->suspects));
+	if (!r->suspects)
 		return fail(r, -ENOMEM);
 	r->sink.report = repair_report_problem;
 	r->pool.reader.sink = &r->sink;
-	check.memory = op_check_memory(&r->pool, r->source, r->limit, r->taken, r->args->may_raise_memory, &need);
+	check.memory = share_memory(r, &r->pool, r->source);
 	if (!check.memory)
-		return fail_memory(r, "to check what is left", need);
+		return false;
 	if (r->args->progress)
 		r->args->progress->total += 2 * r->pool.live.metadata_sm.nr_allocated;
 	e = thin_check(&r->pool, &check);
@@ -533,7 +571,7 @@ void op_repair_close(struct op_repair *r)
 	free(r->corrected);
 	free(r->reports);
 	free(r->losses);
-	free(r->touches);
+	free(r->suspects);
 	free(r->unowned);
 	free(r);
 }
@@ -704,7 +742,6 @@ static bool check_result(struct op_repair *r, struct bufio_client *target)
 	struct verdict verdict = { .sink = { count_problem } };
 	struct thin_check check = { .skip_mappings = false };
 	struct thin_pool pool;
-	uint64_t need;
 	int e = bufio_client_reset(target);
 
 	if (!e)
@@ -713,9 +750,9 @@ static bool check_result(struct op_repair *r, struct bufio_client *target)
 		return fail_target(r, e, "cannot be read back");
 	bufio_set_memory_limit(r->source, bufio_get_memory_floor(r->source));
 	bufio_set_memory_limit(target, r->limit > r->taken ? r->limit - r->taken : r->limit);
-	check.memory = op_check_memory(&pool, target, r->limit, r->taken, r->args->may_raise_memory, &need);
+	check.memory = share_memory(r, &pool, target);
 	if (!check.memory)
-		return fail_memory(r, "to check the result", need);
+		return false;
 	e = thin_check(&pool, &check);
 	if (e)
 		return fail_target(r, e, "cannot be read back");

@@ -4,7 +4,7 @@
 #define OPS_REPAIR_INT_H
 
 /* More are not looked at. */
-#define REPAIR_MAX_TOUCHES 4096
+#define REPAIR_MAX_SUSPECTS 65536
 
 #include "meta/thin_check.h"
 #include "meta/thin_rescue.h"
@@ -14,13 +14,26 @@
 /* Virtual blocks of which something is to be said. */
 enum loss_state { LOSS_LOST, LOSS_STALE, LOSS_AMBIGUOUS, NR_LOSS_STATES };
 
+enum loss_cause {
+	CAUSE_DEAD,     /* a block is, by code */
+	CAUSE_NOTHING,  /* that leads there was found */
+	CAUSE_BELOW,    /* a dead block, and around it pieces were found */
+	CAUSE_BEYOND,   /* the data device */
+	CAUSE_TWICE,    /* a data block is mapped */
+	CAUSE_UNPLACED, /* a tree */
+	CAUSE_REUSED,   /* data blocks of a device of another generation */
+	CAUSE_OLDER,    /* version */
+	CAUSE_MIXED,    /* with what is newer */
+};
+
 struct loss {
 	enum loss_state state;
+	enum loss_cause cause;
 	uint64_t dev_id, begin, end;
 	uint64_t block;    /* of metadata, or PROBLEM_NO_BLOCK */
 	uint64_t mappings; /* or RECORD_UNKNOWN */
-	uint64_t data;     /* that is mapped twice, or RECORD_UNKNOWN */
-	enum problem_code code; /* of LOSS_LOST, or NR_PROBLEMS */
+	uint64_t data;     /* block of CAUSE_TWICE and CAUSE_BEYOND; generation of CAUSE_OLDER */
+	enum problem_code code; /* of CAUSE_DEAD */
 };
 
 /* By device of the rescue. */
@@ -53,6 +66,7 @@ struct op_repair {
 	struct thin_generation chosen;
 	size_t generation;   /* its number */
 	bool is_current, is_superblock_made;
+	bool is_guess; /* an older generation than the last one, or it may be */
 	char why[256];       /* it was chosen, or empty */
 	char details_text[128];
 	const struct thin_device *devices;
@@ -60,9 +74,10 @@ struct op_repair {
 	struct device_report *reports;
 	struct loss *losses;
 	uint64_t nr_losses, max_losses, not_kept;
-	struct problem *touches; /* who stands on data blocks whose counts are too low */
-	size_t nr_touches;
-	uint64_t nr_twice; /* mappings of these that have another place */
+	struct suspect {
+		uint64_t dev_id, key, data;
+	} *suspects; /* mappings of data blocks whose counts are wrong */
+	size_t nr_suspects;
 	struct {
 		uint64_t mappings, lost, stale;
 		bool is_lost_unknown;
@@ -90,6 +105,7 @@ bool repair_make_overlay(struct op_repair *r);
 
 /* repair_report.c */
 void repair_report_problem(struct problem_sink *sink, const struct problem *p);
+void repair_note_mapped(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value);
 int repair_add_loss(struct op_repair *r, const struct loss *loss);
 void repair_sum_up(struct op_repair *r);
 bool repair_has_lost(const struct op_repair *r);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "meta/thin_disk.h"
 #include "ops/repair_int.h"
 #include "text/emit.h"
 
@@ -69,8 +70,8 @@ static void keep_beyond(struct op_repair *r, const struct problem *p)
 	if (report)
 		report->beyond += p->count;
 	repair_add_loss(r, &(struct loss){
-		.state = LOSS_LOST, .dev_id = p->dev_id, .begin = p->begin, .end = p->end, .block = p->block,
-		.mappings = p->count, .data = p->found, .code = p->code,
+		.state = LOSS_LOST, .cause = CAUSE_BEYOND, .dev_id = p->dev_id, .begin = p->begin, .end = p->end,
+		.block = p->block, .mappings = p->count, .data = p->found,
 	});
 }
 
@@ -78,46 +79,52 @@ void repair_report_problem(struct problem_sink *sink, const struct problem *p)
 {
 	struct op_repair *r = (struct op_repair *)sink;
 
-	if (p->where != WHERE_MAPPINGS && p->code != PROBLEM_DATA_COUNT_LOW)
+	if (p->where != WHERE_MAPPINGS || p->is_touch)
 		return;
 	if (p->code == PROBLEM_DATA_BEYOND)
 		keep_beyond(r, p);
-	else if (p->code == PROBLEM_DATA_COUNT_LOW && p->is_touch && r->nr_touches < REPAIR_MAX_TOUCHES)
-		r->touches[r->nr_touches++] = *p;
-	else if (problem_is_block_lost(p) && !p->is_touch)
+	else if (problem_is_block_lost(p))
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_LOST, .dev_id = p->dev_id, .begin = p->begin, .end = p->end, .block = p->block,
-			.mappings = RECORD_UNKNOWN, .data = RECORD_UNKNOWN, .code = p->code,
+			.state = LOSS_LOST, .cause = CAUSE_DEAD, .dev_id = p->dev_id, .begin = p->begin, .end = p->end,
+			.block = p->block, .mappings = RECORD_UNKNOWN, .code = p->code,
 		});
 }
 
 /* --- data blocks that are mapped at two places --- */
 
-static void add_twice(struct op_repair *r, const struct problem *p, uint64_t data, uint64_t end)
+void repair_note_mapped(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value)
 {
-	repair_add_loss(r, &(struct loss){
-		.state = LOSS_AMBIGUOUS, .dev_id = p->dev_id, .begin = p->begin + (data - p->touched),
-		.end = p->begin + (end - p->touched), .block = PROBLEM_NO_BLOCK, .mappings = end - data, .data = data,
-		.code = NR_PROBLEMS,
-	});
+	struct op_repair *r = context;
+
+	if (r->nr_suspects < REPAIR_MAX_SUSPECTS)
+		r->suspects[r->nr_suspects++] = (struct suspect){ dev_id, virtual_block, value >> THIN_TIME_BITS };
 }
 
-/* Those that share a block have it at the same place; counted for fewer than have it, one of two that have not is wrong. */
+static int by_data(const void *a, const void *b)
+{
+	const struct suspect *x = a, *y = b;
+
+	if (x->data != y->data)
+		return x->data < y->data ? -1 : 1;
+	return x->key < y->key ? -1 : x->key > y->key;
+}
+
+/* Who shares a block has it at the same place; of those that have not one is wrong. */
 static void find_twice(struct op_repair *r)
 {
-	for (size_t i = 0; i < r->nr_touches; i++)
-		for (size_t j = 0; j < r->nr_touches; j++) {
-			const struct problem *a = &r->touches[i], *b = &r->touches[j];
-			uint64_t begin = a->touched > b->touched ? a->touched : b->touched;
-			uint64_t a_end = a->touched + (a->end - a->begin), b_end = b->touched + (b->end - b->begin);
-			uint64_t end = a_end < b_end ? a_end : b_end;
+	const struct suspect *s = r->suspects;
 
-			if (begin >= end || a->begin - a->touched == b->begin - b->touched)
-				continue;
-			add_twice(r, a, begin, end);
-			r->nr_twice += end - begin;
-			break;
-		}
+	if (r->nr_suspects)
+		qsort(r->suspects, r->nr_suspects, sizeof(*s), by_data);
+	for (size_t i = 0, end; i < r->nr_suspects; i = end) {
+		for (end = i + 1; end < r->nr_suspects && s[end].data == s[i].data; end++)
+			;
+		for (size_t k = i; k < end && s[end - 1].key != s[i].key; k++)
+			repair_add_loss(r, &(struct loss){
+				.state = LOSS_AMBIGUOUS, .cause = CAUSE_TWICE, .dev_id = s[k].dev_id, .begin = s[k].key,
+				.end = s[k].key + 1, .block = PROBLEM_NO_BLOCK, .mappings = 1, .data = s[k].data,
+			});
+	}
 }
 
 /* --- summing up --- */
@@ -150,9 +157,43 @@ static void add_rootless(struct op_repair *r, size_t i)
 {
 	if (!r->devices[i].has_root && r->reports[i].lost)
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_LOST, .dev_id = r->devices[i].id, .end = UINT64_MAX, .block = PROBLEM_NO_BLOCK,
-			.mappings = r->reports[i].lost, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+			.state = LOSS_LOST, .cause = CAUSE_NOTHING, .dev_id = r->devices[i].id, .end = UINT64_MAX,
+			.block = PROBLEM_NO_BLOCK, .mappings = r->reports[i].lost,
 		});
+}
+
+/* The kernel keeps no leaf, but a root, with fewer entries than a third. */
+#define LEAST_LEAF 84
+
+/* Where a leaf could have been; or everywhere, if these would not have had room for what is missing. */
+static bool has_room_in_wide_ones(const struct op_repair *r, const struct thin_crack *c, size_t nr, size_t device)
+{
+	uint64_t mapped = thin_rescue_origin(r->rescue, device)->mapped, room = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		if (c[i].device == device && c[i].end - c[i].begin >= LEAST_LEAF)
+			room += c[i].end - c[i].begin;
+	return mapped != RECORD_UNKNOWN && room >= mapped - r->reports[device].kept;
+}
+
+/* They come device by device. */
+static void add_cracks(struct op_repair *r)
+{
+	const struct thin_crack *c;
+	size_t nr = thin_rescue_cracks(r->rescue, &c);
+	bool is_wide = false;
+
+	for (size_t i = 0; i < nr; i++) {
+		if (!i || c[i].device != c[i - 1].device)
+			is_wide = has_room_in_wide_ones(r, c, nr, c[i].device);
+		if (is_wide && c[i].end - c[i].begin < LEAST_LEAF)
+			continue;
+		r->reports[c[i].device].has_holes = true;
+		repair_add_loss(r, &(struct loss){
+			.state = LOSS_LOST, .cause = CAUSE_BELOW, .dev_id = r->devices[c[i].device].id, .begin = c[i].begin,
+			.end = c[i].end, .block = c[i].block, .mappings = RECORD_UNKNOWN,
+		});
+	}
 }
 
 static void add_doubts(struct op_repair *r)
@@ -162,9 +203,34 @@ static void add_doubts(struct op_repair *r)
 
 	for (size_t i = 0; i < nr; i++)
 		repair_add_loss(r, &(struct loss){
-			.state = LOSS_AMBIGUOUS, .dev_id = d[i].dev_id, .begin = d[i].first, .end = d[i].last + 1,
-			.block = d[i].block, .mappings = d[i].mappings, .data = RECORD_UNKNOWN, .code = NR_PROBLEMS,
+			.state = LOSS_AMBIGUOUS, .cause = CAUSE_UNPLACED, .dev_id = d[i].dev_id, .begin = d[i].first,
+			.end = d[i].last + 1, .block = d[i].block, .mappings = d[i].mappings,
 		});
+}
+
+static void add_past(struct op_repair *r)
+{
+	static const struct {
+		enum loss_state state;
+		enum loss_cause cause;
+	} kinds[] = {
+		[PAST_STALE] = { LOSS_STALE, CAUSE_OLDER },
+		[PAST_REUSED] = { LOSS_LOST, CAUSE_REUSED },
+		[PAST_DOUBTFUL] = { LOSS_AMBIGUOUS, CAUSE_MIXED },
+	};
+	const struct thin_past *p;
+	size_t nr = thin_rescue_past(r->rescue, &p);
+
+	for (size_t i = 0; i < nr; i++) {
+		r->reports[p[i].device].has_holes |= p[i].kind == PAST_REUSED;
+		if (p[i].kind == PAST_STALE && r->args->stale == REPAIR_STALE_USE)
+			r->totals.stale += p[i].mappings;
+		repair_add_loss(r, &(struct loss){
+			.state = kinds[p[i].kind].state, .cause = kinds[p[i].kind].cause, .dev_id = r->devices[p[i].device].id,
+			.begin = p[i].begin, .end = p[i].end, .block = PROBLEM_NO_BLOCK, .mappings = p[i].mappings,
+			.data = p[i].generation,
+		});
+	}
 }
 
 static int by_place(const void *a, const void *b)
@@ -180,6 +246,8 @@ static int by_place(const void *a, const void *b)
 
 void repair_sum_up(struct op_repair *r)
 {
+	add_cracks(r);
+	add_past(r);
 	for (size_t i = 0; i < r->nr_devices; i++) {
 		struct device_report *d = &r->reports[i];
 
@@ -201,7 +269,7 @@ void repair_sum_up(struct op_repair *r)
 
 bool repair_has_lost(const struct op_repair *r)
 {
-	return r->totals.lost || r->totals.is_lost_unknown || r->nr_losses || r->not_kept ||
+	return r->is_guess || r->totals.lost || r->totals.is_lost_unknown || r->nr_losses || r->not_kept ||
 	       thin_rescue_has_unknown_devices(r->rescue);
 }
 
@@ -223,18 +291,38 @@ static const char *plural(uint64_t nr)
 
 static void format_cause(const struct loss *l, char *text, size_t size)
 {
-	if (l->state == LOSS_AMBIGUOUS && l->data != RECORD_UNKNOWN)
-		snprintf(text, size, "data block%s from %" PRIu64 " on mapped here and elsewhere: one of the two is wrong",
-			 plural(l->mappings), l->data);
-	else if (l->state == LOSS_AMBIGUOUS)
+	switch (l->cause) {
+	case CAUSE_DEAD:
+		snprintf(text, size, "block %" PRIu64 " is dead: %s", l->block, problem_table[l->code].name);
+		break;
+	case CAUSE_NOTHING: snprintf(text, size, "nothing was found that leads there"); break;
+	case CAUSE_BELOW:
+		snprintf(text, size, "between what was found of a dead node");
+		break;
+	case CAUSE_BEYOND:
+		snprintf(text, size, "mapped beyond the data device, to block %" PRIu64, l->data);
+		break;
+	case CAUSE_TWICE:
+		snprintf(text, size, "data block %" PRIu64 " is mapped here and elsewhere: one of the two is wrong", l->data);
+		break;
+	case CAUSE_UNPLACED:
 		snprintf(text, size, "the tree at block %" PRIu64 " may belong to several devices, or is not proved to belong "
 			 "here: it is left out", l->block);
-	else if (l->code == PROBLEM_DATA_BEYOND)
-		snprintf(text, size, "mapped beyond the data device, to block %" PRIu64, l->data);
-	else if (l->block == PROBLEM_NO_BLOCK || !l->block)
-		snprintf(text, size, "nothing was found that leads there");
-	else
-		snprintf(text, size, "block %" PRIu64 " is dead: %s", l->block, problem_table[l->code].name);
+		break;
+	case CAUSE_REUSED: snprintf(text, size, "the data blocks are used by others now"); break;
+	case CAUSE_OLDER:
+		if (l->data == PROBLEM_NO_BLOCK)
+			snprintf(text, size, "%" PRIu64 " mapping%s of an older node, or a snapshot's, whose data blocks nobody "
+				 "else has", l->mappings, plural(l->mappings));
+		else
+			snprintf(text, size, "%" PRIu64 " mapping%s of generation %" PRIu64 ", whose data blocks nobody else "
+				 "has", l->mappings, plural(l->mappings), l->data);
+		break;
+	case CAUSE_MIXED:
+		snprintf(text, size, "%" PRIu64 " mappings, which is not what its details say: blocks of its tree were used again",
+			 l->mappings);
+		break;
+	}
 }
 
 static void format_range(const struct loss *l, char *text, size_t size)
@@ -250,7 +338,7 @@ static void format_range(const struct loss *l, char *text, size_t size)
 		snprintf(text + n, size - (size_t)n, ", virtual blocks %" PRIu64 "..%" PRIu64, l->begin, l->end - 1);
 }
 
-static int show_loss(struct meta_visitor *v, const struct loss *l)
+static int show_loss(struct meta_visitor *v, const struct loss *l, bool is_used)
 {
 	char cause[TEXT_MAX], range[TEXT_MAX], line[3 * TEXT_MAX], option[64] = "";
 	struct record_loss record = {
@@ -260,9 +348,9 @@ static int show_loss(struct meta_visitor *v, const struct loss *l)
 
 	format_cause(l, cause, sizeof(cause));
 	format_range(l, range, sizeof(range));
-	if (l->state == LOSS_STALE)
+	if (l->cause == CAUSE_OLDER && !is_used)
 		snprintf(option, sizeof(option), "--stale=use");
-	else if (l->state == LOSS_AMBIGUOUS && l->block != PROBLEM_NO_BLOCK)
+	else if (l->cause == CAUSE_UNPLACED)
 		snprintf(option, sizeof(option), "--assign=DEV=%" PRIu64, l->block);
 	record.option = option[0] ? option : NULL;
 	snprintf(line, sizeof(line), "%s: %s: %s%s%s\n", state_names[l->state], range, cause, option[0] ? "; " : "", option);
@@ -282,7 +370,7 @@ static int show_losses(const struct op_repair *r, struct meta_visitor *v)
 	int e = 0;
 
 	for (uint64_t i = 0; i < r->nr_losses && !e && (r->args->json || i < MAX_SHOWN); i++)
-		e = show_loss(v, &r->losses[i]);
+		e = show_loss(v, &r->losses[i], r->args->stale == REPAIR_STALE_USE);
 	return e || r->args->json || r->nr_losses <= MAX_SHOWN ? e : show_more(v, "ranges", r->nr_losses - MAX_SHOWN);
 }
 
@@ -373,7 +461,7 @@ static void format_notes(const struct op_repair *r, char *text, size_t size)
 			      r->pool.nr_data_blocks, r->args->overrides.nr_data_blocks ? "" : " or more");
 	if (thin_rescue_has_unknown_devices(r->rescue))
 		snprintf(text + n, size - (size_t)n, "note: there may have been more devices: neither the top level nor the "
-			 "details are whole\n");
+			 "details are whole; --list shows trees that are left, --assign=DEV=BLOCK takes one\n");
 }
 
 static void format_written(const struct op_repair *r, char *text, size_t size)
@@ -386,23 +474,44 @@ static void format_written(const struct op_repair *r, char *text, size_t size)
 		snprintf(text, size, "nothing was written\n");
 }
 
+static uint64_t count_losses(const struct op_repair *r, enum loss_state state)
+{
+	uint64_t nr = 0;
+
+	for (uint64_t i = 0; i < r->nr_losses; i++)
+		nr += r->losses[i].state == state;
+	return nr;
+}
+
+/* "Lost: 248 mappings. Stale: 3. Ambiguous: 2." */
 static void format_state(const struct op_repair *r, char *text, size_t size)
 {
-	int n;
+	uint64_t ambiguous = count_losses(r, LOSS_AMBIGUOUS);
+	bool is_unknown = r->totals.is_lost_unknown || thin_rescue_has_unknown_devices(r->rescue);
+	int n = 0;
 
 	if (!repair_has_lost(r)) {
 		snprintf(text, size, "Nothing is lost.");
 		return;
 	}
-	n = snprintf(text, size, "Lost: ");
-	if (r->totals.lost || !r->totals.is_lost_unknown)
-		n += snprintf(text + n, size - (size_t)n, "%" PRIu64 " mapping%s%s", r->totals.lost, plural(r->totals.lost),
-			      r->totals.is_lost_unknown ? " and more" : "");
-	else
-		n += snprintf(text + n, size - (size_t)n, "an unknown number of mappings");
+	*text = '\0';
+	if (r->is_guess)
+		n += snprintf(text + n, size - (size_t)n, "Lost: what was changed since this generation, which is not known.");
+	else if (is_unknown && !r->totals.lost)
+		n += snprintf(text + n, size - (size_t)n, "Lost: mappings, and it is not known how many.");
+	else if (r->totals.lost)
+		n += snprintf(text + n, size - (size_t)n, "Lost: %" PRIu64 " mapping%s%s.", r->totals.lost,
+			      plural(r->totals.lost), is_unknown ? " and more" : "");
+	if (r->totals.stale)
+		n += snprintf(text + n, size - (size_t)n, "%sStale: %" PRIu64 " mapping%s.", n ? " " : "", r->totals.stale,
+			      plural(r->totals.stale));
+	if (ambiguous)
+		n += snprintf(text + n, size - (size_t)n, "%sAmbiguous: %" PRIu64 " place%s.", n ? " " : "", ambiguous,
+			      plural(ambiguous));
 	if (r->totals.is_unowned_known && r->totals.unowned)
-		n += snprintf(text + n, size - (size_t)n, "; data blocks that nobody has now: %" PRIu64, r->totals.unowned);
-	snprintf(text + n, size - (size_t)n, ".%s", r->args->accept_loss ? " The loss is accepted." : "");
+		n += snprintf(text + n, size - (size_t)n, " Data blocks that nobody has now: %" PRIu64 ".", r->totals.unowned);
+	if (r->args->accept_loss)
+		snprintf(text + n, size - (size_t)n, " This is accepted.");
 }
 
 static int show(const struct op_repair *r, struct text_emitter *e)
@@ -421,7 +530,8 @@ static int show(const struct op_repair *r, struct text_emitter *e)
 		.time = r->pool.sb.time,
 		.devices = r->nr_devices,
 		.mappings = r->totals.mappings,
-		.mappings_lost = r->totals.is_lost_unknown ? RECORD_UNKNOWN : r->totals.lost,
+		.mappings_lost = r->totals.is_lost_unknown || r->is_guess ||
+				 thin_rescue_has_unknown_devices(r->rescue) ? RECORD_UNKNOWN : r->totals.lost,
 		.mappings_stale = r->totals.stale,
 		.unowned = r->totals.is_unowned_known ? r->totals.unowned : RECORD_UNKNOWN,
 		.corrected = r->nr_corrected,

@@ -12,10 +12,33 @@
 
 #define CHILD_SIZE 8
 
+static bool is_taken(const struct pd_writer *w, uint64_t block)
+{
+	return pd_counts_get(&w->counts, block) || (w->kept && w->kept[block / 64] >> block % 64 & 1);
+}
+
+static int find_next(struct pd_writer *w)
+{
+	while (w->is_inhabited && w->next < w->nr_blocks && is_taken(w, w->next))
+		w->next++;
+	return w->next < w->nr_blocks ? 0 : -ENOSPC;
+}
+
+int pd_take_number(struct pd_writer *w, uint64_t *block)
+{
+	int r = find_next(w);
+
+	if (!r)
+		*block = w->next++;
+	return r;
+}
+
 int pd_take(struct pd_writer *w, void **data, struct bufio_buffer **b)
 {
-	if (w->next >= w->nr_blocks)
-		return -ENOSPC;
+	int r = find_next(w);
+
+	if (r)
+		return r;
 	*data = bufio_new(w->client, w->next, b);
 	if (!*data)
 		return -errno;

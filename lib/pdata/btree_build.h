@@ -20,7 +20,16 @@ struct pd_writer {
 	uint64_t next;           /* block to be taken */
 	uint64_t nr_blocks;      /* there are no more */
 	struct pd_counts counts; /* of all of them */
+	/*
+	 * There were blocks before: those with a count are passed over, and those of a bit in @kept, which may be NULL. The
+	 * counts have all blocks in their window then.
+	 */
+	bool is_inhabited;
+	const uint64_t *kept;
 };
+
+/* Takes the next block without a hold. -ENOSPC: there is none. */
+int pd_take_number(struct pd_writer *w, uint64_t *block);
 
 /*
  * Holds the next block, all zeroes, for it to be filled and given to pd_write().

@@ -47,7 +47,6 @@ struct problem {
 	uint64_t expected, found, count;
 	const char *expected_kind, *found_kind; /* of BLOCK_KIND: static names */
 	bool is_touch; /* no problem more, but a device and virtual blocks that one touches which was reported */
-	uint64_t touched; /* of such a one of a data block: which is mapped at begin, and those behind it at the next ones */
 	bool is_leaf;  /* of a node that cannot be used: nothing was below it but what its keys say */
 	int error; /* positive errno of BLOCK_UNREADABLE */
 };

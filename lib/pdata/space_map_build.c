@@ -110,30 +110,35 @@ static int write_bitmap(struct sm_build *s, uint64_t index, uint64_t block, stru
 	return pd_write(buffer, PD_BITMAP);
 }
 
-/* @nr blocks in a row, to be written later. */
-static int reserve(struct pd_writer *w, uint64_t nr, uint64_t *first)
+/* @nr blocks, in a row as far as they are free, to be written later. The caller frees *@blocks. */
+static int reserve(struct pd_writer *w, uint64_t nr, uint64_t **blocks)
 {
 	int r = 0;
 
+	*blocks = NULL;
 	if (nr > w->nr_blocks - w->next)
 		return -ENOSPC;
-	*first = w->next;
-	w->next += nr;
-	for (uint64_t i = 0; i < nr && !r; i++)
-		r = pd_refer(w, *first + i);
+	*blocks = malloc((nr + 1) * sizeof(**blocks));
+	if (!*blocks)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < nr && !r; i++) {
+		r = pd_take_number(w, &(*blocks)[i]);
+		if (!r)
+			r = pd_refer(w, (*blocks)[i]);
+	}
 	return r;
 }
 
 /* --- of data --- */
 
-static int write_window(struct sm_build *s, struct pd_build *index, uint64_t first)
+static int write_window(struct sm_build *s, struct pd_build *index, const uint64_t *blocks)
 {
 	uint64_t i = s->counts->begin / PD_BITMAP_ENTRIES, end = pd_bitmaps(s->counts->end);
 	struct pd_index_entry_disk entry;
 	int r = 0;
 
 	for (; i < end && !r; i++) {
-		r = write_bitmap(s, i, first + i, &entry);
+		r = write_bitmap(s, i, blocks[i], &entry);
 		if (!r)
 			r = pd_build_add(index, i, &entry);
 		if (!r)
@@ -145,16 +150,17 @@ static int write_window(struct sm_build *s, struct pd_build *index, uint64_t fir
 static int write_windows(struct sm_build *s, struct pd_counts *counts, struct pd_build *index,
 			 int (*recount)(void *context), void *context)
 {
-	uint64_t first;
-	int r = reserve(s->w, pd_bitmaps(counts->nr_blocks), &first);
+	uint64_t *blocks;
+	int r = reserve(s->w, pd_bitmaps(counts->nr_blocks), &blocks);
 
 	if (!r)
-		r = write_window(s, index, first);
+		r = write_window(s, index, blocks);
 	while (!r && pd_counts_next(counts)) {
 		r = recount(context);
 		if (!r)
-			r = write_window(s, index, first);
+			r = write_window(s, index, blocks);
 	}
+	free(blocks);
 	return r;
 }
 
@@ -182,7 +188,7 @@ int pd_sm_write_data(struct pd_writer *w, struct pd_counts *counts, int (*recoun
 
 /* --- of metadata --- */
 
-static int write_index(struct sm_build *s, uint64_t first)
+static int write_index(struct sm_build *s, const uint64_t *blocks)
 {
 	struct bufio_buffer *buffer;
 	struct pd_index_disk *d = bufio_new(s->w->client, s->root.bitmap_root, &buffer);
@@ -192,7 +198,7 @@ static int write_index(struct sm_build *s, uint64_t first)
 	if (!d)
 		return -errno;
 	for (uint64_t i = 0; i < nr && !r; i++)
-		r = write_bitmap(s, i, first + i, &d->entries[i]);
+		r = write_bitmap(s, i, blocks[i], &d->entries[i]);
 	if (!r)
 		return pd_write(buffer, PD_INDEX);
 	bufio_release(buffer);
@@ -202,24 +208,27 @@ static int write_index(struct sm_build *s, uint64_t first)
 int pd_sm_write_metadata(struct pd_writer *w, struct pd_sm_root *root)
 {
 	struct sm_build *s = create(w, &w->counts);
-	uint64_t first = 0, used = w->next;
+	uint64_t used = w->is_inhabited ? w->nr_blocks : w->next, *blocks = NULL;
 	int r;
 
 	if (!s)
 		return -ENOMEM;
 	s->root.nr_blocks = w->nr_blocks; /* there may be counts of more */
-	r = reserve(w, 1, &s->root.bitmap_root);
+	r = pd_take_number(w, &s->root.bitmap_root);
 	if (!r)
-		r = reserve(w, pd_bitmaps(w->nr_blocks), &first);
-	/* What comes now has a count of 1 each, and is not looked at. */
+		r = pd_refer(w, s->root.bitmap_root);
+	if (!r)
+		r = reserve(w, pd_bitmaps(w->nr_blocks), &blocks);
+	/* What comes now has a count of 1 each, and need not be looked at. */
 	for (uint64_t i = 0; i < pd_bitmaps(used) && !r; i++)
 		r = add_large(s, i);
 	if (!r)
 		r = pd_build_finish_root(&s->large, &s->root.ref_count_root);
 	if (!r)
-		r = write_index(s, first);
+		r = write_index(s, blocks);
 	if (!r)
 		*root = s->root;
+	free(blocks);
 	free(s);
 	return r;
 }

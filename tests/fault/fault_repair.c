@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * fault-repair IMAGE: the repair of a leaking pool, with write or flush number n failing, for n = 1, 2, ... until the
- * repair needs no more of them.
+ * fault-repair [--in-place] IMAGE: the repair of a leaking pool by check, or of any by repair in place, with read, write or
+ * flush number n failing, for n = 1, 2, ... until the repair needs no more of them.
  *
  * Whatever fails, the pool is as it was, or the journal brings it back bit for bit, or finishes the repair.
  */
@@ -15,6 +15,7 @@
 #include "io/io.h"
 #include "ops/check.h"
 #include "ops/journal.h"
+#include "ops/repair.h"
 
 #define MEMORY_LIMIT (4 << 20)
 
@@ -22,6 +23,7 @@ static struct {
 	uint8_t *old, *repaired;
 	size_t size;
 	char journal[4096];
+	bool in_place;
 } test;
 
 static void die(const char *what)
@@ -54,21 +56,38 @@ static struct bufio_client *create_client(struct bufio_device *dev)
 	return c;
 }
 
-/* One run on @memory; *@plan says what fails, and counts. *@dev is the filter, which closes the memory too. */
-static struct op_result repair(struct bufio_device *memory, struct io_fault_plan *plan, struct bufio_device **dev)
+static void check(struct bufio_client *client, struct op_result *result)
 {
 	struct op_check_args args = {
 		.image = "image", .program = "fault-repair", .out_fd = -1, .info_fd = -1, .message_fd = -1,
-		.auto_repair = true, .journal = test.journal,
+		.auto_repair = true, .journal = test.journal, .client = client,
 	};
+
+	op_check(&args, result);
+}
+
+static void repair_in_place(struct bufio_client *client, struct op_result *result)
+{
+	struct op_repair_args args = {
+		.input = "image", .program = "fault-repair", .out_fd = -1, .message_fd = -1, .journal = test.journal,
+		.client = client,
+	};
+
+	op_repair_in_place(&args, result);
+}
+
+/* One run on @memory; *@plan says what fails, and counts. *@dev is the filter, which closes the memory too. */
+static struct op_result repair(struct bufio_device *memory, struct io_fault_plan *plan, struct bufio_device **dev)
+{
+	struct bufio_client *client;
 	struct op_result result;
 
 	unlink(test.journal);
 	if (io_fault_open(memory, plan, dev))
 		die("io_fault_open");
-	args.client = create_client(*dev);
-	op_check(&args, &result);
-	bufio_client_destroy(args.client);
+	client = create_client(*dev);
+	(test.in_place ? repair_in_place : check)(client, &result);
+	bufio_client_destroy(client);
 	return result;
 }
 
@@ -84,13 +103,32 @@ static bool replay(struct bufio_device *memory, bool forward, const uint8_t *wan
 	return result.outcome == OP_DONE && !memcmp(io_mem_data(memory), want, test.size);
 }
 
-static bool has_problems(const struct op_result *r)
+static bool is_any_above(const struct op_result *r, int severity)
 {
 	uint64_t n = 0;
 
-	for (unsigned s = 0; s < NR_SEVERITIES; s++)
+	for (int s = severity + 1; s < NR_SEVERITIES; s++)
 		n += r->problems[s];
 	return n;
+}
+
+static bool has_problems(const struct op_result *r)
+{
+	return is_any_above(r, -1);
+}
+
+/* Without anything that fails. */
+static bool is_healthy(struct bufio_device *memory)
+{
+	struct op_check_args args = {
+		.image = "image", .program = "fault-repair", .out_fd = -1, .info_fd = -1, .message_fd = -1,
+		.client = create_client(memory),
+	};
+	struct op_result result;
+
+	op_check(&args, &result);
+	bufio_client_destroy(args.client);
+	return result.outcome == OP_DONE && !is_any_above(&result, SEVERITY_COSMETIC);
 }
 
 /* Old, and something is said about it; or new, when it mattered to nobody; or between, with what it takes to go either way. */
@@ -99,6 +137,8 @@ static bool is_safe(struct bufio_device *memory, const struct op_result *result)
 	bool is_old = !memcmp(io_mem_data(memory), test.old, test.size);
 	bool is_new = !memcmp(io_mem_data(memory), test.repaired, test.size);
 
+	if (result->outcome == OP_DONE && test.in_place)
+		return is_new || is_healthy(memory); /* what could not be read was built anew elsewhere */
 	if (result->outcome == OP_DONE)
 		return is_new || (is_old && has_problems(result));
 	if (result->outcome != OP_PARTLY)
@@ -156,18 +196,19 @@ int main(int argc, char **argv)
 	unsigned nr = 0;
 	bool failed = false;
 
-	if (argc != 2)
-		die("usage: fault-repair IMAGE");
+	test.in_place = argc == 3 && !strcmp(argv[1], "--in-place");
+	if (argc != 2 + test.in_place)
+		die("usage: fault-repair [--in-place] IMAGE");
 	snprintf(test.journal, sizeof(test.journal), "%s/fault-repair.%ld.journal", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
 		 (long)getpid());
-	load(argv[1]);
+	load(argv[argc - 1]);
 	repair_once();
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
 		for (unsigned sticky = 0; sticky < 2; sticky++) {
 			uint64_t n = fail_each(kinds[k].kind, sticky);
 
-			printf("%sok %u - repair: each of %" PRIu64 " %s failing%s: the pool is as it was, or can be so\n",
-			       n ? "" : "not ", ++nr, n, kinds[k].name, sticky ? ", and all later ones" : "");
+			printf("%sok %u - repair%s: each of %" PRIu64 " %s failing%s: the pool is as it was, or can be so\n",
+			       n ? "" : "not ", ++nr, test.in_place ? " in place" : "", n, kinds[k].name, sticky ? ", and all later ones" : "");
 			failed |= !n;
 		}
 	printf("1..%u\n", nr);

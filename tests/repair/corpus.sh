@@ -11,6 +11,7 @@ expect=$srcdir/tests/repair/expect.txt
 judge=$srcdir/tests/repair/judge.py
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONDONTWRITEBYTECODE
+[ -w /dev/shm ] && TMPDIR=${TMPDIR:-/dev/shm} && export TMPDIR
 . "$srcdir/tests/tap.sh"
 
 if ! command -v python3 >/dev/null; then

@@ -3,6 +3,7 @@
 #
 # Random damage, several blocks at a time, and what bufio-repair makes of it; see random_damage.py. REPAIR_COUNT cases of
 # each of REPAIR_IMAGES, REPAIR_SEED to begin with.
+[ -w /dev/shm ] && TMPDIR=${TMPDIR:-/dev/shm} && export TMPDIR
 . "$srcdir/tests/tap.sh"
 images=${REPAIR_IMAGES:-thin-snaps:20 thin-manydev:20 thin-frag:10}
 seed=${REPAIR_SEED:-1}

@@ -282,6 +282,26 @@ static void full(void)
 	finish();
 }
 
+/* 2 and 5 are in use, 3 is kept: what is left is 1, 4, 6, 7. */
+static void among_others(void)
+{
+	static const uint64_t left[] = { 1, 4, 6, 7 }, used[] = { 2, 5 };
+	const uint64_t kept[] = { UINT64_C(1) << 3 };
+	uint64_t block;
+
+	start(8);
+	t.w.is_inhabited = true;
+	t.w.kept = kept;
+	CU_ASSERT_EQUAL(pd_counts_add(&t.w.counts, used, 2), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		CU_ASSERT_EQUAL(pd_take_number(&t.w, &block), 0);
+		CU_ASSERT_EQUAL(block, left[i]);
+	}
+	CU_ASSERT_EQUAL(pd_take_number(&t.w, &block), -ENOSPC);
+	CU_ASSERT_EQUAL(block, 7);
+	finish();
+}
+
 static void other_sizes(void)
 {
 	static const unsigned sizes[][2] = { { 4, 336 }, { 16, 168 }, { 24, 126 } };
@@ -319,6 +339,7 @@ static const struct unit_case cases[] = {
 	{ "nodes above leaves are shared where they can be", subtrees_are_shared },
 	{ "trees and entries in any order give a sound tree, and every pointer is counted", every_seam },
 	{ "a full device is no place for more", full },
+	{ "blocks that are in use, or kept, are passed over", among_others },
 	{ NULL, NULL },
 };
 
