@@ -25,7 +25,7 @@ static const struct argp_option options[] = {
 	{ "dry-run", KEY_DRY_RUN, NULL, 0, "Say what would be done, and write nothing", 0 },
 	{ "list", KEY_LIST, NULL, 0, "Do not repair: list the generations and devices that can be had", 0 },
 	{ NULL, 0, NULL, 0, "What is taken:", 2 },
-	{ "generation", KEY_GENERATION, "N", 0, "This generation, as --list counts them; 0 is the current one", 0 },
+	{ "generation", KEY_GENERATION, "N", 0, "This generation, as --list counts them", 0 },
 	{ "root", KEY_ROOT, "BLOCK", 0, "The generation with this top level, or with this copy of a superblock", 0 },
 	{ "device", KEY_DEVICE, "DEV@N", 0, "This device from generation N, also one that was removed; may be repeated", 0 },
 	{ "assign", KEY_ASSIGN, "DEV=BLOCK", 0, "The tree at BLOCK is this device's; may be repeated", 0 },

@@ -522,6 +522,7 @@ static const struct field roots_fields[] = {
 };
 
 static const struct field generation_fields[] = {
+	F(record_generation, number, "generation", NULL, FIELD_DEC),
 	N(record_generation, block, NULL),
 	N(record_generation, root, NULL),
 	F(record_generation, details, "details", NULL, FIELD_OPTIONAL),
@@ -1046,12 +1047,13 @@ const struct record_type record_types[NR_RECORD_KINDS] = {
 		.begin = "{image}: generations that can still be found in {metadata_blocks} blocks of metadata, of "
 			 "{blocks} blocks in all\n"
 			 "\n"
-			 "   block  source             transaction   time  devices   mappings  state\n",
-		.end = "{more}\nTo look through one: bufio-dump --root=BLOCK ls {image}\n",
+			 "  N    block  source             transaction   time  devices   mappings  state\n",
+		.end = "{more}\nTo look through one: bufio-dump --root=BLOCK ls {image}\n"
+		       "To go back to one: bufio-repair --generation=N -i {image} -o TARGET; for a device of it, --device=DEV@N\n",
 	},
 	[RECORD_GENERATION] = {
 		.name = "generation", .plural = "generations", FIELDS(generation_fields),
-		.begin = "{block:8}  {source:-17} {transaction_text:12} {time_text:6} {nr_devices:8} {mappings:10}  "
+		.begin = "{generation:3} {block:8}  {source:-17} {transaction_text:12} {time_text:6} {nr_devices:8} {mappings:10}  "
 			 "{state_text}{beyond_text}{gone}{missing}\n",
 	},
 	[RECORD_GENERATION_DEVICE] = {

@@ -473,6 +473,7 @@ struct record_roots {
 };
 
 struct record_generation {
+	uint64_t number; /* what bufio-repair --generation calls it */
 	uint64_t block;               /* to look through it: of the top level, or of the copy of a superblock */
 	uint64_t root;                /* top level */
 	uint64_t details, superblock; /* may be RECORD_UNKNOWN */

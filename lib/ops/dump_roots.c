@@ -153,11 +153,12 @@ struct texts {
 	struct ids gone, missing;
 };
 
-static struct record_generation describe(const struct thin_generation *g, struct texts *t)
+static struct record_generation describe(const struct thin_generation *g, size_t number, struct texts *t)
 {
 	bool is_copy = g->source == SOURCE_SNAPSHOT || g->source == SOURCE_SUPERBLOCK;
 
 	return (struct record_generation){
+		.number = number,
 		.block = is_copy ? g->superblock : g->root,
 		.root = g->root,
 		.details = g->details,
@@ -183,8 +184,9 @@ static struct record_generation describe(const struct thin_generation *g, struct
 	};
 }
 
-static int emit_generation(struct roots *v, const struct thin_generation *g)
+static int emit_generation(struct roots *v, size_t number)
 {
+	const struct thin_generation *g = thin_scavenge_generation(v->s, number);
 	struct meta_visitor *out = &v->d->emitter->visitor;
 	bool is_json = v->d->args->format == DUMP_JSON, can_be_walked = g->state != STATE_LOST;
 	struct texts texts = { .gone = { .len = 0 } };
@@ -193,7 +195,7 @@ static int emit_generation(struct roots *v, const struct thin_generation *g)
 
 	if (!is_json && v->has_current && g->source != SOURCE_CURRENT && can_be_walked)
 		r = compare_ids(v, g->root, &texts.gone, &texts.missing);
-	record = describe(g, &texts);
+	record = describe(g, number, &texts);
 	if (!r)
 		r = out->begin(out, RECORD_GENERATION, &record);
 	if (!r && is_json && can_be_walked)
@@ -206,7 +208,7 @@ static int emit_generations(struct roots *v, size_t max)
 	int r = 0;
 
 	for (size_t i = 0; i < thin_scavenge_nr_generations(v->s) && i < max && !r; i++)
-		r = emit_generation(v, thin_scavenge_generation(v->s, i));
+		r = emit_generation(v, i);
 	return r;
 }
 
