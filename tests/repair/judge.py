@@ -375,7 +375,8 @@ class Judge:
             self.fault("status", "status %d is no repair's" % self.status)
         elif self.status == 0 and (is_less or losses):
             self.fault("status", "status 0, but %s" % ("mappings are missing" if is_less else "the report names losses"))
-        elif self.status == 9 and not is_less and not losses and not self.count_intact:
+        elif self.status == 9 and not is_less and not losses and \
+                not (self.count_intact or self.report["mappings_lost"] is None):
             self.fault("status", "status 9, but nothing is missing")
         verdict = "complete" if self.status == 0 else "lost"
         if self.report["verdict"] != verdict:
