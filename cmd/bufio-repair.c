@@ -269,15 +269,19 @@ static enum cli_status open_target(struct door *door)
 }
 
 /* It goes again if this does not come to its end. */
-static enum cli_status make_target(struct door *door, const struct op_repair *r)
+static enum cli_status make_target(struct door *door, struct op_repair *r)
 {
 	struct op_repair_args *a = &door->args;
+	struct op_result result = { .outcome = OP_DONE };
 	enum cli_status status = cli_may_be_made(a->program, a->target);
+	uint64_t bytes;
 	int e;
 
 	if (status)
 		return status;
-	e = -target_make_file(a->target, op_repair_new_size(r));
+	if (!op_repair_new_size(r, &bytes, &result))
+		return result_status(door, &result);
+	e = -target_make_file(a->target, bytes);
 	if (e) {
 		cli_error(a->program, "%s: %s", a->target, strerror(e));
 		return CLI_IO;

@@ -85,6 +85,33 @@ static bool give_memory(struct op_repair *r, uint64_t taken)
 
 /* --- what there is --- */
 
+/* A size that the index has not as many bitmaps for, or too many, is wrong: then there is as much as is mapped. */
+static int judge_data_size(struct op_repair *r)
+{
+	struct pd_context ctx = { .where = WHERE_DATA_SM, .dev_id = PROBLEM_NO_DEVICE };
+	uint64_t nr = r->pool.nr_data_blocks, bitmaps = 0, key;
+	const uint8_t *value;
+	struct pd_cursor c;
+	bool is_whole;
+	int e;
+
+	if (nr == THIN_UNKNOWN_SIZE || r->args->overrides.nr_data_blocks)
+		return 0;
+	pd_cursor_open(&c, &r->pool.reader, &ctx, r->pool.live.data_sm.bitmap_root, sizeof(struct pd_index_entry_disk));
+	while ((e = pd_cursor_next_entry(&c, &key, &value)) > 0)
+		bitmaps = key + 1;
+	is_whole = !c.holes;
+	pd_cursor_close(&c);
+	if (e < 0)
+		return e;
+	if (is_whole ? pd_bitmaps(nr) != bitmaps : !nr) {
+		r->pool.nr_data_blocks = THIN_UNKNOWN_SIZE;
+		r->pool.sb.data_sm.nr_blocks = r->pool.live.data_sm.nr_blocks = 0;
+		r->is_data_size_wrong = true;
+	}
+	return 0;
+}
+
 static bool open_pool(struct op_repair *r)
 {
 	const struct op_repair_args *a = r->args;
@@ -111,6 +138,8 @@ static bool open_pool(struct op_repair *r)
 		e = thin_pool_open_lost(&r->pool, r->source, &overrides, &problem_silent);
 	if (!e && a->progress)
 		r->pool.reader.progress = &a->progress->blocks;
+	if (!e && format)
+		e = judge_data_size(r);
 	return e ? fail(r, e) : true;
 }
 
@@ -240,6 +269,7 @@ static bool find_choices(struct op_repair *r, struct thin_rescue_choice *choices
 		const struct thin_generation *g;
 		struct thin_pool pool = r->pool;
 		struct thin_devices devices;
+		struct thin_below below;
 		struct thin_device d;
 		bool found = false;
 		int e = 0;
@@ -247,6 +277,11 @@ static bool find_choices(struct op_repair *r, struct thin_rescue_choice *choices
 		choices[i] = (struct thin_rescue_choice){
 			.dev_id = c->dev_id, .root = c->value, .details = PROBLEM_NO_BLOCK, .generation = PROBLEM_NO_BLOCK,
 		};
+		if (c->is_block && !thin_scavenge_below(r->s, c->value, &below)) {
+			op_fail(r->result, OP_USAGE, 0, "--assign: block %" PRIu64 " is no root of mappings: --list shows trees "
+				"that are left", c->value);
+			return false;
+		}
 		if (c->is_block)
 			continue;
 		if (!has_generation(r, c->value, "device"))
@@ -516,13 +551,6 @@ static int walk(struct op_repair *r, struct meta_visitor *v)
 	return e;
 }
 
-static bool plan(struct op_repair *r);
-
-uint64_t op_repair_new_size(const struct op_repair *r)
-{
-	return r->advised_blocks * PD_BLOCK_SIZE;
-}
-
 /* --- opening --- */
 
 static bool run(struct op_repair *r)
@@ -534,9 +562,7 @@ static bool run(struct op_repair *r)
 		return false;
 	thin_scavenge_destroy(r->s);
 	r->s = NULL;
-	if (!give_memory(r, r->limit / RESCUE_SHARE))
-		return fail(r, -ENOMEM);
-	return plan(r);
+	return give_memory(r, r->limit / RESCUE_SHARE) || fail(r, -ENOMEM);
 }
 
 struct op_repair *op_repair_open(const struct op_repair_args *args, struct op_result *result)
@@ -636,7 +662,6 @@ static uint64_t with_bitmaps(uint64_t blocks)
 	return blocks + pd_bitmaps(blocks + pd_bitmaps(blocks));
 }
 
-/* How much room it takes is looked at where that matters: for a target that is made, or that may be too small. */
 static bool plan(struct op_repair *r)
 {
 	struct thin_plan_totals totals;
@@ -661,13 +686,31 @@ static bool plan(struct op_repair *r)
 	return true;
 }
 
+bool op_repair_new_size(struct op_repair *r, uint64_t *bytes, struct op_result *result)
+{
+	r->result = result;
+	if (!plan(r))
+		return false;
+	*bytes = r->advised_blocks * PD_BLOCK_SIZE;
+	return true;
+}
+
 /* --- writing --- */
+
+/* New trees are packed, so they do not take more than the old ones did; a smaller target may be enough all the same. */
+static bool may_be_too_small(const struct op_repair *r, struct bufio_client *target)
+{
+	uint64_t blocks = bufio_get_device_size(target), used = r->pool.live.metadata_sm.nr_allocated;
+
+	return blocks < bufio_get_device_size(r->args->client) && (r->pool.is_lost || blocks < used + pd_bitmaps(blocks));
+}
 
 bool op_repair_may_write(struct op_repair *r, struct bufio_client *target, struct op_result *result)
 {
 	const struct op_repair_args *a = r->args;
 	struct target_contents c;
 
+	r->result = result;
 	target_look(target, a->target, &c);
 	if (c.foreign[0] && (!a->signature || strcmp(a->signature, c.foreign) != 0)) {
 		op_fail(result, OP_REFUSED, 0,
@@ -675,6 +718,8 @@ bool op_repair_may_write(struct op_repair *r, struct bufio_client *target, struc
 			a->target, c.what, c.foreign);
 		return false;
 	}
+	if (!r->needed_blocks && may_be_too_small(r, target) && !plan(r))
+		return false;
 	if (r->needed_blocks > bufio_get_device_size(target)) {
 		op_fail(result, OP_REFUSED, 0,
 			"%s: is too small: it has %" PRIu64 " blocks of 4 KiB, and %" PRIu64 " are needed; with room to go on "
@@ -782,25 +827,24 @@ bool op_repair_write(struct op_repair *r, struct bufio_client *target, struct op
 
 #define MAX_UNOWNED 1000000
 
-static int add_unowned(struct op_repair *r, uint64_t begin, uint64_t end)
+static void add_unowned(struct op_repair *r, uint64_t begin, uint64_t end)
 {
 	r->totals.unowned += end - begin;
 	if (r->nr_unowned && r->unowned[r->nr_unowned - 1].end == begin) {
 		r->unowned[r->nr_unowned - 1].end = end;
-		return 0;
+		return;
 	}
 	if (r->nr_unowned == r->max_unowned) {
 		uint64_t max = r->max_unowned ? 2 * r->max_unowned : 64;
 		void *more = max > MAX_UNOWNED ? NULL : realloc(r->unowned, max * sizeof(*r->unowned));
 
 		if (!more)
-			return 0; /* they are counted */
+			return; /* they are counted */
 		r->unowned = more;
 		r->max_unowned = max;
 	}
 	r->unowned[r->nr_unowned].begin = begin;
 	r->unowned[r->nr_unowned++].end = end;
-	return 0;
 }
 
 static int compare_counts(struct op_repair *r, struct pd_sm_lookup *old, struct pd_sm_lookup *new, uint64_t nr)
@@ -808,17 +852,19 @@ static int compare_counts(struct op_repair *r, struct pd_sm_lookup *old, struct 
 	int e = 1;
 
 	r->totals.is_unowned_known = true;
-	for (uint64_t b = 0, end; b < nr && e >= 0; b = end) {
-		uint64_t was = 0, is = 0, run;
+	for (uint64_t b = 0; b < nr && e >= 0; b += PD_SM_MASK_BLOCKS) {
+		uint32_t was = 0, is = 0;
 
-		e = pd_sm_lookup(old, b, nr, &was, &end);
+		e = pd_sm_lookup_used(old, b, &was);
 		r->totals.is_unowned_known &= e != 0;
-		if (e <= 0 || !was)
-			continue;
-		e = pd_sm_lookup(new, b, end, &is, &run);
-		end = run < end ? run : end;
-		if (e >= 0 && !is)
-			e = add_unowned(r, b, end);
+		if (e > 0 && was)
+			e = pd_sm_lookup_used(new, b, &is);
+		for (was &= ~is; was && e >= 0; was &= was - 1) {
+			uint64_t block = b + (unsigned)__builtin_ctz(was);
+
+			if (block < nr)
+				add_unowned(r, block, block + 1);
+		}
 	}
 	return e < 0 ? e : 0;
 }
@@ -837,8 +883,7 @@ static bool find_unowned(struct op_repair *r, struct bufio_client *target)
 	if (e)
 		return fail_target(r, e, "cannot be read back");
 	nr = nr < result.live.data_sm.nr_blocks ? nr : result.live.data_sm.nr_blocks;
-	quiet.client = r->args->client; /* nodes for pieces may lie where the space map was */
-	bufio_set_memory_limit(quiet.client, LEAST_CACHE);
+	quiet.client = r->source;
 	quiet.sink = &problem_silent;
 	pd_sm_lookup_open(&old, &quiet, &r->pool.live.data_sm, false, nr);
 	pd_sm_lookup_open(&new, &result.reader, &result.live.data_sm, false, nr);

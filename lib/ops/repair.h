@@ -69,8 +69,8 @@ struct op_repair;
 struct op_repair *op_repair_open(const struct op_repair_args *args, struct op_result *result);
 void op_repair_close(struct op_repair *r); /* NULL is allowed */
 
-/* Bytes of a file that is made for it. */
-uint64_t op_repair_new_size(const struct op_repair *r);
+/* Bytes of a file that is made for it. False: *@result says why. */
+bool op_repair_new_size(struct op_repair *r, uint64_t *bytes, struct op_result *result);
 
 /*
  * Writes all to the device of @target, whose contents may be overwritten if op_repair_may_write() says so. False: *@result

@@ -39,6 +39,7 @@ struct loss {
 /* By device of the rescue. */
 struct device_report {
 	uint64_t kept, lost; /* mappings; lost may be RECORD_UNKNOWN */
+	uint64_t stale;      /* of these that are kept */
 	uint64_t beyond;     /* of these that were found, not kept */
 	bool has_holes;
 };
@@ -66,6 +67,7 @@ struct op_repair {
 	struct thin_generation chosen;
 	size_t generation;   /* its number */
 	bool is_current, is_superblock_made;
+	bool is_data_size_wrong; /* that the superblock says */
 	bool is_guess; /* an older generation than the last one, or it may be */
 	char why[256];       /* it was chosen, or empty */
 	char details_text[128];

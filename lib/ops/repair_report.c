@@ -134,6 +134,8 @@ static uint64_t lost_of(const struct op_repair *r, size_t i)
 	const struct thin_rescued *o = thin_rescue_origin(r->rescue, i);
 	const struct device_report *d = &r->reports[i];
 
+	if (d->stale) /* what has changed since is not known */
+		return RECORD_UNKNOWN;
 	if (!d->has_holes && !d->beyond && (r->devices[i].has_root || !o->mapped))
 		return 0;
 	return o->mapped != RECORD_UNKNOWN && o->mapped >= d->kept ? o->mapped - d->kept : RECORD_UNKNOWN;
@@ -223,8 +225,10 @@ static void add_past(struct op_repair *r)
 
 	for (size_t i = 0; i < nr; i++) {
 		r->reports[p[i].device].has_holes |= p[i].kind == PAST_REUSED;
-		if (p[i].kind == PAST_STALE && r->args->stale == REPAIR_STALE_USE)
+		if (p[i].kind == PAST_STALE && r->args->stale == REPAIR_STALE_USE) {
 			r->totals.stale += p[i].mappings;
+			r->reports[p[i].device].stale += p[i].mappings;
+		}
 		repair_add_loss(r, &(struct loss){
 			.state = kinds[p[i].kind].state, .cause = kinds[p[i].kind].cause, .dev_id = r->devices[p[i].device].id,
 			.begin = p[i].begin, .end = p[i].end, .block = PROBLEM_NO_BLOCK, .mappings = p[i].mappings,
@@ -384,7 +388,9 @@ static void format_device(const struct op_repair *r, size_t i, char *text, size_
 	if (!d->lost && o->root == ROOT_OF_TREE && o->details == DETAILS_KEPT)
 		return;
 	n = snprintf(text, size, "device %" PRIu64 ": %" PRIu64 " mapping%s", r->devices[i].id, d->kept, plural(d->kept));
-	if (d->lost == RECORD_UNKNOWN)
+	if (d->stale)
+		n += snprintf(text + n, size - (size_t)n, ", %" PRIu64 " of them stale", d->stale);
+	else if (d->lost == RECORD_UNKNOWN)
 		n += snprintf(text + n, size - (size_t)n, ", some lost");
 	else if (d->lost)
 		n += snprintf(text + n, size - (size_t)n, ", %" PRIu64 " lost", d->lost);
@@ -459,6 +465,9 @@ static void format_notes(const struct op_repair *r, char *text, size_t size)
 			      ", %" PRIu64 " data blocks%s\n", r->pool.sb.trans_id,
 			      r->chosen.is_exact || r->args->overrides.has_transaction ? "" : " or higher", r->pool.sb.time,
 			      r->pool.nr_data_blocks, r->args->overrides.nr_data_blocks ? "" : " or more");
+	if (r->is_data_size_wrong)
+		n += snprintf(text + n, size - (size_t)n, "note: the size of the data device that the superblock says is wrong: "
+			      "%" PRIu64 " blocks, or more; --nr-data-blocks sets it\n", r->pool.nr_data_blocks);
 	if (thin_rescue_has_unknown_devices(r->rescue))
 		snprintf(text + n, size - (size_t)n, "note: there may have been more devices: neither the top level nor the "
 			 "details are whole; --list shows trees that are left, --assign=DEV=BLOCK takes one\n");
@@ -497,7 +506,7 @@ static void format_state(const struct op_repair *r, char *text, size_t size)
 	*text = '\0';
 	if (r->is_guess)
 		n += snprintf(text + n, size - (size_t)n, "Lost: what was changed since this generation, which is not known.");
-	else if (is_unknown && !r->totals.lost)
+	else if (is_unknown && !r->totals.lost && !r->totals.stale)
 		n += snprintf(text + n, size - (size_t)n, "Lost: mappings, and it is not known how many.");
 	else if (r->totals.lost)
 		n += snprintf(text + n, size - (size_t)n, "Lost: %" PRIu64 " mapping%s%s.", r->totals.lost,

@@ -292,6 +292,38 @@ static int look_in_tree(struct pd_sm_lookup *l, uint64_t block, uint64_t *count)
 	return 0;
 }
 
+/* Every other bit, packed. */
+static uint32_t pack(uint64_t bits)
+{
+	bits &= UINT64_C(0x5555555555555555);
+	bits = (bits | bits >> 1) & UINT64_C(0x3333333333333333);
+	bits = (bits | bits >> 2) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+	bits = (bits | bits >> 4) & UINT64_C(0x00FF00FF00FF00FF);
+	bits = (bits | bits >> 8) & UINT64_C(0x0000FFFF0000FFFF);
+	return (uint32_t)(bits | bits >> 16);
+}
+
+int pd_sm_lookup_used(struct pd_sm_lookup *l, uint64_t begin, uint32_t *used)
+{
+	uint64_t word;
+	int r;
+
+	if (begin >= l->root.nr_blocks)
+		return 0;
+	if (begin >= l->end || begin < l->begin) {
+		r = load_bitmap(l, begin);
+		if (r)
+			return r;
+	}
+	if (!l->bitmap)
+		return 0;
+	word = le_load(l->bitmap->counts + (begin - l->begin) / 4, 8);
+	*used = pack(word | word >> 1);
+	if (l->end - begin < PD_SM_MASK_BLOCKS)
+		*used &= (UINT32_C(1) << (l->end - begin)) - 1;
+	return 1;
+}
+
 int pd_sm_lookup(struct pd_sm_lookup *l, uint64_t begin, uint64_t end, uint64_t *count, uint64_t *run_end)
 {
 	unsigned found, i;

@@ -65,6 +65,13 @@ void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const 
  */
 int pd_sm_lookup(struct pd_sm_lookup *l, uint64_t begin, uint64_t end, uint64_t *count, uint64_t *run_end);
 
+/*
+ * Which of the 32 blocks from @begin on, a multiple of 32, have counts: a bit each, the lowest for the first. Returns as
+ * pd_sm_lookup().
+ */
+#define PD_SM_MASK_BLOCKS 32
+int pd_sm_lookup_used(struct pd_sm_lookup *l, uint64_t begin, uint32_t *used);
+
 void pd_sm_lookup_close(struct pd_sm_lookup *l);
 
 #endif

@@ -12,7 +12,7 @@ log=${CORRUPT_LOG:-log}
 set --
 for xml in "$corpus"/*.xml.xz; do
 	name=$(basename "$xml" .xml.xz)
-	case $name in *.msnap) continue ;; esac
+	case $name in *.*) continue ;; esac
 	"$corpus/get" "$name" "$name" || exit 99
 	set -- "$@" "$name"
 done

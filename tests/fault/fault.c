@@ -199,18 +199,20 @@ static bool test_view(const char *image, const struct view *view, int error, uns
 int main(int argc, char **argv)
 {
 	static const int errors[] = { EIO, ENODATA };
-	unsigned nr = 0;
+	unsigned nr = 0, nr_errors = 2;
 	bool failed = false;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: fault IMAGE\n");
+	if (argc < 2 || argc > 3) {
+		fprintf(stderr, "usage: fault IMAGE [NR-ERRORS]\n");
 		return 99;
 	}
+	if (argc == 3 && !strcmp(argv[2], "1"))
+		nr_errors = 1;
 	null_fd = open("/dev/null", O_WRONLY);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < nr_errors; i++)
 		failed |= !test_view(argv[1], &check_view, errors[i], &nr);
 	for (size_t v = 0; v < NR_VIEWS; v++)
-		for (unsigned i = 0; i < 2; i++)
+		for (unsigned i = 0; i < nr_errors; i++)
 			failed |= !test_view(argv[1], &views[v], errors[i], &nr);
 	printf("1..%u\n", nr);
 	return failed;

@@ -64,7 +64,7 @@ mended bad-leak-meta thin-snaps --auto-repair
 mended thin-needscheck thin-needscheck --clear-needs-check-flag
 for xml in $(ls "$corpus"/*.xml.xz | limit); do
 	name=$(basename "$xml" .xml.xz)
-	case $name in *.msnap | thin-needscheck | thin-metafull) continue ;; esac # the kernel does not write to these
+	case $name in *.* | thin-needscheck | thin-metafull) continue ;; esac # the kernel does not write to these
 	healthy "$name"
 done
 if [ "${KERNEL_LVM:-yes}" = no ] || ! have lvm || ! have mkfs.ext4 || ! have thin_repair || [ "${SANITIZERS:-no}" != no ]; then

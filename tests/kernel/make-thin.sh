@@ -26,6 +26,8 @@
 #                            data blocks shared many times over
 #   tid:NEW                  set the transaction id
 #   commit                   make the pool commit (flush)
+#   save:FILE                commit, and copy the metadata as it is then to FILE, in a
+#                            directory that the guest may write to (umlrun -w)
 #   msnap | msnap-release    reserve / release the metadata snapshot
 #   grow-data:BLOCKS         reload the pool with a larger data device
 #   fail-meta:ID:SPEC        writes to the metadata device start to fail, write
@@ -130,6 +132,9 @@ for op; do
 		set -- "$(dm status lab-pool | cut -d' ' -f4)" "$id"
 		msg "set_transaction_id $1 $2" ;;
 	commit) dm suspend lab-pool && dm resume lab-pool ;;
+	save)
+		dm suspend lab-pool && dm resume lab-pool &&
+			dd if="$meta" of="$rest" bs=1M iflag=direct status=none || exit 1 ;;
 	msnap) msg reserve_metadata_snap ;;
 	msnap-release) msg release_metadata_snap ;;
 	grow-data)

@@ -265,7 +265,7 @@ images() {
 	for xml in "$corpus"/*.xml.xz; do
 		name=$(basename "$xml" .xml.xz)
 		case " $telling " in *" ${name%.msnap} "*) continue ;; esac
-		case $name in *.msnap) ;; *) echo "$name" ;; esac
+		case $name in *.*) ;; *) echo "$name" ;; esac
 	done
 }
 snapshots() {
@@ -291,36 +291,12 @@ run_case() { # CASE
 	esac
 }
 
-# Takes what no other lane has begun, each case in a directory of its own.
-lane() {
-	trap - EXIT
-	trap 'stop_guest; exit 143' TERM
-	lanes=
-	for case in $cases; do
-		mkdir "$dir/$case" 2>/dev/null && cd "$dir/$case" || continue
-		run_case "$case" >"$dir/$case.begun" 2>&1
-		mv "$dir/$case.begun" "$dir/$case.said"
-		rm -rf ./*
-	done
-}
-is_running() {
-	for pid in $lanes; do kill -0 "$pid" 2>/dev/null && return; done
-	return 1
-}
-
 cases="exact interrupted larger $(images | limit) $(snapshots)"
 case ${SANITIZERS:-no} in no) cases="device $cases" ;; esac # what has sanitizers does not run under User-Mode Linux
 plan=0
 for case in $cases; do plan=$((plan + $(points_of "$case"))); done
 echo "1..$plan"
 
-lane &
-lanes=$!
-lane &
-lanes="$lanes $!"
-for case in $cases; do
-	while [ ! -e "$case.said" ] && is_running; do sleep 0.2; done
-	[ -e "$case.said" ] || cat "$case.begun" >"$case.said" 2>/dev/null
-	take "$(points_of "$case")" "$case" <"$case.said"
-done
+# shellcheck disable=SC2086 # a list
+run_cases $cases
 exit $failed

@@ -131,7 +131,8 @@ compare_delta() { # NAME
 
 for xml in "$corpus"/*.xml.xz; do
 	name=$(basename "$xml" .xml.xz)
-	case $name in *.msnap) continue ;; esac
+	case $name in *.*) continue ;; esac
+	is_sampled || continue
 	"$corpus/get" "$name" "$name.img"
 	xz -dc "$xml" | sed -n 's/.*<device dev_id="\([0-9]*\)".*/\1/p' >devices
 	nr=$(xz -dc "$xml" | sed -n '1s/.* nr_data_blocks="\([0-9]*\)".*/\1/p')

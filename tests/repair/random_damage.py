@@ -41,12 +41,13 @@ class Damage:
     def __init__(self, original, blocks, rng):
         self.original, self.rng = original, rng
         self.changed, self.said, self.hit = {}, [], set()
+        self.counted = set()  # bitmaps with another count: no other damage, which might be undone by the checksum
         for _ in range(rng.randint(1, 5)):
             kind = rng.choices(list(blocks), [KINDS[kind] for kind in blocks])[0]
             if kind == "count":
                 self.count(rng.choice(["data", "meta"]))
             else:
-                self.block(kind, rng.choice(blocks[kind]))
+                self.block(kind, rng.choice([block for block in blocks[kind] if block not in self.counted] or blocks["free"]))
 
     def get(self, block):
         return self.changed.get(block) or bytearray(self.original.block(block))
@@ -76,8 +77,9 @@ class Damage:
         nr, bitmaps = (original.nr_data, original.bitmaps) if which == "data" else (original.nr_meta, original.meta_bitmaps)
         counted = rng.randrange(nr)
         block, at, shift = bitmaps[counted // ENTRIES], 16 + counted % ENTRIES // 4, 2 * (counted % 4)
-        if block in self.changed:
+        if block in self.changed and block not in self.counted:
             return
+        self.counted.add(block)
         data = self.get(block)
         new = (data[at] >> shift & 3) ^ rng.randint(1, 3)
         data[at] = data[at] & ~(3 << shift) | new << shift

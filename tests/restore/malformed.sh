@@ -7,6 +7,7 @@
 
 here=$srcdir/tests/restore
 . "$srcdir/tests/tap.sh"
+SAMPLE=${MALFORMED_SAMPLE:-1} # sanitizers see all of it
 good=$here/good.xml
 unfinished="; the target is marked as not finished: mend the XML and run this again"
 export good
@@ -80,7 +81,7 @@ while IFS= read -r line || [ "$line" ]; do
 	pipe) echo "$rest" >pipe ;;
 	says)
 		printf '%s\n' "$rest" >says
-		check "$name"
+		is_sampled && check "$name"
 		name=
 		nr=$((nr + 1))
 		;;

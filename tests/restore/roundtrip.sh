@@ -76,7 +76,8 @@ snapshot() { # NAME
 
 for xml in "$corpus"/*.xml.xz; do
 	name=$(basename "$xml" .xml.xz)
-	case $name in *.msnap) continue ;; esac
+	case $name in *.*) continue ;; esac
+	is_sampled || continue
 	"$corpus/get" "$name" name.img || exit 99
 	both_ways "$name"
 	both_ways "$name" --flat
