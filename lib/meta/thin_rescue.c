@@ -354,6 +354,8 @@ static int list_devices(struct thin_rescue *r)
 	if (!e)
 		e = merge(r, &details, &roots);
 	r->has_unknown_devices = (r->nr_top_holes || r->pool.has_no_top) && r->has_details_holes;
+	/* What belongs to a device that is not known may fit another; and without a superblock counts are a guess. */
+	r->is_doubtful |= r->has_unknown_devices || r->pool.is_lost;
 	free(roots.found);
 	free(details.found);
 	return e;
@@ -375,6 +377,17 @@ static int find_details(struct thin_rescue *r, uint64_t root, struct thin_device
 			decode_details(value, d);
 	pd_cursor_close(&c);
 	return e < 0 ? e : 0;
+}
+
+/* Those of devices from @at on are one more now. */
+static void move_numbers(struct thin_rescue *r, size_t at)
+{
+	for (uint64_t i = 0; i < r->nr_holes; i++)
+		r->holes[i].device += r->holes[i].device >= at;
+	for (uint64_t i = 0; i < r->nr_gaps; i++)
+		r->gaps[i].place.device += r->gaps[i].place.device >= at;
+	for (uint64_t i = 0; i < r->nr_past; i++)
+		r->past[i].device += r->past[i].device >= at;
 }
 
 /* A new device goes to its place. */
@@ -399,6 +412,8 @@ static int insert_device(struct thin_rescue *r, uint64_t id, size_t *at)
 		r->devices[i] = device;
 		r->origins[i] = origin;
 	}
+	if (!e)
+		move_numbers(r, i);
 	*at = i;
 	return e;
 }

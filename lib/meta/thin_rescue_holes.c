@@ -168,6 +168,14 @@ static bool lies_in(const struct thin_rescue *r, uint64_t hole, const struct nod
 	return n->first >= h->begin && n->last < h->end && (!h->height || n->level <= h->height);
 }
 
+/* Where a pointer leads to what is sound, but belongs elsewhere, or to nothing, the pointer is wrong, and no block is dead. */
+static bool is_pointer_wrong(const struct thin_rescue *r, const struct hole *h)
+{
+	enum node_kind kind = h->block < r->s->nr ? node_kind(&r->s->nodes[h->block]) : NODE_SUPERBLOCK;
+
+	return (kind != NODE_NONE && kind != NODE_ZEROES) || !thin_missing_of(r->m, h->block);
+}
+
 /*
  * Where nothing else was put. A node as high as the hole takes its place alone, if a pointer was wrong; but where no count
  * tells, it is most likely an older version of what is dead.
@@ -178,7 +186,7 @@ static bool has_place(struct thin_rescue *r, uint64_t hole, const struct node *n
 
 	if (!h->height || n->level < h->height)
 		return !overlaps(r, hole, n);
-	return !thin_missing_is_unknown(r->m, (uint64_t)(n - r->s->nodes)) && !has_pieces(r, hole);
+	return !thin_missing_is_unknown(r->m, (uint64_t)(n - r->s->nodes)) && is_pointer_wrong(r, h) && !has_pieces(r, hole);
 }
 
 int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_certain)

@@ -261,19 +261,10 @@ int rescue_roots(struct thin_rescue *r)
 
 /* A tree that was cut off, and an id that had one like it. */
 struct match {
-	uint32_t score, dev_id, block;
+	uint32_t dev_id, block;
 };
 
-#define MAX_MATCHES 1000000
-
-static int by_score(const void *a, const void *b)
-{
-	const struct match *x = a, *y = b;
-
-	if (x->score != y->score)
-		return x->score > y->score ? -1 : 1;
-	return x->dev_id < y->dev_id ? -1 : x->dev_id > y->dev_id;
-}
+#define MAX_MATCHES 4096
 
 struct matches {
 	struct match *table;
@@ -296,35 +287,45 @@ static int match_id(struct thin_rescue *r, uint64_t dev_id, const uint64_t *is_c
 		if (!e && score)
 			e = table_grow(&t->table, sizeof(*t->table), t->nr, &t->max, &r->memory);
 		if (!e && score)
-			t->table[t->nr++] = (struct match){ score, (uint32_t)dev_id, (uint32_t)b };
+			t->table[t->nr++] = (struct match){ (uint32_t)dev_id, (uint32_t)b };
 	}
 	return e;
 }
 
-static bool is_tie(const struct matches *t, uint64_t i)
+/* Nobody else has to do with the tree, and the device has no other. */
+static bool is_only_match(const struct matches *t, uint64_t i)
 {
-	const struct match *m = &t->table[i];
-
-	for (uint64_t j = 0; j < t->nr && t->table[j].score >= m->score; j++)
-		if (j != i && t->table[j].score == m->score && t->table[j].block == m->block)
-			return true;
-	return false;
+	for (uint64_t j = 0; j < t->nr; j++)
+		if (j != i && (t->table[j].block == t->table[i].block || t->table[j].dev_id == t->table[i].dev_id))
+			return false;
+	return true;
 }
 
-/* The closest first: each id gets one tree, and each tree as many ids as the space map says. */
+static int note_adopted(struct thin_rescue *r, uint64_t dev_id, uint64_t block)
+{
+	struct thin_past past = { .kind = PAST_UNPROVED, .end = UINT64_MAX, .mappings = r->s->nodes[block].count };
+
+	while (r->devices[past.device].id != dev_id)
+		past.device++;
+	return rescue_add_past(r, &past);
+}
+
 static int use_matches(struct thin_rescue *r, struct matches *t)
 {
 	int e = 0;
 
-	if (t->nr)
-		qsort(t->table, t->nr, sizeof(*t->table), by_score);
 	for (uint64_t i = 0; i < t->nr && !e; i++) {
 		const struct match *m = &t->table[i];
 
 		if (!thin_missing_of(r->m, m->block) || rescue_has_device(r, m->dev_id))
 			continue;
-		e = is_tie(t, i) ? rescue_add_doubt(r, m->block, PROBLEM_NO_DEVICE) :
-				   rescue_adopt(r, m->dev_id, m->block);
+		if (!is_only_match(t, i)) {
+			e = rescue_add_doubt(r, m->block, m->dev_id);
+			continue;
+		}
+		e = rescue_adopt(r, m->dev_id, m->block);
+		if (!e)
+			e = note_adopted(r, m->dev_id, m->block);
 	}
 	return e;
 }

@@ -19,36 +19,34 @@ struct writer {
 	struct thin_rescue *r;
 	struct bufio_client *client;
 	uint64_t next; /* block that may be free */
-	bool may_be_counted;
+	unsigned choice;
 	struct item *items; /* of the hole that is written */
 	uint64_t nr, max;
 };
 
 /* --- blocks --- */
 
-/* No tree needs it. Without @may_be_counted it is not a part of a space map either. */
-static bool is_free(const struct thin_rescue *r, uint64_t block, bool may_be_counted)
+/* Which blocks may be taken, the next only if there are no others. Space maps are not needed where trees are only read. */
+enum choice { ONLY_FREE, ALSO_WASTE, ALSO_SPACE_MAPS, NR_CHOICES };
+
+/* No tree needs it. */
+static bool is_free(const struct thin_rescue *r, uint64_t block, enum choice choice)
 {
 	enum node_kind kind = node_kind(&r->s->nodes[block]);
+	bool is_waste = kind == NODE_NONE || kind == NODE_ZEROES, is_map = kind == NODE_OTHER || kind == NODE_BITMAP;
 
 	if (thin_missing_found(r->m, block) || (r->hole_at && r->hole_at[block]))
 		return false;
-	if (!thin_missing_of(r->m, block))
-		return true;
-	return may_be_counted && (kind == NODE_NONE || kind == NODE_ZEROES || kind == NODE_OTHER || kind == NODE_BITMAP);
+	return !thin_missing_of(r->m, block) || (choice >= ALSO_WASTE && is_waste) || (choice >= ALSO_SPACE_MAPS && is_map);
 }
 
 static int take_block(struct writer *w, uint64_t *block)
 {
-	while (w->next < w->r->s->nr && !is_free(w->r, w->next, w->may_be_counted))
+	while (w->next < w->r->s->nr && !is_free(w->r, w->next, w->choice))
 		w->next++;
-	if (w->next >= w->r->s->nr && w->may_be_counted)
-		return -ENOSPC;
 	if (w->next >= w->r->s->nr) {
-		/* Space maps are not needed where trees are only read; but what was lost is told by them. */
-		w->may_be_counted = true;
 		w->next = 1;
-		return take_block(w, block);
+		return ++w->choice == NR_CHOICES ? -ENOSPC : take_block(w, block);
 	}
 	*block = w->next++;
 	thin_missing_note(w->r->m, *block);

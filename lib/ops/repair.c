@@ -252,12 +252,12 @@ static const char *state_word(enum thin_state state)
 	return state == STATE_HOLES ? "with holes" : thin_state_name(state);
 }
 
-/* An older one that is fuller, where the current one has lost so much. */
-static const struct thin_generation *better_than(const struct op_repair *r, uint64_t mappings)
+/* Another one, where nothing is left of the current one. Devices alone that are lost can be had as --stale. */
+static const struct thin_generation *instead_of_nothing(const struct op_repair *r)
 {
 	const struct thin_generation *best = thin_scavenge_best(r->s);
 
-	return best && best->source != SOURCE_CURRENT && best->state != STATE_LOST && best->mappings > mappings ? best : NULL;
+	return best && best->source != SOURCE_CURRENT && best->state != STATE_LOST && best->mappings ? best : NULL;
 }
 
 /* --- the devices --- */
@@ -345,6 +345,24 @@ static uint64_t count_reachable(const struct op_repair *r)
 	return mappings + thin_rescue_mappings_of_pieces(r->rescue);
 }
 
+/* Those of a device that is whole tell whether they are of the same transaction as the top level. */
+static bool do_details_fit(const struct op_repair *r)
+{
+	size_t nr;
+	const struct thin_device *d = thin_rescue_devices(r->rescue, &nr);
+
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t mapped = thin_rescue_origin(r->rescue, i)->mapped;
+		struct thin_below below = { .holes = 1 };
+
+		if (d[i].has_root)
+			thin_scavenge_below(r->s, d[i].root, &below);
+		if (mapped != RECORD_UNKNOWN && (below.mappings > mapped || (!below.holes && below.mappings < mapped)))
+			return false;
+	}
+	return true;
+}
+
 static void say_which(struct op_repair *r, const char *why, const struct thin_generation *g)
 {
 	const struct thin_generation *best = thin_scavenge_best(r->s);
@@ -359,7 +377,7 @@ static void say_which(struct op_repair *r, const char *why, const struct thin_ge
 
 static bool use_older(struct op_repair *r, const struct thin_generation *g)
 {
-	say_which(r, "the current generation has fewer mappings left", g);
+	say_which(r, "nothing is left of the current generation", g);
 	use_generation(r, number_of(r, g));
 	r->is_guess = true;
 	return rescue(r);
@@ -373,10 +391,10 @@ static bool choose_without_superblock(struct op_repair *r)
 
 	say_which(r, "the superblock is lost", g);
 	use_generation(r, 0);
-	r->is_guess = g->state == STATE_DOUBTFUL;
 	if (!rescue(r))
 		return false;
 	mappings = count_reachable(r);
+	r->is_guess = g->state == STATE_DOUBTFUL || !do_details_fit(r);
 	if (details == PROBLEM_NO_BLOCK)
 		return true;
 	thin_scavenge_details_alone(r->s, details, &r->chosen);
@@ -415,7 +433,7 @@ static bool choose(struct op_repair *r)
 	use_generation(r, is_asked ? n : 0);
 	if (!rescue(r))
 		return false;
-	best = is_asked || r->chosen.state != STATE_LOST ? NULL : better_than(r, count_reachable(r));
+	best = is_asked || r->chosen.state != STATE_LOST || count_reachable(r) ? NULL : instead_of_nothing(r);
 	return !best || use_older(r, best);
 }
 

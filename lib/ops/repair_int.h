@@ -23,6 +23,7 @@ enum loss_cause {
 	CAUSE_UNPLACED, /* a tree */
 	CAUSE_REUSED,   /* data blocks of a device of another generation */
 	CAUSE_OLDER,    /* version */
+	CAUSE_OLDER_GENERATION,
 	CAUSE_MIXED,    /* with what is newer */
 	CAUSE_UNDECIDED, /* whose parts of trees are */
 	CAUSE_UNPROVED, /* to be the last version */

@@ -240,6 +240,16 @@ static void add_past(struct op_repair *r)
 	}
 }
 
+/* Of an older generation than the last one nobody knows what has changed since. */
+static void add_guess(struct op_repair *r)
+{
+	for (size_t i = 0; r->is_guess && i < r->nr_devices; i++)
+		repair_add_loss(r, &(struct loss){
+			.state = LOSS_AMBIGUOUS, .cause = CAUSE_OLDER_GENERATION, .dev_id = r->devices[i].id, .end = UINT64_MAX,
+			.block = PROBLEM_NO_BLOCK, .mappings = r->reports[i].kept, .data = r->generation,
+		});
+}
+
 static int by_place(const void *a, const void *b)
 {
 	const struct loss *x = a, *y = b;
@@ -270,6 +280,7 @@ void repair_sum_up(struct op_repair *r)
 	drop_empty_losses(r);
 	find_twice(r);
 	add_doubts(r);
+	add_guess(r);
 	if (r->nr_losses)
 		qsort(r->losses, r->nr_losses, sizeof(*r->losses), by_place);
 }
@@ -324,6 +335,9 @@ static void format_cause(const struct loss *l, char *text, size_t size)
 		else
 			snprintf(text, size, "%" PRIu64 " mapping%s of generation %" PRIu64 ", whose data blocks nobody has "
 				 "elsewhere", l->mappings, plural(l->mappings), l->data);
+		break;
+	case CAUSE_OLDER_GENERATION:
+		snprintf(text, size, "as it was in generation %" PRIu64 "; what was changed since is not known", l->data);
 		break;
 	case CAUSE_UNDECIDED:
 		snprintf(text, size, "%" PRIu64 " part%s of trees fit here, and elsewhere, or may be older versions: left out",

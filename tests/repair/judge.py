@@ -216,6 +216,14 @@ class Original(Pool):
         return sure, maybe
 
 
+def read_report(text):
+    """A range without an end goes on for ever."""
+    report = json.loads(text)
+    for loss in report.get("losses", []):
+        loss["end"] = END if loss["end"] is None else loss["end"]
+    return report
+
+
 class Ranges:
     """Ranges of virtual blocks, per device. Nobody knows whose those of no device are: they may be anyone's."""
 
@@ -779,7 +787,7 @@ def main(argv):
         print(original.intact_mappings(read(words[1])))
         return 0
     try:
-        report = json.loads(read(words[3]))
+        report = read_report(read(words[3]))
     except ValueError as error:
         print("the report is no JSON: %s" % error)
         return 1

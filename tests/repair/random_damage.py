@@ -23,7 +23,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from judge import BS, ENTRIES, SALT_BITMAP, Original, csum, judge  # noqa: E402
+from judge import BS, ENTRIES, SALT_BITMAP, Original, csum, judge, read_report  # noqa: E402
 
 SALT_INDEX, SALT_NODE = 160478, 121107
 # How often which kind of block is hit.
@@ -107,7 +107,7 @@ class Run:
         blocks["free"] = [block for block in range(len(self.original.data) // BS) if block not in owned]
         self.blocks = {kind: blocks[kind] for kind in KINDS if blocks.get(kind)}
         self.statuses, self.bad = collections.Counter(), 0
-        self.cases = self.unknowable = self.intact_gone = self.with_intact_gone = self.unsaid = 0
+        self.cases = self.unknowable = self.intact_gone = self.with_intact_gone = self.unsaid = self.left_out = 0
         self.write("damaged", self.original.data)
         self.written = {}
 
@@ -149,7 +149,7 @@ class Run:
                 return [("status", "ends with %s: %s" % (status, f.read().strip()[:300]))]
         try:
             with open("report.json") as f:
-                report = json.load(f)
+                report = read_report(f.read())
         except ValueError as error:
             return [("report", "no JSON: %s" % error)]
         damaged = bytearray(self.original.data)
@@ -158,6 +158,8 @@ class Run:
         with open("result", "rb") as f:
             faults, summary = judge(self.original, bytes(damaged), f.read(), report, status, count_intact=is_unknowable)
         lost = summary.get("gone_from_intact_leaves", 0)
+        self.left_out += any(demand == "left-out" for demand, _ in faults)
+        faults = [fault for fault in faults if fault[0] != "left-out"]  # named, and nothing told whose they are
         self.intact_gone += lost
         self.with_intact_gone += lost > 0
         if is_unknowable:
@@ -184,8 +186,9 @@ class Run:
     def sum_up(self):
         statuses = ", ".join("%d with status %s" % (n, status) for status, n in sorted(self.statuses.items(), key=str))
         print("%s: %d cases, %d bad: %s; in %d of them nobody can know all: %d say less than is lost, and %d cases lose %d "
-              "mappings of intact leaves" % (self.name, self.cases, self.bad, statuses, self.unknowable, self.unsaid,
-                                             self.with_intact_gone, self.intact_gone))
+              "mappings of intact leaves; %d leave out what may be of several devices" % (
+                  self.name, self.cases, self.bad, statuses, self.unknowable, self.unsaid, self.with_intact_gone,
+                  self.intact_gone, self.left_out))
 
 
 def main(argv):
