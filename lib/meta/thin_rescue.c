@@ -695,6 +695,19 @@ size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **pa
 	return r->nr_past;
 }
 
+bool thin_rescue_has_newer_nodes(const struct thin_rescue *r, uint64_t block)
+{
+	bool has_begun_again = r->s->highest >= r->s->nr - r->s->nr / 64 - 1;
+
+	for (uint64_t b = block + 1; b < r->s->nr && !has_begun_again; b++) {
+		enum node_kind kind = node_kind(&r->s->nodes[b]);
+
+		if ((kind == NODE_MAPPINGS || kind == NODE_TOP || kind == NODE_DETAILS) && !thin_missing_found(r->m, b))
+			return true;
+	}
+	return false;
+}
+
 bool thin_rescue_has_pieces(const struct thin_rescue *r)
 {
 	for (uint64_t i = 0; i < r->nr_past; i++)

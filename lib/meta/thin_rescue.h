@@ -35,6 +35,7 @@ struct thin_rescued {
 	enum thin_details_origin details;
 	uint64_t generation; /* of ROOT_OF_ANOTHER */
 	uint64_t mapped;     /* mappings that it should have, or RECORD_UNKNOWN */
+	bool is_by_number;   /* its root was found by these */
 };
 
 /* A tree that may be a device's, or another one's. */
@@ -96,6 +97,12 @@ bool thin_rescue_has_unknown_devices(const struct thin_rescue *r);
 
 /* In pieces. */
 uint64_t thin_rescue_mappings_of_pieces(const struct thin_rescue *r);
+
+/*
+ * Whether nodes behind @block are of no tree that was found: as the kernel takes one block after the other, they are newer
+ * than what begins there.
+ */
+bool thin_rescue_has_newer_nodes(const struct thin_rescue *r, uint64_t block);
 
 /* Whether there is something to be written before the trees are whole. */
 bool thin_rescue_has_pieces(const struct thin_rescue *r);

@@ -214,8 +214,26 @@ static int root_by_contents(struct thin_rescue *r, size_t device, const uint64_t
 		rivals += is_rootless(r, i) && r->origins[i].mapped == r->origins[device].mapped;
 	if (!nr)
 		return 0;
-	return nr == 1 && rivals <= pointers ? use_root(r, device, found) :
-					       rescue_add_doubt(r, found, r->devices[device].id);
+	if (nr > 1 || rivals > pointers)
+		return rescue_add_doubt(r, found, r->devices[device].id);
+	r->origins[device].is_by_number = true;
+	return use_root(r, device, found);
+}
+
+/* A tree that was found by its number of mappings may be a part of another, as long as some device has none. */
+static int doubt_numbers(struct thin_rescue *r)
+{
+	bool is_open = false;
+	int e = 0;
+
+	for (size_t i = 0; i < r->nr; i++)
+		is_open |= is_rootless(r, i);
+	for (size_t i = 0; is_open && i < r->nr && !e; i++)
+		if (r->origins[i].is_by_number)
+			e = rescue_add_past(r, &(struct thin_past){
+				.kind = PAST_UNPROVED, .device = i, .end = UINT64_MAX, .mappings = r->origins[i].mapped,
+			});
+	return e;
 }
 
 static int all_by_hint(struct thin_rescue *r, bool has_holes)
@@ -253,6 +271,8 @@ int rescue_roots(struct thin_rescue *r)
 		e = all_by_contents(r, is_child);
 	if (!e)
 		e = all_by_hint(r, true);
+	if (!e)
+		e = doubt_numbers(r);
 	free(is_child);
 	return e;
 }

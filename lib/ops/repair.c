@@ -383,18 +383,34 @@ static bool use_older(struct op_repair *r, const struct thin_generation *g)
 	return rescue(r);
 }
 
+/* Where the details of one are dead, nothing but its place tells its age. */
+static size_t find_newest(const struct op_repair *r)
+{
+	size_t newest = 0;
+
+	for (size_t i = 1; i < thin_scavenge_nr_generations(r->s); i++) {
+		const struct thin_generation *g = thin_scavenge_generation(r->s, i);
+
+		if (g->fit == FIT_NONE && g->state != STATE_LOST &&
+		    g->distance < thin_scavenge_generation(r->s, newest)->distance)
+			newest = i;
+	}
+	return newest;
+}
+
 /* The newest, whatever its state; or, if that has lost its top level, the device details that are newer than any. */
 static bool choose_without_superblock(struct op_repair *r)
 {
-	const struct thin_generation *g = thin_scavenge_generation(r->s, 0);
+	size_t newest = find_newest(r);
+	const struct thin_generation *g = thin_scavenge_generation(r->s, newest);
 	uint64_t details = thin_scavenge_newer_details(r->s, g), mappings;
 
 	say_which(r, "the superblock is lost", g);
-	use_generation(r, 0);
+	use_generation(r, newest);
 	if (!rescue(r))
 		return false;
 	mappings = count_reachable(r);
-	r->is_guess = g->state == STATE_DOUBTFUL || !do_details_fit(r);
+	r->is_guess = g->state == STATE_DOUBTFUL || !do_details_fit(r) || thin_rescue_has_newer_nodes(r->rescue, g->root);
 	if (details == PROBLEM_NO_BLOCK)
 		return true;
 	thin_scavenge_details_alone(r->s, details, &r->chosen);
@@ -409,7 +425,7 @@ static bool choose_without_superblock(struct op_repair *r)
 		return true;
 	}
 	say_which(r, "the superblock is lost, and there are newer device details without a top level", g);
-	use_generation(r, 0);
+	use_generation(r, newest);
 	r->is_guess = true;
 	return rescue(r);
 }
@@ -462,13 +478,15 @@ static bool mend(struct op_repair *r)
 /* An empty pool is no repair. */
 static bool has_devices(struct op_repair *r)
 {
+	bool is_cut_off = !r->pool.is_lost && r->pool.live.metadata_sm.nr_blocks > bufio_get_device_size(r->source);
 	size_t nr;
 
 	thin_rescue_devices(r->rescue, &nr);
 	if (nr || !thin_rescue_has_unknown_devices(r->rescue))
 		return true;
 	op_fail(r->result, OP_LOST, 0, "%s: no device was found, as neither the top level nor the details can be used; single "
-		"trees may be left, as --list says: --assign=DEV=BLOCK takes one", r->args->input);
+		"trees may be left, as --list says: --assign=DEV=BLOCK takes one%s", r->args->input,
+		is_cut_off ? "; the image was cut off: if that is the copy's fault, copy it again" : "");
 	return false;
 }
 

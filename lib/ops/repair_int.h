@@ -45,7 +45,7 @@ struct device_report {
 	uint64_t kept, lost; /* mappings; lost may be RECORD_UNKNOWN */
 	uint64_t stale;      /* of these that are kept */
 	uint64_t beyond;     /* of these that were found, not kept */
-	bool has_holes;
+	bool has_holes, is_doubtful;
 };
 
 struct op_repair {
@@ -86,7 +86,7 @@ struct op_repair {
 	size_t nr_suspects;
 	struct {
 		uint64_t mappings, lost, stale;
-		bool is_lost_unknown;
+		bool is_lost_unknown, is_doubtful;
 		uint64_t highest_data, unowned;
 		bool is_unowned_known;
 	} totals;

@@ -134,7 +134,7 @@ static uint64_t lost_of(const struct op_repair *r, size_t i)
 	const struct thin_rescued *o = thin_rescue_origin(r->rescue, i);
 	const struct device_report *d = &r->reports[i];
 
-	if (d->stale) /* what has changed since is not known */
+	if (d->stale || d->is_doubtful) /* what has changed since is not known */
 		return RECORD_UNKNOWN;
 	if (!d->has_holes && !d->beyond && (r->devices[i].has_root || !o->mapped))
 		return 0;
@@ -227,6 +227,7 @@ static void add_past(struct op_repair *r)
 
 	for (size_t i = 0; i < nr; i++) {
 		r->reports[p[i].device].has_holes |= p[i].kind == PAST_REUSED;
+		r->reports[p[i].device].is_doubtful |= p[i].kind == PAST_UNPROVED || p[i].kind == PAST_DOUBTFUL;
 		if (p[i].kind == PAST_STALE && r->args->stale == REPAIR_STALE_USE) {
 			r->totals.stale += p[i].mappings;
 			r->reports[p[i].device].stale += p[i].mappings;
@@ -271,7 +272,9 @@ void repair_sum_up(struct op_repair *r)
 		d->kept -= d->beyond < d->kept ? d->beyond : d->kept;
 		d->lost = lost_of(r, i);
 		r->totals.mappings += d->kept;
-		if (d->lost == RECORD_UNKNOWN)
+		if (d->lost == RECORD_UNKNOWN && d->is_doubtful)
+			r->totals.is_doubtful = true;
+		else if (d->lost == RECORD_UNKNOWN)
 			r->totals.is_lost_unknown = true;
 		else
 			r->totals.lost += d->lost;
@@ -287,7 +290,7 @@ void repair_sum_up(struct op_repair *r)
 
 bool repair_has_lost(const struct op_repair *r)
 {
-	return r->is_guess || r->totals.lost || r->totals.is_lost_unknown || r->nr_losses || r->not_kept ||
+	return r->is_guess || r->totals.is_doubtful || r->totals.lost || r->totals.is_lost_unknown || r->nr_losses || r->not_kept ||
 	       thin_rescue_has_unknown_devices(r->rescue);
 }
 
@@ -344,8 +347,8 @@ static void format_cause(const struct loss *l, char *text, size_t size)
 			 l->pieces, plural(l->pieces));
 		break;
 	case CAUSE_UNPROVED:
-		snprintf(text, size, "%" PRIu64 " mapping%s, as many as there should be; but without the space map nothing proves "
-			 "that this is the last version", l->mappings, plural(l->mappings));
+		snprintf(text, size, "%" PRIu64 " mapping%s, as many as there should be; but nothing else proves that this is "
+			 "the device's last version", l->mappings, plural(l->mappings));
 		break;
 	case CAUSE_MIXED:
 		snprintf(text, size, "%" PRIu64 " mappings, which is not what its details say: blocks of its tree were used again",
@@ -413,7 +416,9 @@ static void format_device(const struct op_repair *r, size_t i, char *text, size_
 	if (!d->lost && o->root == ROOT_OF_TREE && o->details == DETAILS_KEPT)
 		return;
 	n = snprintf(text, size, "device %" PRIu64 ": %" PRIu64 " mapping%s", r->devices[i].id, d->kept, plural(d->kept));
-	if (d->stale)
+	if (d->is_doubtful)
+		n += snprintf(text + n, size - (size_t)n, ", not proved");
+	else if (d->stale)
 		n += snprintf(text + n, size - (size_t)n, ", %" PRIu64 " of them stale", d->stale);
 	else if (d->lost == RECORD_UNKNOWN)
 		n += snprintf(text + n, size - (size_t)n, ", some lost");
@@ -571,7 +576,7 @@ static int show(const struct op_repair *r, struct text_emitter *e)
 		.time = r->pool.sb.time,
 		.devices = r->nr_devices,
 		.mappings = r->totals.mappings,
-		.mappings_lost = r->totals.is_lost_unknown || r->is_guess ||
+		.mappings_lost = r->totals.is_lost_unknown || r->totals.is_doubtful || r->is_guess ||
 				 thin_rescue_has_unknown_devices(r->rescue) ? RECORD_UNKNOWN : r->totals.lost,
 		.mappings_stale = r->totals.stale,
 		.unowned = r->totals.is_unowned_known ? r->totals.unowned : RECORD_UNKNOWN,

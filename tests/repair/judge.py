@@ -371,6 +371,8 @@ class Judge:
             self.is_equal("mappings_lost", self.report["mappings_lost"], len(self.gone))
         # Of a device with older mappings nobody knows how many are lost.
         used = {loss["dev_id"] for loss in losses if loss["state"] == "stale"} if self.stale_used else set()
+        # Nor of one that is not proved to be the last version.
+        used |= {loss["dev_id"] for loss in losses if loss["state"] == "ambiguous"}
         are_details_intact = all(self.original.is_intact(self.damaged, b) for b in self.original.blocks["details"])
         for device in self.report["device_list"]:
             what = "device %d: mappings_lost" % device["dev_id"]
