@@ -280,12 +280,9 @@ static int thin_out_leaf(struct writer *w, uint64_t block, uint64_t begin, uint6
 	struct rescue_node *old = malloc(sizeof(*old));
 	struct pd_node_disk *d;
 	struct bufio_buffer *b;
-	unsigned nr = 0;
 	int e = old ? rescue_read(w->r, block, old) : -ENOMEM;
 
-	for (unsigned i = 0; e > 0 && i < old->nr; i++)
-		nr += is_rejected(w->r, begin, end, old->keys[i]);
-	if (e <= 0 || !nr || w->r->living[block / 64] >> block % 64 & 1) {
+	if (e <= 0 || w->r->living[block / 64] >> block % 64 & 1) {
 		free(old);
 		return e < 0 ? e : 0;
 	}
@@ -297,22 +294,45 @@ static int thin_out_leaf(struct writer *w, uint64_t block, uint64_t begin, uint6
 	return d ? seal(b) : -errno;
 }
 
-static int thin_out_device(struct writer *w, size_t device)
+/* Leaves with claims that were rejected: they are written when the walk holds none of them. */
+static int list_leaves(struct writer *w, size_t device, uint64_t begin, uint64_t end, uint32_t **blocks, uint64_t *nr)
 {
 	struct pd_context ctx = { .where = WHERE_MAPPINGS, .dev_id = PROBLEM_NO_DEVICE };
 	struct pd_reader reader = w->r->pool.reader;
 	const struct pd_node *leaf;
-	uint64_t begin, end;
+	uint64_t max = 0;
 	struct pd_cursor c;
 	int e = 0;
 
-	rescue_claims_of(w->r, (uint32_t)device | OWNER_IS_DEVICE, &begin, &end);
 	reader.client = w->client;
 	pd_cursor_open(&c, &reader, &ctx, w->r->devices[device].root, sizeof(le64));
-	while (e >= 0 && (e = pd_cursor_next(&c, &leaf)) > 0)
-		e = thin_out_leaf(w, leaf->block, begin, end);
+	while (e >= 0 && (e = pd_cursor_next(&c, &leaf)) > 0) {
+		bool is_any = false;
+
+		for (unsigned i = 0; i < leaf->nr && !is_any; i++)
+			is_any = is_rejected(w->r, begin, end, pd_key(leaf, i));
+		if (!is_any)
+			continue;
+		e = table_grow(blocks, sizeof(**blocks), *nr, &max, &w->r->memory);
+		if (!e)
+			(*blocks)[(*nr)++] = (uint32_t)leaf->block;
+	}
 	pd_cursor_close(&c);
 	return e < 0 ? e : 0;
+}
+
+static int thin_out_device(struct writer *w, size_t device)
+{
+	uint64_t begin, end, nr = 0;
+	uint32_t *blocks = NULL;
+	int e;
+
+	rescue_claims_of(w->r, (uint32_t)device | OWNER_IS_DEVICE, &begin, &end);
+	e = list_leaves(w, device, begin, end, &blocks, &nr);
+	for (uint64_t i = 0; i < nr && !e; i++)
+		e = thin_out_leaf(w, blocks[i], begin, end);
+	free(blocks);
+	return e;
 }
 
 /* Blocks of trees of the past must not be taken for new nodes. */

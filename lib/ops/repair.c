@@ -475,21 +475,6 @@ static bool mend(struct op_repair *r)
 	return e ? fail(r, e) : true;
 }
 
-/* An empty pool is no repair. */
-static bool has_devices(struct op_repair *r)
-{
-	bool is_cut_off = !r->pool.is_lost && r->pool.live.metadata_sm.nr_blocks > bufio_get_device_size(r->source);
-	size_t nr;
-
-	thin_rescue_devices(r->rescue, &nr);
-	if (nr || !thin_rescue_has_unknown_devices(r->rescue))
-		return true;
-	op_fail(r->result, OP_LOST, 0, "%s: no device was found, as neither the top level nor the details can be used; single "
-		"trees may be left, as --list says: --assign=DEV=BLOCK takes one%s", r->args->input,
-		is_cut_off ? "; the image was cut off: if that is the copy's fault, copy it again" : "");
-	return false;
-}
-
 /* From here on the pool is what was chosen. What the kernel knows nothing of goes, and so does what it refuses. */
 static bool see(struct op_repair *r)
 {
@@ -615,8 +600,8 @@ static int walk(struct op_repair *r, struct meta_visitor *v)
 
 static bool run(struct op_repair *r)
 {
-	if (!repair_correct_superblock(r) || !open_pool(r) || !look(r) || !choose(r) || !has_devices(r) ||
-	    !has_data_block_size(r) || !mend(r) || !see(r))
+	if (!repair_correct_superblock(r) || !open_pool(r) || !look(r) || !choose(r) || !has_data_block_size(r) ||
+	    !mend(r) || !see(r))
 		return false;
 	if (!check_trees(r))
 		return false;
