@@ -570,6 +570,8 @@ bool thin_scavenge_below(const struct thin_scavenge *s, uint64_t root, struct th
 
 	if (!n || (node_kind(n) != NODE_MAPPINGS && node_kind(n) != NODE_EMPTY))
 		return false;
-	*below = (struct thin_below){ .mappings = n->count, .holes = n->holes, .time = n->time };
+	*below = (struct thin_below){
+		.mappings = n->count, .holes = n->holes, .time = n->time, .has_beyond = n->flags & FLAG_BEYOND,
+	};
 	return true;
 }

@@ -84,6 +84,7 @@ struct thin_tree {
 struct thin_below {
 	uint64_t mappings, holes;
 	uint32_t time;
+	bool has_beyond; /* mappings beyond the data device */
 };
 
 struct thin_scavenge;

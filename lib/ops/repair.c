@@ -26,6 +26,7 @@
 
 #define MIB(bytes) (((bytes) >> 20) + 1)
 #define STREAM_BYTES (UINT64_C(16) << 20)
+#define STREAM_SHARE 64
 #define LEAST_CACHE (UINT64_C(4) << 20)
 #define RESCUE_SHARE 8 /* of the limit: devices, holes and pieces */
 #define DIRTY_PERCENT 30
@@ -51,10 +52,13 @@ static bool fail(struct op_repair *r, int e)
 
 /* --- memory --- */
 
+/* What is read is read in bulk, and nodes above leaves again: more memory would only have to be zeroed first. */
 static bool set_cache(struct op_repair *r)
 {
 	uint64_t floor = bufio_get_memory_floor(r->source), rest = r->limit > r->taken ? r->limit - r->taken : 0;
+	uint64_t enough = STREAM_BYTES + bufio_get_device_size(r->source) * PD_BLOCK_SIZE / STREAM_SHARE;
 
+	rest = rest < enough ? rest : enough;
 	return rest >= floor && !bufio_set_memory_limit(r->source, rest);
 }
 
@@ -488,6 +492,8 @@ static bool see(struct op_repair *r)
 	r->pool.nr_list = r->nr_devices;
 	r->pool.reader.client = r->source;
 	sb->time = thin_rescue_time(r->rescue);
+	if (r->pool.nr_data_blocks != THIN_UNKNOWN_SIZE)
+		sb->data_sm.nr_blocks = r->pool.nr_data_blocks;
 	sb->flags = 0;
 	sb->version = sb->version > THIN_VERSION_MAX ? THIN_VERSION_MAX : sb->version;
 	return true;
@@ -598,12 +604,51 @@ static int walk(struct op_repair *r, struct meta_visitor *v)
 
 /* --- opening --- */
 
+/*
+ * Where the scan saw no damage in any tree, and as many mappings as the details say, there is nothing to be found but blocks
+ * that are mapped twice: the new counts will tell.
+ */
+static bool is_whole(struct op_repair *r)
+{
+	const struct thin_past *past;
+	bool is = r->is_current && !r->pool.is_lost && r->pool.nr_data_blocks != THIN_UNKNOWN_SIZE &&
+		  !thin_rescue_has_pieces(r->rescue) && !thin_rescue_past(r->rescue, &past);
+
+	for (size_t i = 0; i < r->nr_devices && is; i++) {
+		const struct thin_device *d = &r->devices[i];
+		struct thin_below below = { .holes = 1 };
+
+		if (d->has_root)
+			thin_scavenge_below(r->s, d->root, &below);
+		is = !below.holes && !below.has_beyond && below.mappings == thin_rescue_origin(r->rescue, i)->mapped;
+		r->reports[i] = (struct device_report){ .kept = below.mappings };
+	}
+	if (is)
+		repair_sum_up(r);
+	else
+		memset(r->reports, 0, r->nr_devices * sizeof(*r->reports));
+	return is;
+}
+
+/* It was not so simple: what was taken for granted is looked at now. */
+static bool look_again(struct op_repair *r)
+{
+	r->is_unchecked = false;
+	r->nr_losses = 0;
+	r->totals.mappings = r->totals.lost = r->totals.stale = 0;
+	r->totals.is_lost_unknown = r->totals.is_doubtful = false;
+	memset(r->reports, 0, r->nr_devices * sizeof(*r->reports));
+	return check_trees(r);
+}
+
 static bool run(struct op_repair *r)
 {
+	set_cache(r);
 	if (!repair_correct_superblock(r) || !open_pool(r) || !look(r) || !choose(r) || !has_data_block_size(r) ||
 	    !mend(r) || !see(r))
 		return false;
-	if (!check_trees(r))
+	r->is_unchecked = r->args->target && !r->args->dry_run && is_whole(r);
+	if (!r->is_unchecked && !check_trees(r))
 		return false;
 	thin_scavenge_destroy(r->s);
 	r->s = NULL;
@@ -659,13 +704,8 @@ struct clip {
 static int clip_begin(struct meta_visitor *v, enum record_kind kind, const void *record)
 {
 	struct clip *c = (struct clip *)v;
-	struct record_superblock sb;
 
-	if (kind != RECORD_SUPERBLOCK)
-		return c->next->begin(c->next, kind, record);
-	sb = *(const struct record_superblock *)record;
-	sb.nr_data_blocks = c->nr_data_blocks;
-	return c->next->begin(c->next, kind, &sb);
+	return c->next->begin(c->next, kind, record);
 }
 
 static int clip_record(struct meta_visitor *v, enum record_kind kind, const void *record)
@@ -691,6 +731,14 @@ static int clip_end(struct meta_visitor *v, enum record_kind kind, const void *r
 	struct clip *c = (struct clip *)v;
 
 	return c->next->end(c->next, kind, record);
+}
+
+static bool has_beyond(const struct op_repair *r)
+{
+	for (size_t i = 0; i < r->nr_devices; i++)
+		if (r->reports[i].beyond)
+			return true;
+	return false;
 }
 
 static struct clip clip_to(const struct op_repair *r, struct meta_visitor *next)
@@ -802,7 +850,7 @@ static bool build(struct op_repair *r, struct bufio_client *target)
 	if (!take_memory(r, args.memory + cache) || bufio_set_memory_limit(target, cache) || thin_build_create(&args, &b))
 		return fail_memory(r, "to write the new metadata", 2 * r->limit + args.memory + cache);
 	clip = clip_to(r, thin_build_visitor(b));
-	e = walk(r, &clip.visitor);
+	e = walk(r, has_beyond(r) ? &clip.visitor : clip.next);
 	thin_build_get_result(b, &built);
 	thin_build_destroy(b);
 	give_memory(r, taken);
@@ -812,6 +860,7 @@ static bool build(struct op_repair *r, struct bufio_client *target)
 		return fail_target(r, e, "cannot be written");
 	r->result->blocks = built.nr_blocks;
 	r->metadata_used = built.used_blocks;
+	r->nr_built = built.mappings;
 	r->metadata_total = built.nr_blocks;
 	return true;
 }
@@ -864,6 +913,8 @@ bool op_repair_write(struct op_repair *r, struct bufio_client *target, struct op
 	*result = (struct op_result){ .outcome = OP_DONE };
 	if (!build(r, target) || !check_result(r, target) || !find_unowned(r, target))
 		return false;
+	if (r->is_unchecked && (r->has_more_mappings || r->nr_built != r->totals.mappings) && !look_again(r))
+		return false;
 	r->is_written = true;
 	return true;
 }
@@ -892,25 +943,45 @@ static void add_unowned(struct op_repair *r, uint64_t begin, uint64_t end)
 	r->unowned[r->nr_unowned++].end = end;
 }
 
+/* More mappings of a data block than were counted: one of them is not where it was. */
+static int compare_count(struct op_repair *r, struct pd_sm_lookup *old, struct pd_sm_lookup *new, uint64_t block)
+{
+	uint64_t was = 0, is = 0, end;
+	int e = pd_sm_lookup(old, block, block + 1, &was, &end);
+
+	if (e > 0)
+		e = pd_sm_lookup(new, block, block + 1, &is, &end);
+	r->has_more_mappings |= e > 0 && is > was;
+	return e;
+}
+
+static int compare_words(struct op_repair *r, struct pd_sm_lookup *old, struct pd_sm_lookup *new, uint64_t begin)
+{
+	uint64_t was = 0, is = 0;
+	uint32_t gone, differ;
+	int e = pd_sm_lookup_word(old, begin, &was);
+
+	r->totals.is_unowned_known &= e != 0;
+	if (e > 0)
+		e = pd_sm_lookup_word(new, begin, &is);
+	if (e <= 0)
+		return e;
+	gone = pd_sm_word_used(was) & ~pd_sm_word_used(is);
+	differ = pd_sm_word_used(was ^ is) | (pd_sm_word_large(was) & pd_sm_word_large(is));
+	for (uint32_t bits = gone; bits; bits &= bits - 1)
+		add_unowned(r, begin + (unsigned)__builtin_ctz(bits), begin + (unsigned)__builtin_ctz(bits) + 1);
+	for (uint32_t bits = differ & ~gone; bits && e >= 0 && !r->has_more_mappings; bits &= bits - 1)
+		e = compare_count(r, old, new, begin + (unsigned)__builtin_ctz(bits));
+	return e;
+}
+
 static int compare_counts(struct op_repair *r, struct pd_sm_lookup *old, struct pd_sm_lookup *new, uint64_t nr)
 {
 	int e = 1;
 
 	r->totals.is_unowned_known = true;
-	for (uint64_t b = 0; b < nr && e >= 0; b += PD_SM_MASK_BLOCKS) {
-		uint32_t was = 0, is = 0;
-
-		e = pd_sm_lookup_used(old, b, &was);
-		r->totals.is_unowned_known &= e != 0;
-		if (e > 0 && was)
-			e = pd_sm_lookup_used(new, b, &is);
-		for (was &= ~is; was && e >= 0; was &= was - 1) {
-			uint64_t block = b + (unsigned)__builtin_ctz(was);
-
-			if (block < nr)
-				add_unowned(r, block, block + 1);
-		}
-	}
+	for (uint64_t b = 0; b < nr && e >= 0; b += PD_SM_WORD_BLOCKS)
+		e = compare_words(r, old, new, b);
 	return e < 0 ? e : 0;
 }
 

@@ -97,6 +97,9 @@ struct op_repair {
 	uint64_t needed_blocks, advised_blocks; /* 0: not looked at */
 	char replaced[160];
 	bool is_written;
+	bool is_unchecked;      /* the trees: what the scan said was believed */
+	bool has_more_mappings; /* of a data block than were counted */
+	uint64_t nr_built;      /* mappings */
 	uint64_t metadata_used, metadata_total;
 };
 

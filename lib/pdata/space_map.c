@@ -303,9 +303,18 @@ static uint32_t pack(uint64_t bits)
 	return (uint32_t)(bits | bits >> 16);
 }
 
-int pd_sm_lookup_used(struct pd_sm_lookup *l, uint64_t begin, uint32_t *used)
+uint32_t pd_sm_word_used(uint64_t word)
 {
-	uint64_t word;
+	return pack(word | word >> 1);
+}
+
+uint32_t pd_sm_word_large(uint64_t word)
+{
+	return pack(word & word >> 1);
+}
+
+int pd_sm_lookup_word(struct pd_sm_lookup *l, uint64_t begin, uint64_t *word)
+{
 	int r;
 
 	if (begin >= l->root.nr_blocks)
@@ -317,10 +326,9 @@ int pd_sm_lookup_used(struct pd_sm_lookup *l, uint64_t begin, uint32_t *used)
 	}
 	if (!l->bitmap)
 		return 0;
-	word = le_load(l->bitmap->counts + (begin - l->begin) / 4, 8);
-	*used = pack(word | word >> 1);
-	if (l->end - begin < PD_SM_MASK_BLOCKS)
-		*used &= (UINT32_C(1) << (l->end - begin)) - 1;
+	*word = le_load(l->bitmap->counts + (begin - l->begin) / 4, 8);
+	if (l->end - begin < PD_SM_WORD_BLOCKS)
+		*word &= (UINT64_C(1) << 2 * (l->end - begin)) - 1;
 	return 1;
 }
 

@@ -66,11 +66,14 @@ void pd_sm_lookup_open(struct pd_sm_lookup *l, const struct pd_reader *r, const 
 int pd_sm_lookup(struct pd_sm_lookup *l, uint64_t begin, uint64_t end, uint64_t *count, uint64_t *run_end);
 
 /*
- * Which of the 32 blocks from @begin on, a multiple of 32, have counts: a bit each, the lowest for the first. Returns as
- * pd_sm_lookup().
+ * The counts of the 32 blocks from @begin on, a multiple of 32, as a bitmap has them: to be compared, and taken apart by the
+ * two below, which give a bit for each block, the lowest for the first. Returns as pd_sm_lookup().
  */
-#define PD_SM_MASK_BLOCKS 32
-int pd_sm_lookup_used(struct pd_sm_lookup *l, uint64_t begin, uint32_t *used);
+#define PD_SM_WORD_BLOCKS 32
+int pd_sm_lookup_word(struct pd_sm_lookup *l, uint64_t begin, uint64_t *word);
+
+uint32_t pd_sm_word_used(uint64_t word);  /* counts above 0 */
+uint32_t pd_sm_word_large(uint64_t word); /* 3 or more */
 
 void pd_sm_lookup_close(struct pd_sm_lookup *l);
 
