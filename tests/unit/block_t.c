@@ -372,6 +372,50 @@ static void report_fills_in(void)
 	image_close();
 }
 
+/* A block with something in every byte. */
+static void make_full(uint8_t *block, enum pd_kind kind, uint64_t number)
+{
+	for (unsigned i = 0; i < PD_BLOCK_SIZE; i++)
+		block[i] = (uint8_t)(i * 7 + 1);
+	pd_block_seal(block, kind, number);
+}
+
+static void finds_flaw(void)
+{
+	static const enum pd_kind kinds[] = { PD_NODE, PD_BITMAP, PD_INDEX, PD_THIN_SUPERBLOCK };
+	uint8_t block[PD_BLOCK_SIZE];
+	struct pd_flaw flaw;
+
+	for (unsigned k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
+		for (unsigned i = 0; i < PD_BLOCK_SIZE; i += 5) {
+			uint8_t mask = (uint8_t)(i % 255 + 1);
+
+			make_full(block, kinds[k], 77);
+			CU_ASSERT_FALSE(pd_block_find_flaw(block, kinds[k], 77, &flaw)); /* nothing is wrong */
+			block[i] ^= mask;
+			CU_ASSERT_TRUE(pd_block_find_flaw(block, kinds[k], 77, &flaw));
+			CU_ASSERT_EQUAL(flaw.offset, i);
+			CU_ASSERT_EQUAL(flaw.mask, mask);
+		}
+}
+
+static void finds_no_flaw(void)
+{
+	uint8_t block[PD_BLOCK_SIZE];
+	struct pd_flaw flaw;
+
+	for (unsigned i = 16; i < PD_BLOCK_SIZE; i += 5) {
+		make_full(block, PD_NODE, 77);
+		CU_ASSERT_FALSE(pd_block_find_flaw(block, PD_NODE, 78, &flaw)); /* it is another block */
+		CU_ASSERT_FALSE(pd_block_find_flaw(block, PD_BITMAP, 77, &flaw));
+		block[i] ^= 1;
+		block[i - 7] ^= 1;
+		CU_ASSERT_FALSE(pd_block_find_flaw(block, PD_NODE, 77, &flaw));
+	}
+	memset(block, 0, sizeof(block));
+	CU_ASSERT_FALSE(pd_block_find_flaw(block, PD_NODE, 77, &flaw));
+}
+
 static const struct unit_case cases[] = {
 	{ "the test's own crc gives the standard's check value", reference },
 	{ "the checksum of every kind is the crc of bytes 4..4095 xor the kind's salt", checksums },
@@ -395,6 +439,8 @@ static const struct unit_case cases[] = {
 	{ "an unreadable block is damage, is reported with its errno, and is tried again", unreadable },
 	{ "what the world does is returned as an error, and not reported", world_fails },
 	{ "a report takes place and range from the context, and keeps the problem's numbers", report_fills_in },
+	{ "a single wrong byte is found by the checksum, wherever it is", finds_flaw },
+	{ "two wrong bytes, another block, or another kind are not taken for one", finds_no_flaw },
 	{ NULL, NULL },
 };
 
