@@ -25,7 +25,8 @@ static const struct unit_suite *const suites[] = {
 	&range_list_suite, &thin_sharing_suite, &thin_share_suite, &thin_scavenge_suite,
 	&string_set_suite, &ref_counts_suite, &btree_build_suite, &xml_read_suite, &thin_build_suite,
 	&tally_suite, &walk_disk_suite, &space_map_check_suite, &thin_check_suite, &journal_suite, &script_suite,
-	&map_file_suite, &copy_suite, &thin_claims_suite, &thin_used_suite, &pack_file_suite, &pack_suite, &extent_list_suite, &io_pieces_suite,
+	&map_file_suite, &copy_suite, &thin_claims_suite, &thin_used_suite, &pack_file_suite, &pack_suite, &extent_list_suite,
+	&io_pieces_suite,
 	&bytes_suite, &block_fields_suite, &field_path_suite, &patch_suite,
 #endif
 };
