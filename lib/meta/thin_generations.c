@@ -433,6 +433,14 @@ const struct thin_generation *thin_scavenge_best(const struct thin_scavenge *s)
 	return best;
 }
 
+uint32_t thin_scavenge_data_block_size(const struct thin_scavenge *s)
+{
+	for (size_t i = 0; i < s->nr_generations; i++)
+		if (thin_is_data_block_size(s->generations[i].data_block_size))
+			return s->generations[i].data_block_size;
+	return 0;
+}
+
 /* --- trees of devices that are left over --- */
 
 static int by_size(const void *a, const void *b)

@@ -122,6 +122,9 @@ const struct thin_generation *thin_scavenge_generation(const struct thin_scaveng
  */
 const struct thin_generation *thin_scavenge_best(const struct thin_scavenge *s);
 
+/* That a superblock on the device says, in sectors; 0: none does. */
+uint32_t thin_scavenge_data_block_size(const struct thin_scavenge *s);
+
 /* The details that have exactly the devices and mappings of the top level at @root; PROBLEM_NO_BLOCK: none have. */
 uint64_t thin_scavenge_details(const struct thin_scavenge *s, uint64_t root);
 

@@ -99,14 +99,6 @@ static int count_data_blocks(struct dump *d, uint64_t *nr)
 	return r;
 }
 
-static uint32_t any_data_block_size(const struct thin_scavenge *s)
-{
-	for (size_t i = 0; i < thin_scavenge_nr_generations(s); i++)
-		if (thin_is_data_block_size(thin_scavenge_generation(s, i)->data_block_size))
-			return thin_scavenge_generation(s, i)->data_block_size;
-	return 0;
-}
-
 /*
  * The next transaction after the last device was made is what LVM expects, if it did nothing else since. Without
  * details, a snapshot may have been taken after the last mapping was made: its time was one more.
@@ -121,7 +113,7 @@ static int make_superblock(struct dump *d, const struct thin_scavenge *s, const 
 	if (!o->has_transaction && g->transaction != RECORD_UNKNOWN)
 		sb->trans_id = g->transaction + !g->is_exact;
 	if (!o->data_block_size)
-		sb->data_block_size = any_data_block_size(s);
+		sb->data_block_size = thin_scavenge_data_block_size(s);
 	sb->time = g->time + (d->pool.has_no_details && !g->is_exact);
 	if (!o->nr_data_blocks)
 		r = count_data_blocks(d, &sb->data_sm.nr_blocks);
@@ -167,7 +159,7 @@ static int make_superblock_of_device(struct dump *d, const struct thin_scavenge 
 	thin_scavenge_below(s, d->pool.single_root, &below);
 	sb->time = below.time + 1;
 	if (!d->pool.overrides.data_block_size)
-		sb->data_block_size = any_data_block_size(s);
+		sb->data_block_size = thin_scavenge_data_block_size(s);
 	return d->pool.overrides.nr_data_blocks ? 0 : count_data_blocks(d, &sb->data_sm.nr_blocks);
 }
 

@@ -74,7 +74,6 @@ struct op_repair {
 	bool is_data_size_wrong; /* that the superblock says */
 	bool is_guess; /* an older generation than the last one, or it may be */
 	char why[512];       /* it was chosen, or empty */
-	char details_text[128];
 	const struct thin_device *devices;
 	size_t nr_devices;
 	struct device_report *reports;
@@ -103,8 +102,29 @@ struct op_repair {
 	uint64_t metadata_used, metadata_total;
 };
 
-/* A sentence for people, to the messages. */
-__attribute__((format(printf, 2, 3))) void repair_say(struct op_repair *r, const char *format, ...);
+/* The outcome of the result, if it has none yet. False. */
+bool repair_fail(struct op_repair *r, int error);
+bool repair_fail_memory(struct op_repair *r, const char *what, uint64_t need);
+
+/*
+ * Tables take from the limit, and what is left, as far as it is of use, is the cache's: more bytes, if there are any; or so
+ * many are in use now. Shares of the limit, at least 64 MiB where it may be raised.
+ */
+bool repair_take_memory(void *r, uint64_t bytes);
+bool repair_give_memory(struct op_repair *r, uint64_t taken);
+uint64_t repair_share(const struct op_repair *r, unsigned share);
+
+/* Of the limit: devices, holes and pieces. */
+#define REPAIR_RESCUE_SHARE 8
+
+/* For a check of @pool through @c; 0: the result says why not. */
+uint64_t repair_share_memory(struct op_repair *r, const struct thin_pool *pool, struct bufio_client *c);
+
+/* repair_choose.c: finds the generation, and has its devices put together. */
+bool repair_choose(struct op_repair *r);
+
+/* What was taken for granted before it was written is looked at. */
+bool repair_look_again(struct op_repair *r);
 
 /* repair_correct.c: single bytes that are wrong are put right, in a plan over the device. False: the result says why. */
 bool repair_correct_superblock(struct op_repair *r);
@@ -112,7 +132,8 @@ bool repair_correct(struct op_repair *r, bool *changed);
 void repair_suspect(void *context, uint64_t block, const void *data);
 bool repair_make_overlay(struct op_repair *r);
 
-/* repair_report.c */
+/* repair_losses.c: what is lost, from what is wrong with the trees, and what the rescue says. */
+size_t repair_index_of(const struct op_repair *r, uint64_t dev_id); /* or where it would be */
 void repair_report_problem(struct problem_sink *sink, const struct problem *p);
 void repair_note_mapped(void *context, uint64_t dev_id, uint64_t virtual_block, uint64_t value);
 int repair_add_loss(struct op_repair *r, const struct loss *loss);
