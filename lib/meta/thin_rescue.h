@@ -8,11 +8,11 @@
  *
  *	the metadata space map counts a pointer to it that was not found (thin_missing.h),
  *	its keys fit, and
- *	no other hole may have a claim to it, or older versions of the device's tree lead to it, or to a part of it
+ *	no other hole may have a claim to it, or there is a single way to give each device as many mappings as it should have
  *
- * A root that is lost is a hole too: then that a piece has as many mappings as the device's details say is one more
- * witness. Where the space map does not tell, all of a device has to be there to the last mapping, or else nothing is
- * taken; and that is still no proof, as an older version may have as many. What stays open between several claims is ambiguous, and is left out.
+ * A root that is lost is a hole too, and is looked for by the number of mappings that the device's details say. Where the
+ * space map does not tell, all of a device has to be there to the last mapping, or else nothing is taken; and that is no
+ * proof, as an older version may have as many. What stays open is said, and not used.
  */
 #ifndef META_THIN_RESCUE_H
 #define META_THIN_RESCUE_H
