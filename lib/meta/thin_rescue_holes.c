@@ -6,6 +6,8 @@
 #include "base/table.h"
 #include "meta/thin_rescue_int.h"
 
+#define MAX_LEAF_ENTRIES 252
+
 /* --- holes --- */
 
 /* Of one block there is one hole, wherever a pointer leads to it. NULL: it is in no place to be remembered. */
@@ -433,13 +435,20 @@ static void fill_hole(struct measure *m, uint64_t hole)
 		m->error = rescue_add_past(r, &past);
 }
 
+/* So few mappings that the root is a leaf, most likely: then nothing was below it, and what is counted there is a leak. */
+static bool is_root_a_leaf(const struct thin_rescue *r, size_t device, uint64_t hole)
+{
+	return !r->holes[hole].height && r->origins[device].mapped <= MAX_LEAF_ENTRIES;
+}
+
 /* Of holes that are not proved to be full, pieces that are not proved to belong there. */
 static void empty_hole(struct measure *m, uint64_t hole)
 {
 	struct thin_rescue *r = m->r;
+	bool is_leaf = is_root_a_leaf(r, m->device, hole);
 
 	for (uint64_t i = 0; !r->holes[hole].is_full && i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole && !r->pieces[i].is_proved)
+		if (r->pieces[i].hole == hole && (is_leaf || !r->pieces[i].is_proved))
 			r->pieces[i].hole = UINT32_MAX;
 }
 
