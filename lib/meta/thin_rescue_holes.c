@@ -163,19 +163,27 @@ static bool has_pieces(struct thin_rescue *r, uint64_t hole)
 	return false;
 }
 
-static bool lies_in(const struct thin_rescue *r, uint64_t hole, const struct node *n)
-{
-	const struct hole *h = &r->holes[hole];
-
-	return n->first >= h->begin && n->last < h->end && (!h->height || n->level <= h->height);
-}
-
 /* Where a pointer leads to what is sound, but belongs elsewhere, or to nothing, the pointer is wrong, and no block is dead. */
 static bool is_pointer_wrong(const struct thin_rescue *r, const struct hole *h)
 {
 	enum node_kind kind = h->block < r->s->nr ? node_kind(&r->s->nodes[h->block]) : NODE_SUPERBLOCK;
 
 	return (kind != NODE_NONE && kind != NODE_ZEROES) || !thin_missing_of(r->m, h->block);
+}
+
+/* So few mappings that a dead root was a leaf: nothing was below it, and what fits there is older, or a leak. */
+static bool was_leaf(const struct thin_rescue *r, const struct hole *h)
+{
+	bool is_dead = h->block == PROBLEM_NO_BLOCK || !is_pointer_wrong(r, h);
+
+	return !h->height && is_dead && r->origins[h->device].mapped <= MAX_LEAF_ENTRIES;
+}
+
+static bool lies_in(const struct thin_rescue *r, uint64_t hole, const struct node *n)
+{
+	const struct hole *h = &r->holes[hole];
+
+	return n->first >= h->begin && n->last < h->end && (!h->height || n->level <= h->height) && !was_leaf(r, h);
 }
 
 /*
@@ -435,20 +443,13 @@ static void fill_hole(struct measure *m, uint64_t hole)
 		m->error = rescue_add_past(r, &past);
 }
 
-/* So few mappings that the root is a leaf, most likely: then nothing was below it, and what is counted there is a leak. */
-static bool is_root_a_leaf(const struct thin_rescue *r, size_t device, uint64_t hole)
-{
-	return !r->holes[hole].height && r->origins[device].mapped <= MAX_LEAF_ENTRIES;
-}
-
 /* Of holes that are not proved to be full, pieces that are not proved to belong there. */
 static void empty_hole(struct measure *m, uint64_t hole)
 {
 	struct thin_rescue *r = m->r;
-	bool is_leaf = is_root_a_leaf(r, m->device, hole);
 
 	for (uint64_t i = 0; !r->holes[hole].is_full && i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole && (is_leaf || !r->pieces[i].is_proved))
+		if (r->pieces[i].hole == hole && !r->pieces[i].is_proved)
 			r->pieces[i].hole = UINT32_MAX;
 }
 
