@@ -699,7 +699,9 @@ bool thin_rescue_has_newer_nodes(const struct thin_rescue *r, uint64_t block)
 {
 	bool has_begun_again = r->s->highest >= r->s->nr - r->s->nr / 64 - 1;
 
-	for (uint64_t b = block + 1; b < r->s->nr && !has_begun_again; b++) {
+	if (has_begun_again)
+		return true;
+	for (uint64_t b = block + 1; b < r->s->nr; b++) {
 		enum node_kind kind = node_kind(&r->s->nodes[b]);
 
 		if ((kind == NODE_MAPPINGS || kind == NODE_TOP || kind == NODE_DETAILS) && !thin_missing_found(r->m, b))

@@ -100,7 +100,7 @@ uint64_t thin_rescue_mappings_of_pieces(const struct thin_rescue *r);
 
 /*
  * Whether nodes behind @block are of no tree that was found: as the kernel takes one block after the other, they are newer
- * than what begins there.
+ * than what begins there. Where it has come to the end and begun again, there may be.
  */
 bool thin_rescue_has_newer_nodes(const struct thin_rescue *r, uint64_t block);
 

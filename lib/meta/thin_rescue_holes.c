@@ -556,6 +556,21 @@ static int note_undecided(struct thin_rescue *r, size_t device, uint64_t hole)
 	return past.mappings ? rescue_add_past(r, &past) : 0;
 }
 
+/* Two that overlap are not both below one node: one of the counts is wrong, and which is not known. */
+static void contest(struct thin_rescue *r)
+{
+	for (uint64_t i = 0; i < r->nr_loose; i++) {
+		const struct node *n = &r->s->nodes[r->loose[i]];
+
+		for (uint64_t k = 0; k < r->nr_pieces && take_step(r); k++) {
+			struct piece *p = &r->pieces[k];
+
+			if (p->first <= n->last && n->first <= p->last && lies_in(r, p->hole, n))
+				p->is_proved = false;
+		}
+	}
+}
+
 /* Pieces may have had holes of their own. */
 static int sort_gaps(struct thin_rescue *r)
 {
@@ -563,6 +578,7 @@ static int sort_gaps(struct thin_rescue *r)
 
 	qsort(r->gaps, r->nr_gaps, sizeof(*r->gaps), by_place);
 	e = rescue_solve(r);
+	contest(r);
 	qsort(r->gaps, r->nr_gaps, sizeof(*r->gaps), by_place);
 	return e;
 }

@@ -88,7 +88,7 @@ static int judge_data_size(struct op_repair *r)
 	bool is_whole;
 	int e;
 
-	if (nr == THIN_UNKNOWN_SIZE || r->args->overrides.nr_data_blocks)
+	if (r->args->overrides.nr_data_blocks)
 		return 0;
 	pd_cursor_open(&c, &r->pool.reader, &ctx, r->pool.live.data_sm.bitmap_root, sizeof(struct pd_index_entry_disk));
 	while ((e = pd_cursor_next_entry(&c, &key, &value)) > 0)
@@ -97,7 +97,8 @@ static int judge_data_size(struct op_repair *r)
 	pd_cursor_close(&c);
 	if (e < 0)
 		return e;
-	if (is_whole ? pd_bitmaps(nr) != bitmaps : !nr) {
+	r->data_bitmaps = is_whole ? bitmaps : 0;
+	if (nr != THIN_UNKNOWN_SIZE && (is_whole ? pd_bitmaps(nr) != bitmaps : !nr)) {
 		r->pool.nr_data_blocks = THIN_UNKNOWN_SIZE;
 		r->pool.sb.data_sm.nr_blocks = r->pool.live.data_sm.nr_blocks = 0;
 		r->is_data_size_wrong = true;
@@ -168,6 +169,11 @@ static bool look(struct op_repair *r)
 	return scavenge(r, NULL);
 }
 
+bool repair_has_bad_superblock(const struct op_repair *r)
+{
+	return !r->pool.is_lost && r->pool.live.csum != r->pool.live.csum_expected;
+}
+
 static bool has_data_block_size(struct op_repair *r)
 {
 	if (thin_is_data_block_size(r->pool.sb.data_block_size))
@@ -202,7 +208,7 @@ static bool see(struct op_repair *r)
 	r->pool.list = r->devices;
 	r->pool.nr_list = r->nr_devices;
 	r->pool.reader.client = r->source;
-	sb->time = thin_rescue_time(r->rescue);
+	sb->time = thin_rescue_time(r->rescue) + repair_has_bad_superblock(r);
 	if (r->pool.nr_data_blocks != THIN_UNKNOWN_SIZE)
 		sb->data_sm.nr_blocks = r->pool.nr_data_blocks;
 	sb->flags = 0;
@@ -230,7 +236,7 @@ static void use_highest(struct op_repair *r, uint64_t highest)
 	r->totals.highest_data = highest;
 	if (r->pool.nr_data_blocks != THIN_UNKNOWN_SIZE)
 		return;
-	if (*nr <= highest || *nr > THIN_MAX_DATA_BLOCKS)
+	if (*nr <= highest || *nr > THIN_MAX_DATA_BLOCKS || pd_bitmaps(*nr) != r->data_bitmaps)
 		*nr = r->totals.mappings ? highest + 1 : 0;
 	r->pool.nr_data_blocks = *nr;
 }

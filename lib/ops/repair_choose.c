@@ -64,6 +64,8 @@ static void use_generation(struct op_repair *r, size_t n)
 	r->pool.sb = r->pool.live;
 	r->pool.has_no_top = r->pool.has_no_details = false;
 	thin_pool_set_roots(&r->pool, r->chosen.root, r->chosen.details);
+	if (repair_has_bad_superblock(r))
+		r->pool.sb.time = 0; /* what the trees say counts */
 	if (r->pool.is_lost)
 		make_superblock(r);
 	else if (r->chosen.is_exact && !r->pool.overrides.has_transaction)

@@ -71,6 +71,7 @@ struct op_repair {
 	struct thin_generation chosen;
 	size_t generation;   /* its number */
 	bool is_current, is_superblock_made;
+	uint64_t data_bitmaps;   /* in the index of the data space map; 0: not known */
 	bool is_data_size_wrong; /* that the superblock says */
 	bool is_guess; /* an older generation than the last one, or it may be */
 	char why[512];       /* it was chosen, or empty */
@@ -116,6 +117,9 @@ uint64_t repair_share(const struct op_repair *r, unsigned share);
 
 /* Of the limit: devices, holes and pieces. */
 #define REPAIR_RESCUE_SHARE 8
+
+/* Its checksum is wrong, and not by a single byte: any of its fields may be. */
+bool repair_has_bad_superblock(const struct op_repair *r);
 
 /* For a check of @pool through @c; 0: the result says why not. */
 uint64_t repair_share_memory(struct op_repair *r, const struct thin_pool *pool, struct bufio_client *c);

@@ -220,6 +220,10 @@ static void format_notes(const struct op_repair *r, char *text, size_t size)
 			      ", %" PRIu64 " data blocks%s\n", r->pool.sb.trans_id,
 			      r->chosen.is_exact || r->args->overrides.has_transaction ? "" : " or higher", r->pool.sb.time,
 			      r->pool.nr_data_blocks, r->args->overrides.nr_data_blocks ? "" : " or more");
+	if (repair_has_bad_superblock(r))
+		n += snprintf(text + n, size - (size_t)n, "note: the superblock's checksum is wrong, so that transaction %" PRIu64
+			      " and data blocks of %" PRIu32 " sectors may be: --transaction-id and --data-block-size set them\n",
+			      r->pool.sb.trans_id, r->pool.sb.data_block_size);
 	if (r->is_data_size_wrong)
 		n += snprintf(text + n, size - (size_t)n, "note: the size of the data device that the superblock says is wrong: "
 			      "%" PRIu64 " blocks, or more; --nr-data-blocks sets it\n", r->pool.nr_data_blocks);
@@ -281,7 +285,7 @@ static void format_state(const struct op_repair *r, char *text, size_t size)
 static int show(const struct op_repair *r, struct text_emitter *e)
 {
 	struct meta_visitor *v = &e->visitor;
-	char heading[TEXT_MAX], notes[4 * TEXT_MAX], written[OP_REASON_MAX], state[TEXT_MAX];
+	char heading[TEXT_MAX], notes[6 * TEXT_MAX], written[OP_REASON_MAX], state[TEXT_MAX];
 	struct record_repair record = {
 		.input = r->args->input,
 		.target = r->is_written ? r->args->target : NULL,
