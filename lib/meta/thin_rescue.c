@@ -32,6 +32,25 @@ int rescue_read(const struct thin_rescue *r, uint64_t block, struct rescue_node 
 	return e;
 }
 
+bool rescue_is_counted_below(const struct thin_rescue *r, uint64_t block)
+{
+	struct rescue_node *n;
+	bool is = true;
+
+	if (r->s->nodes[block].level < 2 || thin_missing_found(r->m, block))
+		return true;
+	n = malloc(sizeof(*n));
+	is = n && rescue_read(r, block, n) > 0;
+	for (unsigned i = 0; is && i < n->nr; i++) {
+		enum node_kind kind = n->values[i] < r->s->nr ? node_kind(&r->s->nodes[n->values[i]]) : NODE_NONE;
+
+		is = (kind != NODE_MAPPINGS && kind != NODE_TOP) || thin_missing_is_unknown(r->m, n->values[i]) ||
+		     thin_missing_of(r->m, n->values[i]);
+	}
+	free(n);
+	return is;
+}
+
 /* --- hints --- */
 
 static int compare(uint64_t a, uint64_t b)
@@ -157,7 +176,7 @@ static int reattach_top(struct thin_rescue *r, const struct thin_missing_walk *w
 			struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = b };
 
 			if (n->level != level || node_kind(n) != NODE_TOP || thin_missing_is_unknown(r->m, b) ||
-			    !thin_missing_of(r->m, b))
+			    !thin_missing_of(r->m, b) || !rescue_is_counted_below(r, b))
 				continue;
 			for (uint64_t h = 0; h < nr_holes && !e; h++)
 				if (is_within(&r->top_holes[h], n) && thin_missing_of(r->m, b))

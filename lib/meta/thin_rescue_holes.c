@@ -256,7 +256,7 @@ static int try_to_place(struct thin_rescue *r, uint64_t block)
 	bool lies_anywhere;
 	int e = 0;
 
-	if (!missing)
+	if (!missing || !rescue_is_counted_below(r, block))
 		return 0;
 	nr = rescue_find_holes(r, block, found, &lies_anywhere);
 	if (!lies_anywhere)

@@ -147,4 +147,10 @@ struct rescue_node {
 
 int rescue_read(const struct thin_rescue *r, uint64_t block, struct rescue_node *n);
 
+/*
+ * Whether the space map counts a pointer more to each child of a node that was not followed yet. If not, the node itself is
+ * counted by mistake: it is an older version.
+ */
+bool rescue_is_counted_below(const struct thin_rescue *r, uint64_t block);
+
 #endif

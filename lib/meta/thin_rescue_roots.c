@@ -153,7 +153,9 @@ static bool is_root_of(const struct thin_rescue *r, size_t device, uint64_t bloc
 
 	if (node_kind(n) != NODE_MAPPINGS || !thin_missing_of(r->m, block))
 		return false;
-	return has_holes ? n->holes && n->count < mapped : !n->holes && n->count == mapped;
+	if (has_holes ? !n->holes || n->count >= mapped : n->holes || n->count != mapped)
+		return false;
+	return rescue_is_counted_below(r, block);
 }
 
 static bool has_new_devices(const struct thin_rescue *r)
