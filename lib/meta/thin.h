@@ -118,6 +118,19 @@ struct thin_device {
 	uint64_t root;
 };
 
+/* Fills in what an entry of the details says. */
+void thin_device_decode(struct thin_device *d, const void *value);
+
+/*
+ * Where there is no telling, all that a device maps must count as shared: a mapping is if its time is below the device's,
+ * and none is above the pool's time @now. So details that are missing, or whose times cannot be right, get that one; true:
+ * this one's did.
+ */
+bool thin_device_settle_times(struct thin_device *d, uint32_t now);
+
+/* The device with the id, as far as the trees can be read. 1; 0: neither of them has it; -errno. */
+int thin_device_find(const struct thin_pool *pool, uint64_t id, struct thin_device *d);
+
 /* All devices, in order of their ids: both trees walked side by side. */
 struct thin_devices {
 	struct thin_pool *pool;

@@ -347,22 +347,6 @@ static int keep_details(struct mending *g, const struct thin_counted *n, uint64_
 	return r || !g->is_other ? r : -EUCLEAN;
 }
 
-/*
- * Where there is no telling, all that a device maps must count as shared: a mapping is if its time is below this one, and
- * none is above the superblock's. So a device's time that is cannot be right, nor is it needed.
- */
-static void settle_times(struct mending *g, struct thin_device *d)
-{
-	uint32_t now = g->m->time;
-
-	if (d->has_details && d->creation_time <= d->snapshotted_time && d->snapshotted_time <= now)
-		return;
-	if (!d->has_details || d->creation_time > now)
-		d->creation_time = now;
-	d->snapshotted_time = now;
-	g->m->nr_new_details++;
-}
-
 static int add_device(struct mending *g, const struct thin_counted *n, struct pd_build *tree, struct thin_device *d)
 {
 	struct thin_details_disk value;
@@ -376,7 +360,7 @@ static int add_device(struct mending *g, const struct thin_counted *n, struct pd
 		return r ? r : -EUCLEAN;
 	if (!d->has_details)
 		d->transaction_id = n->pool->live.trans_id;
-	settle_times(g, d);
+	g->m->nr_new_details += thin_device_settle_times(d, g->m->time);
 	value = (struct thin_details_disk){
 		.mapped_blocks = le64_put(count.mappings),
 		.transaction_id = le64_put(d->transaction_id),

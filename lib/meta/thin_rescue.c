@@ -245,17 +245,6 @@ static int add_device(struct thin_rescue *r, const struct thin_device *d)
 	return 0;
 }
 
-static void decode_details(const uint8_t *value, struct thin_device *d)
-{
-	const struct thin_details_disk *disk = (const struct thin_details_disk *)value;
-
-	d->has_details = true;
-	d->mapped_blocks = le64_get(disk->mapped_blocks);
-	d->transaction_id = le64_get(disk->transaction_id);
-	d->creation_time = le32_get(disk->creation_time);
-	d->snapshotted_time = le32_get(disk->snapshotted_time);
-}
-
 /* Details that were found. */
 struct details {
 	struct thin_device *found;
@@ -280,7 +269,7 @@ static int read_details(struct thin_rescue *r, struct details *t, uint64_t root,
 	while (e >= 0 && (e = pd_cursor_next_entry(&c, &d.id, &value)) > 0) {
 		if (d.id >= THIN_MAX_DEVICES)
 			continue;
-		decode_details(value, &d);
+		thin_device_decode(&d, value);
 		e = table_grow(&t->found, sizeof(d), t->nr, &t->max, &r->memory);
 		if (!e)
 			t->found[t->nr++] = d;
@@ -382,20 +371,21 @@ static int list_devices(struct thin_rescue *r)
 
 /* --- what was asked for --- */
 
-static int find_details(struct thin_rescue *r, uint64_t root, struct thin_device *d)
+/* Those of another tree. */
+static int find_details(const struct thin_rescue *r, uint64_t root, struct thin_device *d)
 {
-	struct pd_context ctx = { .where = WHERE_DETAILS, .dev_id = PROBLEM_NO_DEVICE };
-	const uint8_t *value;
-	struct pd_cursor c;
-	uint64_t id;
-	int e = 0;
+	struct thin_pool pool = r->pool;
+	struct thin_device found;
+	int e;
 
-	pd_cursor_open(&c, &r->pool.reader, &ctx, root, sizeof(struct thin_details_disk));
-	while (root != PROBLEM_NO_BLOCK && (e = pd_cursor_next_entry(&c, &id, &value)) > 0 && id <= d->id)
-		if (id == d->id)
-			decode_details(value, d);
-	pd_cursor_close(&c);
-	return e < 0 ? e : 0;
+	thin_pool_set_roots(&pool, PROBLEM_NO_BLOCK, root);
+	e = thin_device_find(&pool, d->id, &found);
+	if (e <= 0)
+		return e;
+	found.has_root = d->has_root;
+	found.root = d->root;
+	*d = found;
+	return 0;
 }
 
 /* Those of devices from @at on are one more now. */
@@ -539,28 +529,29 @@ static int adopt_last_known(struct thin_rescue *r)
 
 /* --- all --- */
 
-uint32_t thin_rescue_time(const struct thin_rescue *r)
+static void raise_time(uint32_t *time, uint64_t other)
 {
-	uint32_t time = r->time > r->pool.sb.time ? r->time : r->pool.sb.time;
-
-	for (size_t i = 0; i < r->nr; i++) {
-		const struct thin_device *d = &r->devices[i];
-		uint32_t root = d->has_root && d->root < r->s->nr ? r->s->nodes[d->root].time : 0;
-
-		if (d->has_details && d->snapshotted_time > time)
-			time = d->snapshotted_time;
-		time = root > time ? root : time;
-	}
-	for (uint64_t i = 0; i < r->nr_pieces; i++)
-		if (r->s->nodes[r->pieces[i].block].time > time)
-			time = r->s->nodes[r->pieces[i].block].time;
-	return time;
+	if (other > *time && other <= THIN_TIME_MASK)
+		*time = (uint32_t)other;
 }
 
-/*
- * Details that are safe to run with: every mapping counts as shared whose time is below the device's snapshotted time,
- * and the pool's own is the highest that there can be.
- */
+/* Of mappings in all that the devices have. */
+static uint32_t newest_mapping(const struct thin_rescue *r)
+{
+	const struct thin_claims *c = &r->claims;
+	uint32_t newest = 0;
+
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->devices[i].has_root && r->devices[i].root < r->s->nr)
+			raise_time(&newest, r->s->nodes[r->devices[i].root].time);
+	for (uint64_t i = 0; i < r->nr_pieces; i++)
+		raise_time(&newest, r->s->nodes[r->pieces[i].block].time);
+	for (uint64_t i = 0; r->args.use_stale && i < c->nr; i++)
+		if (!c->table[i].is_rejected)
+			raise_time(&newest, c->table[i].value & THIN_TIME_MASK);
+	return newest;
+}
+
 static bool has_assigned(const struct thin_rescue *r)
 {
 	for (size_t i = 0; i < r->nr; i++)
@@ -569,27 +560,51 @@ static bool has_assigned(const struct thin_rescue *r)
 	return false;
 }
 
-/* Nobody knows what a tree that was assigned shares with others: so it is as if a snapshot of each had just been taken. */
-static void count_all_as_shared(struct thin_rescue *r)
+/*
+ * The pool's own, where it is known, but for devices of other generations. Where it is behind a mapping's, or not known,
+ * nobody knows whether there was a snapshot since.
+ */
+static uint32_t find_time(const struct thin_rescue *r)
 {
-	r->time = thin_rescue_time(r) + 1;
+	uint32_t time = 0, newest = newest_mapping(r);
+
+	raise_time(&time, r->pool.sb.time);
 	for (size_t i = 0; i < r->nr; i++)
-		r->devices[i].snapshotted_time = r->time;
+		if (r->devices[i].has_details && (!r->args.is_time_known || r->origins[i].root == ROOT_OF_ANOTHER))
+			raise_time(&time, r->devices[i].snapshotted_time);
+	if (newest <= time && r->args.is_time_known)
+		return time;
+	raise_time(&newest, time);
+	raise_time(&newest, (uint64_t)newest + 1);
+	return newest;
 }
 
-static void rebuild_details(struct thin_rescue *r)
+/*
+ * Nobody knows what a tree that was assigned shares with others: so it is as if a snapshot of each device had just been
+ * taken.
+ */
+static void settle_times(struct thin_rescue *r)
 {
-	uint32_t time = thin_rescue_time(r);
+	bool is_all_shared = has_assigned(r);
 
+	r->time = find_time(r);
+	if (is_all_shared)
+		raise_time(&r->time, (uint64_t)r->time + 1);
 	for (size_t i = 0; i < r->nr; i++) {
 		struct thin_device *d = &r->devices[i];
 
-		if (d->has_details)
-			continue;
+		if (!d->has_details)
+			d->transaction_id = r->pool.sb.trans_id;
+		thin_device_settle_times(d, r->time);
+		if (is_all_shared)
+			d->snapshotted_time = r->time;
 		d->has_details = true;
-		d->transaction_id = r->pool.sb.trans_id;
-		d->creation_time = d->snapshotted_time = time;
 	}
+}
+
+uint32_t thin_rescue_time(const struct thin_rescue *r)
+{
+	return r->time;
 }
 
 static int run(struct thin_rescue *r)
@@ -616,9 +631,7 @@ static int run(struct thin_rescue *r)
 		e = rescue_fill(r);
 	if (!e)
 		e = rescue_past(r);
-	rebuild_details(r);
-	if (has_assigned(r))
-		count_all_as_shared(r);
+	settle_times(r);
 	return e;
 }
 

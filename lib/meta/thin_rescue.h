@@ -68,6 +68,7 @@ struct thin_rescue_args {
 	const struct thin_rescue_choice *choices; /* devices that come from elsewhere */
 	size_t nr_choices;
 	uint64_t memory; /* bytes for tables of devices, holes and pieces */
+	bool is_time_known; /* the pool's; else there may have been a snapshot after all that is found */
 	bool look_for_stale, use_stale; /* older versions of what is dead */
 };
 
@@ -89,7 +90,7 @@ size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt *
  */
 size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **past);
 
-/* The highest time of all. */
+/* That the pool has to have: no mapping is newer, and those that may be shared count as that. */
 uint32_t thin_rescue_time(const struct thin_rescue *r);
 
 /* Ids of the top level are lost that nothing tells. */

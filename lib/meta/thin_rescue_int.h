@@ -76,7 +76,7 @@ struct thin_rescue {
 	/* Of the device that was asked for last: what older versions of its tree lead to. */
 	uint64_t *below;
 	uint64_t below_of; /* id */
-	uint32_t time;  /* that the pool has to have, or 0 */
+	uint32_t time;  /* that the pool has to have */
 	uint64_t at;    /* block of a scan */
 	uint64_t steps; /* left: what takes longer is a hostile pool */
 };

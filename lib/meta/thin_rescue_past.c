@@ -66,16 +66,14 @@ static int claim_devices(struct thin_rescue *r)
 /* The root that the device had in the generation. 1, 0, -errno. */
 static int find_root(const struct thin_rescue *r, const struct thin_generation *g, uint64_t dev_id, uint64_t *root)
 {
-	struct pd_context ctx = { .where = WHERE_TOP, .dev_id = PROBLEM_NO_DEVICE };
-	struct pd_lookup path;
-	const struct pd_hop *last;
-	int e = pd_lookup(&r->pool.reader, &ctx, g->root, sizeof(le64), dev_id, &path);
+	struct thin_pool pool = r->pool;
+	struct thin_device d;
+	int e;
 
-	if (e <= 0)
-		return e;
-	last = &path.hops[path.nr - 1];
-	*root = le_load(last->value, 8);
-	return last->is_leaf && last->entry < last->nr && last->key == dev_id;
+	thin_pool_set_roots(&pool, g->root, PROBLEM_NO_BLOCK);
+	e = thin_device_find(&pool, dev_id, &d);
+	*root = d.root;
+	return e;
 }
 
 static bool is_empty(const struct thin_rescue *r, uint64_t hole)

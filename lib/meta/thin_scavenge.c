@@ -125,7 +125,7 @@ static int scan_details(struct thin_scavenge *s, const struct pd_node *leaf, str
 		add_device(&sum, pd_key(leaf, i), le64_get(d->mapped_blocks));
 		if (le64_get(d->transaction_id) > sum.transaction)
 			sum.transaction = le64_get(d->transaction_id);
-		if (time > sum.time)
+		if (time > sum.time && time <= THIN_TIME_MASK)
 			sum.time = time;
 	}
 	keep_highest(&s->time, sum.time);

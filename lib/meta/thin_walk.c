@@ -33,10 +33,64 @@ void thin_devices_close(struct thin_devices *d)
 	pd_cursor_close(&d->top);
 }
 
+void thin_device_decode(struct thin_device *d, const void *value)
+{
+	const struct thin_details_disk *disk = value;
+
+	d->has_details = true;
+	d->mapped_blocks = le64_get(disk->mapped_blocks);
+	d->transaction_id = le64_get(disk->transaction_id);
+	d->creation_time = le32_get(disk->creation_time);
+	d->snapshotted_time = le32_get(disk->snapshotted_time);
+}
+
+bool thin_device_settle_times(struct thin_device *d, uint32_t now)
+{
+	if (d->has_details && d->creation_time <= d->snapshotted_time && d->snapshotted_time <= now)
+		return false;
+	if (!d->has_details || d->creation_time > now)
+		d->creation_time = now;
+	d->snapshotted_time = now;
+	return true;
+}
+
+/* The entry for @key. 1, 0, -errno. */
+static int look_up(const struct thin_pool *pool, enum problem_where where, uint64_t root, uint32_t value_size, uint64_t key,
+		   struct pd_hop *entry)
+{
+	struct pd_context ctx = context(where, key);
+	struct pd_lookup path;
+	int r = pd_lookup(&pool->reader, &ctx, root, value_size, key, &path);
+
+	if (r <= 0)
+		return r;
+	*entry = path.hops[path.nr - 1];
+	return entry->is_leaf && entry->entry < entry->nr && entry->key == key;
+}
+
+int thin_device_find(const struct thin_pool *pool, uint64_t id, struct thin_device *d)
+{
+	struct pd_hop entry;
+	int r = 0;
+
+	*d = (struct thin_device){ .id = id };
+	if (!pool->has_no_details)
+		r = look_up(pool, WHERE_DETAILS, pool->sb.device_details_root, sizeof(struct thin_details_disk), id, &entry);
+	if (r > 0)
+		thin_device_decode(d, entry.value);
+	if (r < 0 || pool->has_no_top)
+		return r;
+	r = look_up(pool, WHERE_TOP, pool->sb.data_mapping_root, sizeof(le64), id, &entry);
+	if (r > 0) {
+		d->has_root = true;
+		d->root = le_load(entry.value, 8);
+	}
+	return r < 0 ? r : d->has_details || d->has_root;
+}
+
 static int fill_from_details(struct thin_devices *d)
 {
 	struct thin_device *t = &d->from_details;
-	const struct thin_details_disk *disk;
 	const uint8_t *value;
 	int r;
 
@@ -45,12 +99,7 @@ static int fill_from_details(struct thin_devices *d)
 	r = pd_cursor_next_entry(&d->details, &t->id, &value);
 	if (r <= 0)
 		return r;
-	disk = (const struct thin_details_disk *)value;
-	t->has_details = true;
-	t->mapped_blocks = le64_get(disk->mapped_blocks);
-	t->transaction_id = le64_get(disk->transaction_id);
-	t->creation_time = le32_get(disk->creation_time);
-	t->snapshotted_time = le32_get(disk->snapshotted_time);
+	thin_device_decode(t, value);
 	return 0;
 }
 

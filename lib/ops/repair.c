@@ -208,11 +208,12 @@ static bool see(struct op_repair *r)
 	r->pool.list = r->devices;
 	r->pool.nr_list = r->nr_devices;
 	r->pool.reader.client = r->source;
-	sb->time = thin_rescue_time(r->rescue) + repair_has_bad_superblock(r);
+	sb->time = thin_rescue_time(r->rescue);
 	if (r->pool.nr_data_blocks != THIN_UNKNOWN_SIZE)
 		sb->data_sm.nr_blocks = r->pool.nr_data_blocks;
 	sb->flags = 0;
-	sb->version = sb->version > THIN_VERSION_MAX ? THIN_VERSION_MAX : sb->version;
+	if (!sb->version || sb->version > THIN_VERSION_MAX)
+		sb->version = THIN_VERSION_MAX;
 	return true;
 }
 

@@ -39,8 +39,7 @@ static size_t number_of(const struct op_repair *r, const struct thin_generation 
 }
 
 /*
- * The next transaction after the last device was made is what LVM expects, if it did nothing else since. Without details,
- * a snapshot may have been taken after the last mapping was made: its time was one more.
+ * The next transaction after the last device was made is what LVM expects, if it did nothing else since.
  */
 static void make_superblock(struct op_repair *r)
 {
@@ -51,9 +50,17 @@ static void make_superblock(struct op_repair *r)
 		sb->trans_id = g->transaction + !g->is_exact;
 	if (!r->pool.overrides.data_block_size)
 		sb->data_block_size = thin_scavenge_data_block_size(r->s);
-	sb->time = g->time + (g->details == PROBLEM_NO_BLOCK && !g->is_exact);
+	sb->time = g->time;
 	sb->version = THIN_VERSION_MAX;
 	r->is_superblock_made = true;
+}
+
+/* Of a pool that has no superblock the details' may be: a snapshot that was taken changed them. */
+static bool is_time_known(const struct op_repair *r)
+{
+	if (r->pool.is_lost)
+		return r->chosen.details != PROBLEM_NO_BLOCK || r->chosen.is_exact;
+	return !repair_has_bad_superblock(r) && r->pool.live.time <= THIN_TIME_MASK;
 }
 
 static void use_generation(struct op_repair *r, size_t n)
@@ -64,7 +71,7 @@ static void use_generation(struct op_repair *r, size_t n)
 	r->pool.sb = r->pool.live;
 	r->pool.has_no_top = r->pool.has_no_details = false;
 	thin_pool_set_roots(&r->pool, r->chosen.root, r->chosen.details);
-	if (repair_has_bad_superblock(r))
+	if (!is_time_known(r))
 		r->pool.sb.time = 0; /* what the trees say counts */
 	if (r->pool.is_lost)
 		make_superblock(r);
@@ -91,19 +98,14 @@ static const struct thin_generation *instead_of_nothing(const struct op_repair *
 static int find_device(const struct op_repair *r, const struct thin_generation *g, uint64_t dev_id, uint64_t *root)
 {
 	struct thin_pool pool = r->pool;
-	struct thin_devices devices;
 	struct thin_device d;
-	bool found = false;
-	int e = 0;
+	int e;
 
 	pool.reader.sink = &problem_silent;
 	thin_pool_set_roots(&pool, g->root, g->details);
-	thin_devices_open(&devices, &pool);
-	while (!found && (e = thin_devices_next(&devices, &d)) > 0)
-		found = d.id == dev_id && d.has_root;
-	thin_devices_close(&devices);
+	e = thin_device_find(&pool, dev_id, &d);
 	*root = d.root;
-	return e < 0 ? e : found;
+	return e < 0 ? e : d.has_root;
 }
 
 static bool find_assigned(struct op_repair *r, struct thin_rescue_choice *choice)
@@ -156,6 +158,7 @@ static bool rescue(struct op_repair *r)
 	struct thin_rescue_args args = {
 		.pool = &r->pool, .is_current = r->is_current, .s = r->s, .choices = choices,
 		.nr_choices = r->args->nr_choices, .memory = repair_share(r, REPAIR_RESCUE_SHARE),
+		.is_time_known = is_time_known(r),
 		.look_for_stale = r->args->stale != REPAIR_STALE_NO, .use_stale = r->args->stale == REPAIR_STALE_USE,
 	};
 	int e = choices ? 0 : -ENOMEM;

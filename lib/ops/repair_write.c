@@ -214,11 +214,17 @@ static bool build(struct op_repair *r, struct bufio_client *target)
 struct verdict {
 	struct problem_sink sink;
 	uint64_t nr;
+	struct problem first;
 };
 
 static void count_problem(struct problem_sink *sink, const struct problem *p)
 {
-	((struct verdict *)sink)->nr += problem_severity(p) != SEVERITY_COSMETIC;
+	struct verdict *v = (struct verdict *)sink;
+
+	if (problem_severity(p) == SEVERITY_COSMETIC)
+		return;
+	if (!v->nr++)
+		v->first = *p;
 }
 
 static bool check_result(struct op_repair *r, struct bufio_client *target)
@@ -244,8 +250,8 @@ static bool check_result(struct op_repair *r, struct bufio_client *target)
 		return true;
 	thin_build_mark_unfinished(target);
 	r->result->blocks = 0;
-	op_fail(r->result, OP_DIFFERS, 0, "%s: what was written is not clean (%" PRIu64 " problems); it is marked as not finished",
-		r->args->target, verdict.nr);
+	op_fail(r->result, OP_DIFFERS, 0, "%s: what was written is not clean (%" PRIu64 " problems, the first: %s); it is marked "
+		"as not finished", r->args->target, verdict.nr, problem_table[verdict.first.code].name);
 	return false;
 }
 
