@@ -3,8 +3,8 @@
 # Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
 # XML through the three targets of fuzz-xml, and damaged scripts through those of fuzz-script: FUZZ_XML_COUNT and
 # FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map, journals
-# through fuzz-journal, and packed pools through fuzz-pack: FUZZ_MAP_COUNT, FUZZ_JOURNAL_COUNT and FUZZ_PACK_COUNT cases, or so
-# many seconds.
+# through fuzz-journal, packed pools through fuzz-pack, and damaged images through fuzz-repair: FUZZ_MAP_COUNT, FUZZ_JOURNAL_COUNT,
+# FUZZ_PACK_COUNT and FUZZ_REPAIR_COUNT cases, or so many seconds.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
 xml_count=${FUZZ_XML_COUNT:-150}
@@ -12,6 +12,7 @@ script_count=${FUZZ_SCRIPT_COUNT:-3000}
 pack_count=${FUZZ_PACK_COUNT:-1000}
 map_count=${FUZZ_MAP_COUNT:-20000}
 journal_count=${FUZZ_JOURNAL_COUNT:-3000}
+repair_count=${FUZZ_REPAIR_COUNT:-100}
 day=$(date +%Y%m%d)
 
 for name in thin-empty thin-one thin-msnap thin-snaps thin-manydev thin-bigid; do
@@ -78,6 +79,17 @@ for seed in 1 "${day}1"; do
 	is $? 0 "maps: $map_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
 	"$builddir/tests/fuzz/fuzz-journal" $seed "$journal_count" >log 2>messages
 	is $? 0 "journals: $journal_count from seed $seed: nothing is written but what they say" ||
+		tail -n 1 log | sed 's/^/# last: /'
+done
+
+set --
+for name in thin-one thin-msnap thin-snaps thin-manydev thin-undelete thin-sharedmany; do
+	"$srcdir/tests/corpus/get" $name $name || exit 99
+	set -- "$@" $name
+done
+for seed in 1 "${day}1"; do
+	"$builddir/tests/fuzz/fuzz-repair" $seed "$repair_count" "$@" >log 2>messages
+	is $? 0 "repairs: $repair_count from seed $seed: what is written is clean, or nothing is" ||
 		tail -n 1 log | sed 's/^/# last: /'
 done
 finish

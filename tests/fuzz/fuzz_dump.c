@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuzz_image.h"
 #include "io/io.h"
 #include "meta/thin.h"
 #include "mutate.h"
@@ -71,22 +72,6 @@ static const struct op_check_args checks[] = {
 	{ .json = true, .may_raise_memory = true },
 };
 
-static struct bufio_client *create_client(struct bufio_device *dev, unsigned held_buffers, uint64_t limit)
-{
-	struct bufio_client *client = bufio_client_create(dev, 4096, held_buffers, 0, NULL, NULL);
-
-	if (!client || bufio_set_memory_limit(client, limit))
-		abort();
-	return client;
-}
-
-/* A hold that was not given up is a leak. */
-static void destroy_client(struct bufio_client *client)
-{
-	if (bufio_client_destroy(client))
-		abort();
-}
-
 static struct op_result dump(struct bufio_device *dev, struct op_dump_args args, uint64_t root, int fd)
 {
 	struct op_range range = { 0 };
@@ -95,16 +80,16 @@ static struct op_result dump(struct bufio_device *dev, struct op_dump_args args,
 	args.image = args.image2 = args.program = "fuzz";
 	args.out_fd = args.message_fd = args.svg_fd = fd;
 	args.root = root;
-	args.client = create_client(dev, DUMP_HELD_BUFFERS, MEMORY_LIMIT);
-	args.client2 = args.view == DUMP_DIFF ? create_client(undamaged, DUMP_HELD_BUFFERS, MEMORY_LIMIT) : NULL;
+	args.client = fuzz_client(dev, DUMP_HELD_BUFFERS, MEMORY_LIMIT);
+	args.client2 = args.view == DUMP_DIFF ? fuzz_client(undamaged, DUMP_HELD_BUFFERS, MEMORY_LIMIT) : NULL;
 	range.end = bufio_get_device_size(args.client) < 64 ? bufio_get_device_size(args.client) : 64;
 	args.ranges = &range;
 	alarm(SECONDS_A_VIEW);
 	op_dump(&args, &result);
 	alarm(0);
 	if (args.client2)
-		destroy_client(args.client2);
-	destroy_client(args.client);
+		fuzz_client_destroy(args.client2);
+	fuzz_client_destroy(args.client);
 	return result;
 }
 
@@ -126,11 +111,11 @@ static void check(struct bufio_device *dev, struct op_check_args args, int fd)
 
 	args.image = args.program = "fuzz";
 	args.out_fd = args.info_fd = args.message_fd = fd;
-	args.client = create_client(dev, CHECK_HELD_BUFFERS, CHECK_MEMORY_LIMIT);
+	args.client = fuzz_client(dev, CHECK_HELD_BUFFERS, CHECK_MEMORY_LIMIT);
 	alarm(SECONDS_A_VIEW);
 	op_check(&args, &result);
 	alarm(0);
-	destroy_client(args.client);
+	fuzz_client_destroy(args.client);
 }
 
 /* Older roots are at hand where the superblock had its own. */
@@ -146,12 +131,11 @@ static uint64_t some_root(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct bufio_device *dev;
+	struct bufio_device *dev = fuzz_device(data, size);
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || bufio_device_open_memory(size, &dev))
+	if (fd < 0)
 		abort();
-	memcpy(io_mem_data(dev), data, size);
 	for (size_t v = 0; v < sizeof(views) / sizeof(*views); v++)
 		if (views[v].view != DUMP_DIFF || undamaged)
 			dump(dev, views[v], some_root(data, size), fd);
@@ -164,29 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifndef LIBFUZZER
-struct image {
-	uint8_t *data;
-	size_t size;
-};
-
-static struct image load(const char *path)
-{
-	struct image im = { 0 };
-	FILE *f = fopen(path, "rb");
-	long size;
-
-	if (!f || fseek(f, 0, SEEK_END) || (size = ftell(f)) <= 0)
-		abort();
-	rewind(f);
-	im.size = (size_t)size;
-	im.data = malloc(im.size);
-	if (!im.data || fread(im.data, 1, im.size, f) != im.size)
-		abort();
-	fclose(f);
-	return im;
-}
-
-static void run_case(const struct image *im, uint64_t seed)
+static void run_case(const struct fuzz_image *im, uint64_t seed)
 {
 	struct rng rng = { seed | 1 };
 	uint8_t *copy = malloc(im->size);
@@ -215,11 +177,9 @@ int main(int argc, char **argv)
 	seed = strtoull(argv[1], NULL, 0);
 	count = strtoull(argv[2], NULL, 0);
 	for (int i = 3; i < argc; i++) {
-		struct image im = load(argv[i]);
+		struct fuzz_image im = fuzz_image_load(argv[i]);
 
-		if (bufio_device_open_memory(im.size, &undamaged))
-			abort();
-		memcpy(io_mem_data(undamaged), im.data, im.size);
+		undamaged = fuzz_device(im.data, im.size);
 		for (uint64_t n = 0; n < count; n++) {
 			printf("%s seed %" PRIu64 "\n", argv[i], seed + 2 * n);
 			fflush(stdout);

@@ -10,10 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuzz_image.h"
 #include "fuzz_loop.h"
 #include "io/io.h"
-#include "meta/thin.h"
-#include "ops/check.h"
 #include "ops/journal.h"
 #include "ops/repair.h"
 
@@ -21,14 +20,8 @@
 #define CHECK_MEMORY (4 << 20)
 #define SECONDS_A_CASE 60
 
-struct image {
-	const char *name;
-	uint8_t *data;
-	size_t size;
-};
-
 static struct {
-	struct image *images;
+	struct fuzz_image *images;
 	unsigned nr;
 	char journal[4096];
 	uint64_t mended, refused, sound; /* cases */
@@ -41,115 +34,44 @@ __attribute__((noreturn)) static void fail(const char *what, const struct op_res
 	abort();
 }
 
-static struct bufio_client *create_client(struct bufio_device *dev, uint64_t limit)
-{
-	struct bufio_client *client = bufio_client_create(dev, 4096, REPAIR_HELD_BUFFERS, 0, NULL, NULL);
-
-	if (!client || bufio_set_memory_limit(client, limit))
-		abort();
-	return client;
-}
-
-/* A hold that was not given up is a leak. */
-static void destroy_client(struct bufio_client *client)
-{
-	if (bufio_client_destroy(client))
-		abort();
-}
-
-/* --- what there is --- */
-
-struct sum {
-	struct meta_visitor visitor; /* first */
-	uint64_t value, nr;
-};
-
-static int begin(struct meta_visitor *v, enum record_kind kind, const void *record)
-{
-	(void)v, (void)kind, (void)record;
-	return 0;
-}
-
-static int add(struct meta_visitor *v, enum record_kind kind, const void *record)
-{
-	const struct record_mapping *m = record;
-	struct sum *s = (struct sum *)v;
-	uint64_t fields[] = { m->dev_id, m->origin_begin, m->data_begin, m->length, m->time };
-
-	(void)kind;
-	s->nr += m->length;
-	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
-		s->value = (s->value ^ fields[i]) * UINT64_C(0x100000001b3);
-	return 0;
-}
-
-static struct sum sum_mappings(struct bufio_device *dev)
-{
-	struct sum s = { .visitor = { begin, add, begin, NULL } };
-	struct thin_walk walk = { .only_device = PROBLEM_NO_DEVICE };
-	struct bufio_client *c = create_client(dev, CHECK_MEMORY);
-	struct thin_pool pool;
-
-	if (!thin_pool_open(&pool, c, &problem_silent))
-		thin_walk(&pool, &walk, &s.visitor);
-	destroy_client(c);
-	return s;
-}
-
-static bool is_clean(struct bufio_device *dev)
-{
-	struct op_check_args args = {
-		.image = "image", .program = "fuzz-mend", .out_fd = -1, .info_fd = -1, .message_fd = -1,
-		.client = create_client(dev, CHECK_MEMORY), .may_raise_memory = true,
-	};
-	struct op_result result;
-	uint64_t nr = 0;
-
-	op_check(&args, &result);
-	destroy_client(args.client);
-	for (int s = SEVERITY_COSMETIC + 1; s < NR_SEVERITIES; s++)
-		nr += result.problems[s];
-	return result.outcome == OP_DONE && !nr;
-}
-
 /* --- a case --- */
 
 static struct op_result repair(struct bufio_device *dev, uint64_t memory, bool dry_run)
 {
 	struct op_repair_args args = {
 		.input = "image", .program = "fuzz-mend", .out_fd = -1, .message_fd = -1, .dry_run = dry_run,
-		.journal = test.journal, .client = create_client(dev, memory), .may_raise_memory = true,
+		.journal = test.journal, .client = fuzz_client(dev, REPAIR_HELD_BUFFERS, memory), .may_raise_memory = true,
 	};
 	struct op_result result;
 
 	op_repair_in_place(&args, &result);
-	destroy_client(args.client);
+	fuzz_client_destroy(args.client);
 	return result;
 }
 
 static void replay(struct bufio_device *dev, bool forward, const uint8_t *want, size_t size)
 {
-	struct bufio_client *c = create_client(dev, CHECK_MEMORY);
+	struct bufio_client *c = fuzz_client(dev, REPAIR_HELD_BUFFERS, CHECK_MEMORY);
 	struct op_result result;
 
 	op_journal_replay(c, "image", test.journal, forward, &result);
-	destroy_client(c);
+	fuzz_client_destroy(c);
 	if (result.outcome != OP_DONE)
 		fail(forward ? "resume" : "undo", &result);
 	if (memcmp(io_mem_data(dev), want, size))
 		fail("other bytes after undo or resume", NULL);
 }
 
-static void judge_mended(struct bufio_device *dev, uint64_t memory, const struct sum *before, const uint8_t *old, size_t size)
+static void judge_mended(struct bufio_device *dev, uint64_t memory, const struct fuzz_sum *before, const uint8_t *old, size_t size)
 {
-	struct sum after = sum_mappings(dev);
+	struct fuzz_sum after = fuzz_sum_mappings(dev);
 	uint8_t *new = malloc(size);
 	struct op_result again;
 
 	if (!new)
 		abort();
 	memcpy(new, io_mem_data(dev), size);
-	if (!is_clean(dev))
+	if (!fuzz_is_clean(dev))
 		fail("not clean", NULL);
 	if (after.value != before->value || after.nr != before->nr)
 		fail("other mappings", NULL);
@@ -164,7 +86,7 @@ static void judge_mended(struct bufio_device *dev, uint64_t memory, const struct
 
 static void judge(struct bufio_device *dev, uint64_t memory, const uint8_t *old, size_t size)
 {
-	struct sum before = sum_mappings(dev);
+	struct fuzz_sum before = fuzz_sum_mappings(dev);
 	struct op_result plan = repair(dev, memory, true), result;
 
 	if (memcmp(io_mem_data(dev), old, size))
@@ -186,18 +108,18 @@ static void judge(struct bufio_device *dev, uint64_t memory, const uint8_t *old,
 
 static void one(struct rng *r, void *context)
 {
-	const struct image *im = &test.images[rng_below(r, test.nr)];
+	const struct fuzz_image *im = &test.images[rng_below(r, test.nr)];
 	uint64_t changes = 1 + rng_below(r, 3), memory = LEAST_MEMORY + rng_below(r, LEAST_MEMORY);
 	struct bufio_device *dev;
 	uint8_t *old = malloc(im->size);
 
 	(void)context;
-	if (!old || bufio_device_open_memory(im->size, &dev))
+	if (!old)
 		abort();
 	memcpy(old, im->data, im->size);
 	for (uint64_t i = 0; i < changes; i++)
 		mutate(old, im->size, r);
-	memcpy(io_mem_data(dev), old, im->size);
+	dev = fuzz_device(old, im->size);
 	unlink(test.journal);
 	alarm(SECONDS_A_CASE);
 	judge(dev, memory, old, im->size);
@@ -205,23 +127,6 @@ static void one(struct rng *r, void *context)
 	unlink(test.journal);
 	bufio_device_close(dev);
 	free(old);
-}
-
-static struct image load(const char *path)
-{
-	struct image im = { .name = path };
-	FILE *f = fopen(path, "rb");
-	long size;
-
-	if (!f || fseek(f, 0, SEEK_END) || (size = ftell(f)) <= 0)
-		abort();
-	rewind(f);
-	im.size = (size_t)size;
-	im.data = malloc(im.size);
-	if (!im.data || fread(im.data, 1, im.size, f) != im.size)
-		abort();
-	fclose(f);
-	return im;
 }
 
 int main(int argc, char **argv)
@@ -238,7 +143,7 @@ int main(int argc, char **argv)
 	if (!test.images)
 		abort();
 	for (unsigned i = 0; i < test.nr; i++)
-		test.images[i] = load(argv[3 + i]);
+		test.images[i] = fuzz_image_load(argv[3 + i]);
 	if (!fuzz_loop(argv[1], argv[2], one, NULL))
 		return 99;
 	printf("# %" PRIu64 " mended, %" PRIu64 " refused, %" PRIu64 " with nothing to do\n", test.mended, test.refused, test.sound);
