@@ -798,6 +798,7 @@ int thin_check(struct thin_pool *pool, struct thin_check *c)
 	if (!r)
 		r = run(&k);
 	c->highest_data = k.highest;
+	c->newest = k.newest;
 	destroy(&k);
 	return r;
 }

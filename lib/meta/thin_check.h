@@ -38,6 +38,7 @@ struct thin_check {
 	void *context;
 	/* What was found. */
 	uint64_t highest_data; /* block that is mapped, if any is */
+	uint64_t newest;       /* time of a mapping or device, where one is beyond the superblock's */
 	uint64_t nr_devices, nr_mappings;
 	uint64_t metadata_used, data_used; /* blocks that are counted as used */
 	unsigned passes;                   /* over the leaves */

@@ -586,8 +586,9 @@ static uint32_t find_time(const struct thin_rescue *r)
 static void settle_times(struct thin_rescue *r)
 {
 	bool is_all_shared = has_assigned(r);
+	uint32_t time = find_time(r);
 
-	r->time = find_time(r);
+	r->time = time;
 	if (is_all_shared)
 		raise_time(&r->time, (uint64_t)r->time + 1);
 	for (size_t i = 0; i < r->nr; i++) {
@@ -595,7 +596,7 @@ static void settle_times(struct thin_rescue *r)
 
 		if (!d->has_details)
 			d->transaction_id = r->pool.sb.trans_id;
-		thin_device_settle_times(d, r->time);
+		thin_device_settle_times(d, time);
 		if (is_all_shared)
 			d->snapshotted_time = r->time;
 		d->has_details = true;
@@ -604,6 +605,18 @@ static void settle_times(struct thin_rescue *r)
 
 uint32_t thin_rescue_time(const struct thin_rescue *r)
 {
+	return r->time;
+}
+
+uint32_t thin_rescue_raise_time(struct thin_rescue *r, uint64_t newest)
+{
+	uint32_t before = r->time;
+
+	raise_time(&r->time, newest);
+	raise_time(&r->time, newest + 1);
+	for (size_t i = 0; i < r->nr; i++)
+		if (r->devices[i].snapshotted_time == before)
+			r->devices[i].snapshotted_time = r->time;
 	return r->time;
 }
 

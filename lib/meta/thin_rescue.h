@@ -84,14 +84,18 @@ size_t thin_rescue_doubts(const struct thin_rescue *r, const struct thin_doubt *
 /*
  * PAST_STALE: an older version of a hole, as far as its data blocks belong to nobody else; it is in the result if that was
  * asked for. PAST_REUSED: of a device of another generation, data blocks that others have by now: they are not in the
- * result. PAST_DOUBTFUL: the device has other mappings than its details say: blocks of its tree were used again. PAST_UNPROVED: what was found has the right
- * number of mappings, and nothing else tells that it is the last version. PAST_UNDECIDED: pieces fit there, and elsewhere,
- * or they are no last versions; none was taken. Of these mappings is the number of pieces.
+ * result. PAST_DOUBTFUL: the device has other mappings than its details say: blocks of its tree were used again.
+ * PAST_UNPROVED: what was found has the right number of mappings, and nothing else tells that it is the last version.
+ * PAST_UNDECIDED: pieces fit there, and elsewhere, or they are no last versions; none was taken. Of these mappings is the
+ * number of pieces.
  */
 size_t thin_rescue_past(const struct thin_rescue *r, const struct thin_past **past);
 
 /* That the pool has to have: no mapping is newer, and those that may be shared count as that. */
 uint32_t thin_rescue_time(const struct thin_rescue *r);
+
+/* There are mappings of time @newest, which is later than that. What counts as shared until now does it until then. */
+uint32_t thin_rescue_raise_time(struct thin_rescue *r, uint64_t newest);
 
 /* Ids of the top level are lost that nothing tells. */
 bool thin_rescue_has_unknown_devices(const struct thin_rescue *r);

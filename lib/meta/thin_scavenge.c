@@ -242,8 +242,8 @@ int scavenge_scan(struct thin_scavenge *s, bool (*next)(void *, uint64_t *, uint
 
 /* What a node's children come to. */
 struct below {
-	unsigned nr[NR_NODE_KINDS]; /* children that fit, of each kind */
-	bool is_waiting;            /* for a child that is not decided */
+	unsigned nr[NR_NODE_KINDS];    /* children that fit, of each kind; NODE_UNDECIDED: that are waited for */
+	unsigned level[NR_NODE_KINDS]; /* the highest of them */
 };
 
 static struct node *child_node(const struct thin_scavenge *s, const struct pd_node *n, unsigned i)
@@ -281,12 +281,13 @@ static enum node_kind child_kind(const struct thin_scavenge *s, const struct pd_
 
 static void look_below(const struct thin_scavenge *s, const struct pd_node *n, struct below *b)
 {
-	*b = (struct below){ .is_waiting = false };
+	*b = (struct below){ .nr[NODE_NONE] = 0 };
 	for (unsigned i = 0; i < n->nr; i++) {
 		enum node_kind kind = child_kind(s, n, i);
+		unsigned level = kind == NODE_NONE ? 0 : child_node(s, n, i)->level;
 
 		b->nr[kind]++;
-		b->is_waiting |= kind == NODE_UNDECIDED;
+		b->level[kind] = level > b->level[kind] ? level : b->level[kind];
 	}
 }
 
@@ -385,7 +386,7 @@ static int decide_inner(struct thin_scavenge *s, const struct pd_node *node, con
 		sum_summaries(s, node, kind, n, &sum);
 		r = add_summary(s, &sum, &n->count);
 	}
-	publish(n, kind, s->level);
+	publish(n, kind, kind == NODE_NONE ? s->level : b->level[kind] + 1);
 	return r;
 }
 
@@ -395,14 +396,30 @@ static int decide_leaf(struct thin_scavenge *s, const struct pd_node *leaf, cons
 	int r;
 
 	if (!b->nr[NODE_MAPPINGS]) {
-		publish(n, node_has(n, NODE_NAMED) ? NODE_MAPPINGS : NODE_NONE, s->level);
+		publish(n, node_has(n, NODE_NAMED) ? NODE_MAPPINGS : NODE_NONE, 1);
 		return 0;
 	}
 	n->flags = 0;
 	sum_devices(s, leaf, n, &sum);
 	r = add_summary(s, &sum, &n->count);
-	publish(n, NODE_TOP, s->level);
+	publish(n, NODE_TOP, b->level[NODE_MAPPINGS] + 1);
 	return r;
+}
+
+/*
+ * Nodes may wait for each other: for a wild pointer up the tree, or for a leaf of another tree in the place of mappings. Of
+ * those with children that are decided one is taken as it is: which waits for fewest, and of these the one with most.
+ */
+static void note_stuck(struct thin_scavenge *s, uint64_t block, const struct pd_node *node, const struct below *b)
+{
+	unsigned decided = kind_of_most(b) == NODE_NONE ? 0 : b->nr[kind_of_most(b)], waiting = b->nr[NODE_UNDECIDED];
+	uint64_t key = (uint64_t)waiting << 48 | (uint64_t)(UINT16_MAX - decided) << 32 | block;
+
+	if (node->is_leaf || decided <= waiting)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->stuck = key < s->stuck ? key : s->stuck;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static int decide(void *context, uint64_t block, const void *data, int error)
@@ -422,8 +439,10 @@ static int decide(void *context, uint64_t block, const void *data, int error)
 		return 0;
 	}
 	look_below(s, &node, &b);
-	if (b.is_waiting)
+	if (b.nr[NODE_UNDECIDED]) {
+		note_stuck(s, block, &node, &b);
 		return 0;
+	}
 	s->progress++;
 	return node.is_leaf ? decide_leaf(s, &node, &b, n) : decide_inner(s, &node, &b, n);
 }
@@ -441,7 +460,29 @@ static bool next_pending(void *context, uint64_t *block, uint64_t *nr)
 	return *nr;
 }
 
-/* Nodes that wait for each other are no trees. */
+/* One that waits is decided without those that it waits for. */
+static int decide_stuck(struct thin_scavenge *s)
+{
+	uint64_t block = s->stuck & UINT32_MAX;
+	struct bufio_buffer *buffer;
+	const void *data = bufio_read(s->client, block, &buffer);
+	struct pd_node node;
+	struct problem p;
+	struct below b;
+	int r = 0;
+
+	if (!data)
+		return errno == ENOMEM || errno == EDEADLK ? -errno : 0;
+	if (pd_node_decode(data, block, sizeof(le64), &node, &p)) {
+		look_below(s, &node, &b);
+		r = decide_inner(s, &node, &b, &s->nodes[block]);
+		s->progress++;
+	}
+	bufio_release(buffer);
+	return r;
+}
+
+/* What still waits is no tree. */
 static void drop_pending(struct thin_scavenge *s)
 {
 	for (uint64_t i = 0; i < s->nr; i++)
@@ -495,7 +536,10 @@ static int decide_all(struct thin_scavenge *s)
 	settle_single_entries(s);
 	for (s->level = 2, s->progress = 1; !r && s->progress && s->level < MAX_LEVELS; s->level++) {
 		s->progress = 0;
+		s->stuck = UINT64_MAX;
 		r = scavenge_scan(s, next_pending, decide, 0);
+		if (!r && !s->progress && s->stuck != UINT64_MAX)
+			r = decide_stuck(s);
 	}
 	drop_pending(s);
 	return r;

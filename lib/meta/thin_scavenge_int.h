@@ -80,6 +80,7 @@ struct thin_scavenge {
 	uint64_t cursor;       /* of the blocks that are read again */
 	unsigned level;        /* that is being decided */
 	_Atomic uint64_t progress;
+	uint64_t stuck;        /* a node that waits for nodes that wait for it, and what speaks for it */
 	/* The result. */
 	struct thin_generation *generations;
 	size_t nr_generations;

@@ -242,6 +242,13 @@ static void use_highest(struct op_repair *r, uint64_t highest)
 	r->pool.nr_data_blocks = *nr;
 }
 
+/* A leaf that the scan took for something else, because it could be, may have mappings of any time. */
+static void use_newest(struct op_repair *r, uint64_t newest)
+{
+	if (newest > r->pool.sb.time)
+		r->pool.sb.time = thin_rescue_raise_time(r->rescue, newest);
+}
+
 uint64_t repair_share_memory(struct op_repair *r, const struct thin_pool *pool, struct bufio_client *c)
 {
 	struct check_memory m = {
@@ -277,6 +284,7 @@ static bool check_trees(struct op_repair *r)
 		return repair_fail(r, e);
 	repair_sum_up(r);
 	use_highest(r, check.highest_data);
+	use_newest(r, check.newest);
 	return true;
 }
 
