@@ -73,36 +73,6 @@ unsigned thin_missing_of(const struct thin_missing *m, uint64_t block)
 
 /* --- walking --- */
 
-/* What is below a node: the block is given back before any of it is read. */
-struct children {
-	unsigned nr;
-	bool is_leaf;
-	uint64_t keys[PD_BLOCK_SIZE / 16], blocks[PD_BLOCK_SIZE / 16];
-};
-
-/* 1: a sound node of such a tree; 0: none; -errno. */
-static int read_children(const struct thin_missing *m, uint64_t block, struct children *c)
-{
-	struct pd_context ctx = { .where = WHERE_NONE, .dev_id = PROBLEM_NO_DEVICE };
-	struct bufio_buffer *b;
-	struct pd_node n;
-	struct problem p;
-	const void *data;
-	int r = pd_read(&m->quiet, &ctx, block, PD_NODE, &data, &b);
-
-	if (r <= 0)
-		return r;
-	r = pd_node_decode(data, block, sizeof(le64), &n, &p);
-	c->nr = r ? n.nr : 0;
-	c->is_leaf = r && n.is_leaf;
-	for (unsigned i = 0; i < c->nr; i++) {
-		c->keys[i] = pd_key(&n, i);
-		c->blocks[i] = pd_value64(&n, i);
-	}
-	bufio_release(b);
-	return r;
-}
-
 static bool has_room(const struct thin_place *p, unsigned level)
 {
 	return !p->height || level <= p->height;
@@ -117,7 +87,7 @@ static int judge(const struct thin_missing_walk *w, const struct thin_place *p, 
 {
 	const struct thin_missing *m = w->m;
 	const struct node *n = p->block && p->block < m->s->nr ? &m->s->nodes[p->block] : NULL;
-	struct children c;
+	struct node_entries c;
 	int r;
 
 	if (!n)
@@ -130,7 +100,7 @@ static int judge(const struct thin_missing_walk *w, const struct thin_place *p, 
 	if (node_kind(n) != NODE_NONE || w->tree != TREE_OF_MAPPINGS)
 		return 0;
 	/* The scan passes over keys that are too high for it. */
-	r = read_children(m, p->block, &c);
+	r = scavenge_read_node(&m->quiet, p->block, &c);
 	if (r <= 0 || !c.nr || c.keys[c.nr - 1] <= UINT32_MAX)
 		return r < 0 ? r : 0;
 	*level = c.is_leaf ? 1 : p->height ? p->height : PD_MAX_DEPTH;
@@ -139,12 +109,12 @@ static int judge(const struct thin_missing_walk *w, const struct thin_place *p, 
 
 static int follow_children(const struct thin_missing_walk *w, const struct thin_place *p, unsigned level)
 {
-	struct children *c = malloc(sizeof(*c));
-	int r = c ? read_children(w->m, p->block, c) : -ENOMEM;
+	struct node_entries *c = malloc(sizeof(*c));
+	int r = c ? scavenge_read_node(&w->m->quiet, p->block, c) : -ENOMEM;
 
 	for (unsigned i = 0; r > 0 && i < c->nr; i++) {
 		struct thin_place child = {
-			.parent = p->block, .index = i, .block = c->blocks[i], .begin = c->keys[i],
+			.parent = p->block, .index = i, .block = c->values[i], .begin = c->keys[i],
 			.end = i + 1 < c->nr ? c->keys[i + 1] : p->end, .height = level - 1, .device = p->device,
 		};
 		int e = 0;
@@ -152,7 +122,7 @@ static int follow_children(const struct thin_missing_walk *w, const struct thin_
 		if (!c->is_leaf)
 			e = thin_missing_follow(w, &child);
 		else if (w->tree == TREE_OF_DEVICES && w->device)
-			e = w->device(w->context, c->keys[i], c->blocks[i]);
+			e = w->device(w->context, c->keys[i], c->values[i]);
 		if (e)
 			r = e;
 	}

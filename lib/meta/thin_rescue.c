@@ -10,31 +10,14 @@
 
 /* --- nodes --- */
 
-int rescue_read(const struct thin_rescue *r, uint64_t block, struct rescue_node *node)
+int rescue_read(const struct thin_rescue *r, uint64_t block, struct node_entries *n)
 {
-	struct pd_context ctx = { .where = WHERE_NONE, .dev_id = PROBLEM_NO_DEVICE };
-	struct bufio_buffer *b;
-	struct pd_node n;
-	struct problem p;
-	const void *data;
-	int e = pd_read(&r->pool.reader, &ctx, block, PD_NODE, &data, &b);
-
-	if (e <= 0)
-		return e;
-	e = pd_node_decode(data, block, sizeof(le64), &n, &p);
-	node->nr = e ? n.nr : 0;
-	node->is_leaf = e && n.is_leaf;
-	for (unsigned i = 0; i < node->nr; i++) {
-		node->keys[i] = pd_key(&n, i);
-		node->values[i] = pd_value64(&n, i);
-	}
-	bufio_release(b);
-	return e;
+	return scavenge_read_node(&r->pool.reader, block, n);
 }
 
 bool rescue_is_counted_below(const struct thin_rescue *r, uint64_t block)
 {
-	struct rescue_node *n;
+	struct node_entries *n;
 	bool is = true;
 
 	if (r->s->nodes[block].level < 2 || thin_missing_found(r->m, block))
@@ -51,7 +34,7 @@ bool rescue_is_counted_below(const struct thin_rescue *r, uint64_t block)
 	return is;
 }
 
-/* --- hints --- */
+/* --- roots that some top level has --- */
 
 static int compare(uint64_t a, uint64_t b)
 {
@@ -60,7 +43,7 @@ static int compare(uint64_t a, uint64_t b)
 
 static int by_device(const void *a, const void *b)
 {
-	const struct hint *x = a, *y = b;
+	const struct known_root *x = a, *y = b;
 	int c = compare(x->dev_id, y->dev_id);
 
 	return c ? c : compare(x->root, y->root);
@@ -68,10 +51,10 @@ static int by_device(const void *a, const void *b)
 
 static int by_id_alone(const void *a, const void *b)
 {
-	return compare(((const struct hint *)a)->dev_id, ((const struct hint *)b)->dev_id);
+	return compare(((const struct known_root *)a)->dev_id, ((const struct known_root *)b)->dev_id);
 }
 
-static int add_hint(struct thin_rescue *r, struct hint **table, uint64_t *nr, uint64_t *max, uint64_t dev_id,
+static int add_known(struct thin_rescue *r, struct known_root **table, uint64_t *nr, uint64_t *max, uint64_t dev_id,
 		    uint64_t root)
 {
 	int e;
@@ -80,11 +63,11 @@ static int add_hint(struct thin_rescue *r, struct hint **table, uint64_t *nr, ui
 		return 0;
 	e = table_grow(table, sizeof(**table), *nr, max, &r->memory);
 	if (!e)
-		(*table)[(*nr)++] = (struct hint){ (uint32_t)dev_id, (uint32_t)root };
+		(*table)[(*nr)++] = (struct known_root){ (uint32_t)dev_id, (uint32_t)root };
 	return e;
 }
 
-static void sort_hints(struct hint *table, uint64_t *nr)
+static void sort_known(struct known_root *table, uint64_t *nr)
 {
 	uint64_t kept = 0;
 
@@ -96,49 +79,12 @@ static void sort_hints(struct hint *table, uint64_t *nr)
 	*nr = kept;
 }
 
-/* All that any node of a top level on the device says; what has no room is not known. */
-static int collect_hints(struct thin_rescue *r)
-{
-	struct rescue_node *n = malloc(sizeof(*n));
-	int e = n ? 0 : -ENOMEM;
-
-	for (uint64_t b = 1; b < r->s->nr && e >= 0; b++) {
-		if (node_kind(&r->s->nodes[b]) != NODE_TOP)
-			continue;
-		e = rescue_read(r, b, n);
-		for (unsigned i = 0; e > 0 && n->is_leaf && i < n->nr; i++) {
-			int full = add_hint(r, &r->hints, &r->nr_hints, &r->max_hints, n->keys[i], n->values[i]);
-
-			e = full == -ENOMEM ? full : e;
-		}
-	}
-	free(n);
-	sort_hints(r->hints, &r->nr_hints);
-	return e < 0 ? e : 0;
-}
-
-bool rescue_find_hints(const struct thin_rescue *r, uint64_t dev_id, size_t *at)
-{
-	size_t begin = 0, end = r->nr_hints;
-
-	while (begin < end) {
-		size_t middle = begin + (end - begin) / 2;
-
-		if (r->hints[middle].dev_id < dev_id)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	*at = begin;
-	return begin < r->nr_hints && r->hints[begin].dev_id == dev_id;
-}
-
 /* --- the top level --- */
 
 /* Roots that were found, before they become devices. */
 struct roots {
 	struct thin_rescue *r;
-	struct hint *found;
+	struct known_root *found;
 	uint64_t nr, max;
 };
 
@@ -146,7 +92,7 @@ static int note_root(void *context, uint64_t dev_id, uint64_t root)
 {
 	struct roots *t = context;
 
-	return add_hint(t->r, &t->found, &t->nr, &t->max, dev_id, root);
+	return add_known(t->r, &t->found, &t->nr, &t->max, dev_id, root);
 }
 
 static int note_top_hole(void *context, const struct thin_place *place)
@@ -222,7 +168,7 @@ static int read_top(struct thin_rescue *r, struct roots *t)
 		e = rescue_walk_held(r);
 	if (!e && !r->pool.has_no_top)
 		e = reattach_top(r, &walk);
-	sort_hints(t->found, &t->nr);
+	sort_known(t->found, &t->nr);
 	return e;
 }
 
@@ -480,11 +426,19 @@ int rescue_adopt(struct thin_rescue *r, uint64_t dev_id, uint64_t root)
 	return rescue_walk(r, i);
 }
 
-static bool is_known(const struct thin_rescue *r, uint64_t nr, uint64_t id)
+/* Among the first @nr. */
+static const struct known_root *find_known(const struct thin_rescue *r, uint64_t nr, uint64_t id)
 {
-	struct hint key = { (uint32_t)id, 0 };
+	struct known_root key = { (uint32_t)id, 0 };
 
-	return nr && bsearch(&key, r->last_known, nr, sizeof(key), by_id_alone);
+	return nr ? bsearch(&key, r->last_known, nr, sizeof(key), by_id_alone) : NULL;
+}
+
+uint64_t rescue_last_known_root(const struct thin_rescue *r, uint64_t dev_id)
+{
+	const struct known_root *known = find_known(r, r->nr_last_known, dev_id);
+
+	return known ? known->root : PROBLEM_NO_BLOCK;
 }
 
 /* The devices of one generation, as far as no newer one has them. */
@@ -498,8 +452,8 @@ static int learn_generation(struct thin_rescue *r, uint64_t root)
 
 	pd_cursor_open(&c, &r->pool.reader, &ctx, root, sizeof(le64));
 	while (e >= 0 && (e = pd_cursor_next_entry(&c, &id, &value)) > 0)
-		if (id < THIN_MAX_DEVICES && !is_known(r, nr, id))
-			e = add_hint(r, &r->last_known, &r->nr_last_known, &r->max_last_known, id, le_load(value, 8));
+		if (id < THIN_MAX_DEVICES && !find_known(r, nr, id))
+			e = add_known(r, &r->last_known, &r->nr_last_known, &r->max_last_known, id, le_load(value, 8));
 	pd_cursor_close(&c);
 	if (r->nr_last_known)
 		qsort(r->last_known, r->nr_last_known, sizeof(*r->last_known), by_device);
@@ -519,7 +473,7 @@ static int adopt_last_known(struct thin_rescue *r)
 		if (thin_scavenge_generation(r->s, g)->state != STATE_LOST)
 			e = learn_generation(r, thin_scavenge_generation(r->s, g)->root);
 	for (uint64_t i = 0; r->has_unknown_devices && i < r->nr_last_known && !e; i++) {
-		const struct hint *h = &r->last_known[i];
+		const struct known_root *h = &r->last_known[i];
 
 		if (is_in_top_hole(r, h->dev_id) && is_cut_off(r, h->root, NODE_MAPPINGS))
 			e = rescue_adopt(r, h->dev_id, h->root);
@@ -625,8 +579,6 @@ static int run(struct thin_rescue *r)
 	int e = thin_missing_create(r->s, r->args.pool, r->args.is_current, &r->m);
 
 	if (!e)
-		e = collect_hints(r);
-	if (!e)
 		e = list_devices(r);
 	for (size_t i = 0; i < r->args.nr_choices && !e; i++)
 		e = choose(r, &r->args.choices[i]);
@@ -644,7 +596,8 @@ static int run(struct thin_rescue *r)
 		e = rescue_fill(r);
 	if (!e)
 		e = rescue_past(r);
-	settle_times(r);
+	if (!e)
+		settle_times(r);
 	return e;
 }
 
@@ -683,7 +636,6 @@ void thin_rescue_destroy(struct thin_rescue *r)
 	free(r->gaps);
 	free(r->hole_at);
 	free(r->pieces);
-	free(r->hints);
 	free(r->last_known);
 	free(r->doubts);
 	free(r->loose);

@@ -389,7 +389,7 @@ static int measure_child(struct measure *m, uint64_t parent, unsigned index, uin
 static int measure_below(struct measure *m, uint64_t block, unsigned depth)
 {
 	const struct node *n = block < m->r->s->nr ? &m->r->s->nodes[block] : NULL;
-	struct rescue_node *node;
+	struct node_entries *node;
 	int e;
 
 	if (!n || depth > 2 * PD_MAX_DEPTH || !take_step(m->r))

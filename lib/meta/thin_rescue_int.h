@@ -32,7 +32,7 @@ struct piece {
 };
 
 /* A device's root, as some top level had it. */
-struct hint {
+struct known_root {
 	uint32_t dev_id, root;
 };
 
@@ -52,9 +52,7 @@ struct thin_rescue {
 	uint64_t nr_gaps, max_gaps;
 	struct piece *pieces;
 	uint64_t nr_pieces, max_pieces;
-	struct hint *hints; /* by device */
-	uint64_t nr_hints, max_hints;
-	struct hint *last_known; /* by device: of the newest generation that has it; only where no details tell */
+	struct known_root *last_known; /* by device: of the newest generation that has it; only where no details tell */
 	uint64_t nr_last_known, max_last_known;
 	struct thin_doubt *doubts;
 	uint64_t nr_doubts, max_doubts;
@@ -118,6 +116,9 @@ void rescue_claims_of(const struct thin_rescue *r, uint32_t owner, uint64_t *beg
 /* thin_rescue_solve.c: places for pieces that several holes may have. */
 int rescue_solve(struct thin_rescue *r);
 
+/* The root in the last generation that had the device, where no details tell; or PROBLEM_NO_BLOCK. */
+uint64_t rescue_last_known_root(const struct thin_rescue *r, uint64_t dev_id);
+
 /* thin_rescue_roots.c: finds roots for devices that have none. */
 int rescue_roots(struct thin_rescue *r);
 
@@ -129,23 +130,11 @@ int rescue_adopt(struct thin_rescue *r, uint64_t dev_id, uint64_t root);
 
 int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id);
 
-/* The hints of a device are from *@i on; false: it has none. */
-bool rescue_find_hints(const struct thin_rescue *r, uint64_t dev_id, size_t *i);
-
-/* How much of the tree at @block older versions of the device's tree had: higher is more, 0 nothing. Or -errno. */
-int rescue_kinship(struct thin_rescue *r, uint64_t dev_id, uint64_t block, unsigned *score);
-
 /* The pieces of a hole, in the order of their keys; to be freed. NULL: there are none, or -ENOMEM if *@nr is not 0. */
 struct piece **rescue_sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr);
 
-/* A node's children or entries; 1, 0, -errno. */
-struct rescue_node {
-	unsigned nr;
-	bool is_leaf;
-	uint64_t keys[PD_BLOCK_SIZE / 16], values[PD_BLOCK_SIZE / 16];
-};
-
-int rescue_read(const struct thin_rescue *r, uint64_t block, struct rescue_node *n);
+/* As scavenge_read_node(). */
+int rescue_read(const struct thin_rescue *r, uint64_t block, struct node_entries *n);
 
 /*
  * Whether the space map counts a pointer more to each child of a node that was not followed yet. If not, the node itself is

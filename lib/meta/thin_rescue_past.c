@@ -93,24 +93,10 @@ static const struct thin_place *find_place(const struct thin_rescue *r, uint64_t
 	return NULL;
 }
 
-static unsigned count_common_children(const struct rescue_node *a, const struct rescue_node *b)
-{
-	unsigned common = 0;
-
-	for (unsigned i = 0, j = 0; i < a->nr && j < b->nr;) {
-		common += a->keys[i] == b->keys[j] && a->values[i] == b->values[j];
-		if (a->keys[i] <= b->keys[j])
-			i++;
-		else
-			j++;
-	}
-	return common;
-}
-
 /* Nodes that have the most children in common with the one above the hole: older versions of it, or a snapshot's. */
 static int find_relative(struct thin_rescue *r, const struct thin_place *p, uint64_t *relative)
 {
-	struct rescue_node *parent = malloc(sizeof(*parent)), *other = malloc(sizeof(*other));
+	struct node_entries *parent = malloc(sizeof(*parent)), *other = malloc(sizeof(*other));
 	unsigned most = 0, level = r->s->nodes[p->parent].level;
 	int e = parent && other ? rescue_read(r, p->parent, parent) : -ENOMEM;
 
@@ -127,7 +113,7 @@ static int find_relative(struct thin_rescue *r, const struct thin_place *p, uint
 		found = rescue_read(r, b, other);
 		for (unsigned i = 0; found > 0 && i < other->nr; i++) /* the same dead block is no version */
 			found = other->values[i] == p->block ? 0 : found;
-		common = found > 0 ? count_common_children(parent, other) : 0;
+		common = found > 0 ? scavenge_count_common(parent, other) : 0;
 		if (common > most) {
 			most = common;
 			*relative = b;

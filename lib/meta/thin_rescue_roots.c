@@ -2,6 +2,7 @@
 /* The roots of devices whose place in the top level is dead. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/table.h"
 #include "meta/thin_rescue_int.h"
@@ -15,7 +16,7 @@ static bool has_bit(const uint64_t *bits, uint64_t i)
 
 static int mark_below(struct thin_rescue *r, uint64_t block)
 {
-	struct rescue_node *n;
+	struct node_entries *n;
 	int e = 0;
 
 	if (block >= r->s->nr || node_kind(&r->s->nodes[block]) != NODE_MAPPINGS || has_bit(r->below, block))
@@ -32,96 +33,58 @@ static int mark_below(struct thin_rescue *r, uint64_t block)
 	return e < 0 ? e : 0;
 }
 
-static uint64_t last_known_root(const struct thin_rescue *r, uint64_t id)
-{
-	for (uint64_t i = 0; i < r->nr_last_known; i++)
-		if (r->last_known[i].dev_id == id)
-			return r->last_known[i].root;
-	return PROBLEM_NO_BLOCK;
-}
-
-/* The last root that is known, or all that older nodes of the top level have had. */
+/* The last root that is known. */
 static int mark_device(struct thin_rescue *r, uint64_t id)
 {
-	uint64_t words = r->s->nr / 64 + 1, last = last_known_root(r, id);
-	int e = 0;
-	size_t i;
+	uint64_t words = r->s->nr / 64 + 1;
 
 	if (!r->below)
 		r->below = scavenge_alloc(r->s, words, sizeof(*r->below));
 	if (!r->below)
 		return -ENOMEM;
-	for (uint64_t w = 0; w < words; w++)
-		r->below[w] = 0;
+	memset(r->below, 0, words * sizeof(*r->below));
 	r->below_of = id;
-	if (last != PROBLEM_NO_BLOCK)
-		return mark_below(r, last);
-	if (rescue_find_hints(r, id, &i))
-		for (; i < r->nr_hints && r->hints[i].dev_id == id && !e; i++)
-			e = mark_below(r, r->hints[i].root);
-	return e;
+	return mark_below(r, rescue_last_known_root(r, id));
 }
 
-/* Entries of a leaf that an older leaf has as well. */
-static unsigned count_common(const struct rescue_node *a, const struct rescue_node *b)
-{
-	unsigned common = 0;
-
-	for (unsigned i = 0, j = 0; i < a->nr && j < b->nr;) {
-		common += a->keys[i] == b->keys[j] && a->values[i] == b->values[j];
-		if (a->keys[i] <= b->keys[j])
-			i++;
-		else
-			j++;
-	}
-	return common;
-}
-
-static int compare_leaves(struct thin_rescue *r, uint64_t block, const struct rescue_node *leaf, unsigned *score)
+/* Whether a leaf has an entry that an older leaf of the device has as well. 1, 0, -errno. */
+static int has_common_entries(struct thin_rescue *r, uint64_t block, const struct node_entries *leaf)
 {
 	const struct node *n = &r->s->nodes[block];
-	struct rescue_node *old = malloc(sizeof(*old));
+	struct node_entries *old = malloc(sizeof(*old));
 	int e = old ? 0 : -ENOMEM;
 
-	for (uint64_t b = 1; b < r->s->nr && e >= 0 && r->steps; b++) {
+	for (uint64_t b = 1; b < r->s->nr && !e && r->steps; b++) {
 		const struct node *o = &r->s->nodes[b];
-		unsigned common;
 
 		r->steps--;
 		if (!has_bit(r->below, b) || o->level != 1 || o->last < n->first || o->first > n->last)
 			continue;
 		e = rescue_read(r, b, old);
-		common = e > 0 ? count_common(leaf, old) : 0;
-		*score = common > *score ? common : *score;
+		if (e > 0)
+			e = scavenge_count_common(leaf, old) > 0;
 	}
 	free(old);
-	return e < 0 ? e : 0;
+	return e;
 }
 
-/* In entries, of which a node has more below each child. */
-#define KINSHIP_OF_CHILD 64
-
-int rescue_kinship(struct thin_rescue *r, uint64_t dev_id, uint64_t block, unsigned *score)
+/* Whether older versions of the device's tree had the tree at @block, or any of it. 1, 0, -errno. */
+static int is_kin(struct thin_rescue *r, uint64_t dev_id, uint64_t block)
 {
-	struct rescue_node *n;
+	struct node_entries *n;
 	int e = r->below_of == dev_id ? 0 : mark_device(r, dev_id);
 
-	*score = 0;
-	if (e)
-		return e;
-	if (has_bit(r->below, block)) {
-		*score = UINT32_MAX;
-		return 0;
-	}
+	if (e || has_bit(r->below, block))
+		return e ? e : 1;
 	n = malloc(sizeof(*n));
 	e = n ? rescue_read(r, block, n) : -ENOMEM;
 	if (e > 0 && n->is_leaf)
-		e = compare_leaves(r, block, n, score);
-	for (unsigned i = 0; e > 0 && !n->is_leaf && i < n->nr; i++)
-		if (n->values[i] < r->s->nr && has_bit(r->below, n->values[i]))
-			*score += KINSHIP_OF_CHILD;
+		e = has_common_entries(r, block, n);
+	else if (e > 0)
+		for (unsigned i = e = 0; i < n->nr && !e; i++)
+			e = n->values[i] < r->s->nr && has_bit(r->below, n->values[i]);
 	free(n);
-	return e < 0 ? e : 0;
+	return e;
 }
 
 /* --- roots --- */
@@ -161,7 +124,7 @@ static bool is_root_of(const struct thin_rescue *r, size_t device, uint64_t bloc
 static bool has_new_devices(const struct thin_rescue *r)
 {
 	for (size_t i = 0; i < r->nr; i++)
-		if (is_rootless(r, i) && last_known_root(r, r->devices[i].id) == PROBLEM_NO_BLOCK)
+		if (is_rootless(r, i) && rescue_last_known_root(r, r->devices[i].id) == PROBLEM_NO_BLOCK)
 			return true;
 	return false;
 }
@@ -171,19 +134,25 @@ static bool has_new_devices(const struct thin_rescue *r)
  * it is a snapshot's by now, which has the same number of mappings only if the device was not changed. Of a tree that lost
  * some the number tells nothing: then there must be no new device that could have it.
  */
-static int root_by_hint(struct thin_rescue *r, size_t device, bool has_holes)
+static int all_by_last_known(struct thin_rescue *r, bool has_holes)
 {
-	uint64_t root = last_known_root(r, r->devices[device].id);
+	int e = 0;
 
-	if (root == PROBLEM_NO_BLOCK || !is_root_of(r, device, root, has_holes) || (has_holes && has_new_devices(r)))
+	if (has_holes && has_new_devices(r))
 		return 0;
-	return use_root(r, device, root);
+	for (size_t i = 0; i < r->nr && !e; i++) {
+		uint64_t root = is_rootless(r, i) ? rescue_last_known_root(r, r->devices[i].id) : PROBLEM_NO_BLOCK;
+
+		if (root != PROBLEM_NO_BLOCK && is_root_of(r, i, root, has_holes))
+			e = use_root(r, i, root);
+	}
+	return e;
 }
 
 /* Nodes above which another one that was cut off lies are no roots. */
 static int mark_children(struct thin_rescue *r, uint64_t *is_child)
 {
-	struct rescue_node *n = malloc(sizeof(*n));
+	struct node_entries *n = malloc(sizeof(*n));
 	int e = n ? 0 : -ENOMEM;
 
 	for (uint64_t b = 1; b < r->s->nr && e >= 0; b++) {
@@ -198,25 +167,92 @@ static int mark_children(struct thin_rescue *r, uint64_t *is_child)
 	return e < 0 ? e : 0;
 }
 
-/* The only one that has the right number of mappings, unless other devices have as many. */
-static int root_by_contents(struct thin_rescue *r, size_t device, const uint64_t *is_child)
-{
-	unsigned nr = 0, pointers = 0, rivals = 0;
-	uint64_t found = PROBLEM_NO_BLOCK;
+/* Trees that were cut off, by their number of mappings. */
+struct tree {
+	uint32_t mappings, block;
+};
 
-	for (uint64_t b = 1; b < r->s->nr && r->steps; b++) {
-		r->steps--;
-		if (has_bit(is_child, b) || !is_root_of(r, device, b, false))
-			continue;
-		found = b;
-		nr++;
-		pointers += thin_missing_of(r->m, b);
+struct trees {
+	struct tree *table;
+	uint64_t nr;
+};
+
+static int by_mappings(const void *a, const void *b)
+{
+	const struct tree *x = a, *y = b;
+
+	if (x->mappings != y->mappings)
+		return x->mappings < y->mappings ? -1 : 1;
+	return x->block < y->block ? -1 : x->block > y->block;
+}
+
+/* What the space map tells nothing of is cut off as well, if no node leads there; unless it @is_counted. */
+static bool is_cut_off(const struct thin_rescue *r, uint64_t block, bool is_counted)
+{
+	return node_kind(&r->s->nodes[block]) == NODE_MAPPINGS && thin_missing_of(r->m, block) &&
+	       !(is_counted && thin_missing_is_unknown(r->m, block));
+}
+
+static int list_trees(struct thin_rescue *r, bool is_counted, struct trees *t)
+{
+	uint64_t *is_child = scavenge_alloc(r->s, r->s->nr / 64 + 1, sizeof(*is_child)), nr = 0;
+	int e = is_child ? mark_children(r, is_child) : -ENOMEM;
+
+	for (uint64_t b = 1; b < r->s->nr && !e; b++)
+		nr += is_cut_off(r, b, is_counted) && !has_bit(is_child, b);
+	if (!e) {
+		t->table = scavenge_alloc(r->s, nr, sizeof(*t->table));
+		e = t->table ? 0 : -ENOMEM;
 	}
-	for (size_t i = 0; i < r->nr; i++)
+	for (uint64_t b = 1; b < r->s->nr && !e; b++)
+		if (is_cut_off(r, b, is_counted) && !has_bit(is_child, b))
+			t->table[t->nr++] = (struct tree){ r->s->nodes[b].count, (uint32_t)b };
+	if (!e)
+		qsort(t->table, t->nr, sizeof(*t->table), by_mappings);
+	free(is_child);
+	return e;
+}
+
+/* The first tree that has as many mappings, or more. */
+static uint64_t find_tree(const struct trees *t, uint64_t mappings)
+{
+	uint64_t begin = 0, end = t->nr;
+
+	while (begin < end) {
+		uint64_t middle = begin + (end - begin) / 2;
+
+		if (t->table[middle].mappings < mappings)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	return begin;
+}
+
+static bool has_more_rivals(const struct thin_rescue *r, size_t device, unsigned most)
+{
+	unsigned rivals = 0;
+
+	for (size_t i = 0; i < r->nr && rivals <= most; i++)
 		rivals += is_rootless(r, i) && r->origins[i].mapped == r->origins[device].mapped;
+	return rivals > most;
+}
+
+/* The only one that has the right number of mappings, unless other devices have as many. */
+static int root_by_contents(struct thin_rescue *r, size_t device, const struct trees *t)
+{
+	unsigned nr = 0;
+	uint64_t found = PROBLEM_NO_BLOCK, mapped = r->origins[device].mapped;
+
+	for (uint64_t i = find_tree(t, mapped); i < t->nr && t->table[i].mappings == mapped && nr < 2; i++) {
+		if (!is_root_of(r, device, t->table[i].block, false))
+			continue;
+		found = t->table[i].block;
+		nr++;
+	}
 	if (!nr)
 		return 0;
-	if (nr > 1 || rivals > pointers)
+	if (nr > 1 || has_more_rivals(r, device, thin_missing_of(r->m, found)))
 		return rescue_add_doubt(r, found, r->devices[device].id);
 	r->origins[device].is_by_number = true;
 	return use_root(r, device, found);
@@ -238,45 +274,32 @@ static int doubt_numbers(struct thin_rescue *r)
 	return e;
 }
 
-static int all_by_hint(struct thin_rescue *r, bool has_holes)
+static int all_by_contents(struct thin_rescue *r)
 {
-	int e = 0;
+	struct trees t = { .nr = 0 };
+	int e = list_trees(r, false, &t);
 
 	for (size_t i = 0; i < r->nr && !e; i++)
-		e = is_rootless(r, i) ? root_by_hint(r, i, has_holes) : 0;
-	return e;
-}
-
-static int all_by_contents(struct thin_rescue *r, const uint64_t *is_child)
-{
-	int e = 0;
-
-	for (size_t i = 0; i < r->nr && !e; i++)
-		e = is_rootless(r, i) ? root_by_contents(r, i, is_child) : 0;
+		e = is_rootless(r, i) ? root_by_contents(r, i, &t) : 0;
+	free(t.table);
 	return e;
 }
 
 int rescue_roots(struct thin_rescue *r)
 {
-	uint64_t *is_child, nr = 0;
+	bool is_needed = false;
 	int e;
 
 	for (size_t i = 0; i < r->nr; i++)
-		nr += is_rootless(r, i);
-	if (!nr)
+		is_needed |= is_rootless(r, i);
+	if (!is_needed)
 		return 0;
-	e = all_by_hint(r, false);
-	is_child = scavenge_alloc(r->s, r->s->nr / 64 + 1, sizeof(*is_child));
+	e = all_by_last_known(r, false);
 	if (!e)
-		e = is_child ? mark_children(r, is_child) : -ENOMEM;
+		e = all_by_contents(r);
 	if (!e)
-		e = all_by_contents(r, is_child);
-	if (!e)
-		e = all_by_hint(r, true);
-	if (!e)
-		e = doubt_numbers(r);
-	free(is_child);
-	return e;
+		e = all_by_last_known(r, true);
+	return e ? e : doubt_numbers(r);
 }
 
 /* --- devices that no details know --- */
@@ -294,22 +317,18 @@ struct matches {
 };
 
 /* Each tree that was cut off, as a version of those that the id had. */
-static int match_id(struct thin_rescue *r, uint64_t dev_id, const uint64_t *is_child, struct matches *t)
+static int match_id(struct thin_rescue *r, uint64_t dev_id, const struct trees *trees, struct matches *t)
 {
 	int e = 0;
 
-	for (uint64_t b = 1; b < r->s->nr && !e && r->steps && t->nr < MAX_MATCHES; b++) {
-		unsigned score = 0;
-
+	for (uint64_t i = 0; i < trees->nr && e >= 0 && r->steps && t->nr < MAX_MATCHES; i++) {
 		r->steps--;
-		if (node_kind(&r->s->nodes[b]) != NODE_MAPPINGS || has_bit(is_child, b) ||
-		    thin_missing_is_unknown(r->m, b) || !thin_missing_of(r->m, b))
+		e = is_kin(r, dev_id, trees->table[i].block);
+		if (e <= 0)
 			continue;
-		e = rescue_kinship(r, dev_id, b, &score);
-		if (!e && score)
-			e = table_grow(&t->table, sizeof(*t->table), t->nr, &t->max, &r->memory);
-		if (!e && score)
-			t->table[t->nr++] = (struct match){ (uint32_t)dev_id, (uint32_t)b };
+		e = table_grow(&t->table, sizeof(*t->table), t->nr, &t->max, &r->memory);
+		if (!e)
+			t->table[t->nr++] = (struct match){ (uint32_t)dev_id, trees->table[i].block };
 	}
 	return e;
 }
@@ -341,7 +360,7 @@ static int use_matches(struct thin_rescue *r, struct matches *t)
 
 		if (!thin_missing_of(r->m, m->block) || rescue_has_device(r, m->dev_id))
 			continue;
-		if (!is_only_match(t, i)) {
+		if (!is_only_match(t, i) || !r->steps || t->nr == MAX_MATCHES) { /* not all were compared */
 			e = rescue_add_doubt(r, m->block, m->dev_id);
 			continue;
 		}
@@ -353,16 +372,15 @@ static int use_matches(struct thin_rescue *r, struct matches *t)
 }
 
 /* One tree, and one device, that are left over. */
-static int match_last(struct thin_rescue *r, const uint64_t *is_child)
+static int match_last(struct thin_rescue *r, const struct trees *t)
 {
 	uint64_t block = PROBLEM_NO_BLOCK, id = PROBLEM_NO_DEVICE;
 	unsigned nr_trees = 0, nr_ids = 0;
 
-	for (uint64_t b = 1; b < r->s->nr; b++)
-		if (node_kind(&r->s->nodes[b]) == NODE_MAPPINGS && !has_bit(is_child, b) &&
-		    !thin_missing_is_unknown(r->m, b) && thin_missing_of(r->m, b)) {
-			block = b;
-			nr_trees += thin_missing_of(r->m, b);
+	for (uint64_t i = 0; i < t->nr; i++)
+		if (thin_missing_of(r->m, t->table[i].block)) {
+			block = t->table[i].block;
+			nr_trees += thin_missing_of(r->m, block);
 		}
 	for (uint64_t i = 0; i < r->nr_last_known; i++)
 		if (!rescue_has_device(r, r->last_known[i].dev_id)) {
@@ -379,18 +397,18 @@ static int match_last(struct thin_rescue *r, const uint64_t *is_child)
 
 int rescue_unknown(struct thin_rescue *r)
 {
+	struct trees trees = { .nr = 0 };
 	struct matches t = { .nr = 0 };
-	uint64_t *is_child = scavenge_alloc(r->s, r->s->nr / 64 + 1, sizeof(*is_child));
-	int e = is_child ? mark_children(r, is_child) : -ENOMEM;
+	int e = list_trees(r, true, &trees);
 
 	for (uint64_t i = 0; i < r->nr_last_known && !e; i++)
 		if (!rescue_has_device(r, r->last_known[i].dev_id))
-			e = match_id(r, r->last_known[i].dev_id, is_child, &t);
+			e = match_id(r, r->last_known[i].dev_id, &trees, &t);
 	if (!e)
 		e = use_matches(r, &t);
 	if (!e)
-		e = match_last(r, is_child);
+		e = match_last(r, &trees);
 	free(t.table);
-	free(is_child);
+	free(trees.table);
 	return e;
 }

@@ -277,7 +277,7 @@ static bool is_rejected(const struct thin_rescue *r, uint64_t begin, uint64_t en
 /* What is left of a leaf takes its place; living devices have no part in it. */
 static int thin_out_leaf(struct writer *w, uint64_t block, uint64_t begin, uint64_t end)
 {
-	struct rescue_node *old = malloc(sizeof(*old));
+	struct node_entries *old = malloc(sizeof(*old));
 	struct pd_node_disk *d;
 	struct bufio_buffer *b;
 	int e = old ? rescue_read(w->r, block, old) : -ENOMEM;

@@ -238,6 +238,44 @@ int scavenge_scan(struct thin_scavenge *s, bool (*next)(void *, uint64_t *, uint
 	return bufio_scan(s->client, &scan);
 }
 
+/* --- single nodes --- */
+
+int scavenge_read_node(const struct pd_reader *reader, uint64_t block, struct node_entries *entries)
+{
+	struct pd_context ctx = { .where = WHERE_NONE, .dev_id = PROBLEM_NO_DEVICE };
+	struct bufio_buffer *b;
+	struct pd_node n;
+	struct problem p;
+	const void *data;
+	int r = pd_read(reader, &ctx, block, PD_NODE, &data, &b);
+
+	if (r <= 0)
+		return r;
+	r = pd_node_decode(data, block, sizeof(le64), &n, &p);
+	entries->nr = r ? n.nr : 0;
+	entries->is_leaf = r && n.is_leaf;
+	for (unsigned i = 0; i < entries->nr; i++) {
+		entries->keys[i] = pd_key(&n, i);
+		entries->values[i] = pd_value64(&n, i);
+	}
+	bufio_release(b);
+	return r;
+}
+
+unsigned scavenge_count_common(const struct node_entries *a, const struct node_entries *b)
+{
+	unsigned common = 0;
+
+	for (unsigned i = 0, j = 0; i < a->nr && j < b->nr;) {
+		common += a->keys[i] == b->keys[j] && a->values[i] == b->values[j];
+		if (a->keys[i] <= b->keys[j])
+			i++;
+		else
+			j++;
+	}
+	return common;
+}
+
 /* --- deciding, from the leaves up --- */
 
 /* What a node's children come to. */

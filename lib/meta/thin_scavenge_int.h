@@ -90,6 +90,19 @@ struct thin_scavenge {
 	size_t nr_details;
 };
 
+/* What a node has, after its block was given back. */
+struct node_entries {
+	unsigned nr;
+	bool is_leaf;
+	uint64_t keys[PD_BLOCK_SIZE / 16], values[PD_BLOCK_SIZE / 16]; /* or pointers to children */
+};
+
+/* 1: a sound node with values of 64 bits; 0: none; -errno. */
+int scavenge_read_node(const struct pd_reader *reader, uint64_t block, struct node_entries *entries);
+
+/* Of both: the same key with the same value. */
+unsigned scavenge_count_common(const struct node_entries *a, const struct node_entries *b);
+
 static inline enum node_kind node_kind(const struct node *n)
 {
 	return atomic_load_explicit(&n->kind, memory_order_relaxed) & NODE_KIND;
