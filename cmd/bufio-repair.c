@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The door of repair: argv in, exit status out. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/units.h"
 #include "cmd/cli.h"
 #include "ops/dump.h"
 #include "ops/repair.h"
-#include "ops/target.h"
 
 enum {
 	KEY_LIST = 0x200, KEY_IN_PLACE, KEY_DRY_RUN, KEY_JOURNAL, KEY_UNDO, KEY_RESUME, KEY_ROOT, KEY_GENERATION, KEY_DEVICE,
@@ -67,15 +64,6 @@ struct door {
 };
 
 /* --- options --- */
-
-static uint64_t parse_block_size(struct argp_state *state, const char *arg)
-{
-	uint64_t bytes = 0;
-
-	if (units_parse_size(arg, 512, &bytes) || !bytes || bytes % 65536 || bytes > UINT64_C(1) << 30)
-		argp_error(state, "--data-block-size: '%s' is not a multiple of 64KiB up to 1GiB", arg);
-	return bytes;
-}
 
 /* "5@2", "5=1234". */
 static void parse_choice(struct argp_state *state, struct door *door, const char *option, char *arg, char separator)
@@ -190,12 +178,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->overrides.has_transaction = true;
 		a->overrides.transaction = cli_parse_number(state, "transaction-id", arg);
 		return 0;
-	case KEY_DATA_BLOCK_SIZE: a->overrides.data_block_bytes = parse_block_size(state, arg); return 0;
-	case KEY_NR_DATA_BLOCKS:
-		a->overrides.nr_data_blocks = cli_parse_number(state, "nr-data-blocks", arg);
-		if (!a->overrides.nr_data_blocks)
-			argp_error(state, "--nr-data-blocks: a data device has at least one block");
-		return 0;
+	case KEY_DATA_BLOCK_SIZE: a->overrides.data_block_bytes = cli_parse_data_block_size(state, arg); return 0;
+	case KEY_NR_DATA_BLOCKS: a->overrides.nr_data_blocks = cli_parse_nr_data_blocks(state, arg); return 0;
 	case KEY_FORCE_SIGNATURE: a->signature = arg; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
 	case ARGP_KEY_ARG: parse_image(state, a, arg); return 0;
@@ -274,57 +258,33 @@ static enum cli_status open_target(struct door *door)
 	return cli_device_open(&door->target, a->program, a->target, REPAIR_HELD_BUFFERS);
 }
 
-/* It goes again if this does not come to its end. */
 static enum cli_status make_target(struct door *door, struct op_repair *r)
 {
 	struct op_repair_args *a = &door->args;
 	struct op_result result = { .outcome = OP_DONE };
-	enum cli_status status = cli_may_be_made(a->program, a->target);
+	enum cli_status status;
 	uint64_t bytes;
-	int e;
 
-	if (status)
-		return status;
 	if (!op_repair_new_size(r, &bytes, &result))
 		return result_status(door, &result);
-	e = -target_make_file(a->target, bytes);
-	if (e) {
-		cli_error(a->program, "%s: %s", a->target, strerror(e));
-		return CLI_IO;
-	}
-	a->is_new = true;
-	cli_remove_if_stopped(a->target);
-	return open_target(door);
-}
-
-static enum cli_status finish_target(struct door *door, const struct op_result *result)
-{
-	struct op_repair_args *a = &door->args;
-	int e = 0;
-
-	if (a->is_new && result->blocks)
-		e = -target_finish_file(a->target, result->blocks * 4096);
-	if (e)
-		cli_error(a->program, "%s: %s", a->target, strerror(e));
-	if (a->is_new && (!result->blocks || e))
-		unlink(a->target);
-	cli_remove_if_stopped(NULL);
-	return e ? CLI_IO : CLI_OK;
+	status = cli_make_target(a->program, a->target, bytes);
+	a->is_new = !status;
+	return status ? status : open_target(door);
 }
 
 static enum cli_status write_target(struct door *door, struct op_repair *r)
 {
 	struct op_repair_args *a = &door->args;
 	struct op_result result = { .outcome = OP_DONE };
-	enum cli_status status = CLI_OK, finished;
+	enum cli_status status = CLI_OK, finished = CLI_OK;
 
 	if (!door->target.client)
 		status = make_target(door, r);
-	if (status)
-		return status;
-	if (!op_repair_may_write(r, door->target.client, &result) || !op_repair_write(r, door->target.client, &result))
+	if (!status && (!op_repair_may_write(r, door->target.client, &result) ||
+			!op_repair_write(r, door->target.client, &result)))
 		status = result_status(door, &result);
-	finished = finish_target(door, &result);
+	if (a->is_new)
+		finished = cli_finish_target(a->program, a->target, result.blocks * 4096);
 	if (status || finished)
 		return status ? status : finished;
 	op_repair_show(r, &result);

@@ -7,10 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/units.h"
 #include "cmd/cli.h"
 #include "ops/restore.h"
-#include "ops/target.h"
 
 enum { KEY_TRANSACTION_ID = 0x200, KEY_DATA_BLOCK_SIZE, KEY_NR_DATA_BLOCKS, KEY_COUNT_MAPPED, KEY_FORCE_SIGNATURE };
 
@@ -49,15 +47,6 @@ struct door {
 	struct cli_progress progress;
 	bool quiet, is_named; /* called thin_restore: the target must be there, and nothing is said */
 };
-
-static uint64_t parse_block_size(struct argp_state *state, const char *arg)
-{
-	uint64_t bytes = 0;
-
-	if (units_parse_size(arg, 512, &bytes) || !bytes || bytes % 65536 || bytes > UINT64_C(1) << 30)
-		argp_error(state, "--data-block-size: '%s' is not a multiple of 64KiB up to 1GiB", arg);
-	return bytes;
-}
 
 static const char *parse_name(struct argp_state *state, const char *option, const char *arg)
 {
@@ -101,12 +90,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->overrides.has_transaction = true;
 		a->overrides.transaction = cli_parse_number(state, "transaction-id", arg);
 		return 0;
-	case KEY_DATA_BLOCK_SIZE: a->overrides.data_block_bytes = parse_block_size(state, arg); return 0;
-	case KEY_NR_DATA_BLOCKS:
-		a->overrides.nr_data_blocks = cli_parse_number(state, "nr-data-blocks", arg);
-		if (!a->overrides.nr_data_blocks)
-			argp_error(state, "--nr-data-blocks: a data device has at least one block");
-		return 0;
+	case KEY_DATA_BLOCK_SIZE: a->overrides.data_block_bytes = cli_parse_data_block_size(state, arg); return 0;
+	case KEY_NR_DATA_BLOCKS: a->overrides.nr_data_blocks = cli_parse_nr_data_blocks(state, arg); return 0;
 	case KEY_COUNT_MAPPED: a->count_mapped = true; return 0;
 	case KEY_FORCE_SIGNATURE: a->signature = arg; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
@@ -193,32 +178,17 @@ static enum cli_status open_target(struct door *door, struct op_restore_plan *pl
 static enum cli_status make_target(struct door *door, const struct op_restore_plan *plan)
 {
 	struct op_restore_args *a = &door->args;
-	enum cli_status status = cli_may_be_made(a->program, a->target);
-	int e;
+	enum cli_status status = cli_make_target(a->program, a->target, op_restore_new_size(plan));
 
-	if (status)
-		return status;
-	e = -target_make_file(a->target, op_restore_new_size(plan));
-	if (e)
-		return fail(door, a->target, strerror(e));
-	a->is_new = true;
-	cli_remove_if_stopped(a->target);
-	return open_device(door);
-}
-
-static enum cli_status finish_new(const struct door *door, const struct op_result *result)
-{
-	const char *path = door->args.target;
-	int e = -target_finish_file(path, result->blocks * 4096);
-
-	return e ? fail(door, path, strerror(e)) : CLI_OK;
+	a->is_new = !status;
+	return status ? status : open_device(door);
 }
 
 static enum cli_status plan_and_write(struct door *door, struct op_restore_plan *plan)
 {
 	struct op_restore_args *a = &door->args;
 	struct op_result result = { .outcome = OP_DONE };
-	enum cli_status status = CLI_OK;
+	enum cli_status status = CLI_OK, finished = CLI_OK;
 
 	if (!op_restore_plan(a, plan, &result))
 		return result_status(door, &result);
@@ -226,12 +196,9 @@ static enum cli_status plan_and_write(struct door *door, struct op_restore_plan 
 		status = make_target(door, plan);
 	if (!status && !op_restore(a, plan, &result))
 		status = result_status(door, &result);
-	if (result.blocks && a->is_new && finish_new(door, &result))
-		return CLI_IO;
-	if (!result.blocks && a->is_new)
-		unlink(a->target);
-	cli_remove_if_stopped(NULL);
-	return status;
+	if (a->is_new)
+		finished = cli_finish_target(a->program, a->target, result.blocks * 4096);
+	return status ? status : finished;
 }
 
 static enum cli_status restore(struct door *door)

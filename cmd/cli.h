@@ -42,6 +42,10 @@ void cli_init(void);
 /* The value of an option that is a number; anything else ends the program with a word. */
 uint64_t cli_parse_number(struct argp_state *state, const char *option, const char *arg);
 
+/* The same for the size of a data block, in sectors or with a unit; and for how many there are. */
+uint64_t cli_parse_data_block_size(struct argp_state *state, const char *arg);
+uint64_t cli_parse_nr_data_blocks(struct argp_state *state, const char *arg);
+
 /* From now on nothing reaches the standard error. */
 void cli_be_quiet(void);
 
@@ -167,6 +171,13 @@ enum cli_status cli_may_be_made(const char *program, const char *path);
  * are ignored stay so.
  */
 void cli_remove_if_stopped(const char *path);
+
+/*
+ * A file of @bytes for a result, made at @path, which goes again if a signal ends the program; and its end: it is cut off
+ * behind @bytes and on stable media, or goes, with 0. The reason was printed unless CLI_OK is returned.
+ */
+enum cli_status cli_make_target(const char *program, const char *path, uint64_t bytes);
+enum cli_status cli_finish_target(const char *program, const char *path, uint64_t bytes);
 
 /* Whether an open file is the one at @path, or what a loop device there shows. */
 bool cli_is_same_file(const struct stat *st, const char *path);

@@ -13,6 +13,7 @@
 
 #include "base/units.h"
 #include "cmd/cli.h"
+#include "ops/target.h"
 
 const char *cli_program(const char *argv0)
 {
@@ -88,6 +89,24 @@ uint64_t cli_parse_number(struct argp_state *state, const char *option, const ch
 	if (units_parse_number(arg, &value))
 		argp_error(state, "--%s: '%s' is not a number", option, arg);
 	return value;
+}
+
+uint64_t cli_parse_data_block_size(struct argp_state *state, const char *arg)
+{
+	uint64_t bytes = 0;
+
+	if (units_parse_size(arg, 512, &bytes) || !bytes || bytes % 65536 || bytes > UINT64_C(1) << 30)
+		argp_error(state, "--data-block-size: '%s' is not a multiple of 64KiB up to 1GiB", arg);
+	return bytes;
+}
+
+uint64_t cli_parse_nr_data_blocks(struct argp_state *state, const char *arg)
+{
+	uint64_t nr = cli_parse_number(state, "nr-data-blocks", arg);
+
+	if (!nr)
+		argp_error(state, "--nr-data-blocks: a data device has at least one block");
+	return nr;
 }
 
 void cli_be_quiet(void)
@@ -265,6 +284,28 @@ void cli_remove_if_stopped(const char *path)
 	for (size_t i = 0; path && i < sizeof(signals) / sizeof(*signals); i++)
 		if (!sigaction(signals[i], NULL, &before) && before.sa_handler != SIG_IGN)
 			signal(signals[i], on_signal);
+}
+
+enum cli_status cli_make_target(const char *program, const char *path, uint64_t bytes)
+{
+	enum cli_status status = cli_may_be_made(program, path);
+	int e = status ? 0 : target_make_file(path, bytes);
+
+	if (e)
+		return fail(program, path, strerror(-e));
+	if (!status)
+		cli_remove_if_stopped(path);
+	return status;
+}
+
+enum cli_status cli_finish_target(const char *program, const char *path, uint64_t bytes)
+{
+	int e = bytes ? target_finish_file(path, bytes) : 0;
+
+	if (!bytes || e)
+		unlink(path);
+	cli_remove_if_stopped(NULL);
+	return e ? fail(program, path, strerror(-e)) : CLI_OK;
 }
 
 static enum cli_status open_new(struct cli_output *o, const char *program)

@@ -8,7 +8,6 @@
 
 #include "cmd/copy.h"
 #include "ops/pack.h"
-#include "ops/target.h"
 
 struct packing {
 	struct copy_door *door;
@@ -92,15 +91,9 @@ static enum cli_status refuse_same(const struct packing *p)
 
 static enum cli_status make_target(struct packing *p)
 {
-	const char *path = p->args.target;
-	enum cli_status status = cli_may_be_made(p->door->program, path);
-	int r = status ? 0 : target_make_file(path, p->plan.device_bytes);
+	enum cli_status status = cli_make_target(p->door->program, p->args.target, p->plan.device_bytes);
 
-	if (r)
-		return fail(p, CLI_IO, path, strerror(-r));
 	p->args.is_new = !status;
-	if (!status)
-		cli_remove_if_stopped(path);
 	return status;
 }
 
@@ -118,14 +111,11 @@ static enum cli_status open_target(struct packing *p)
 /* A file that was made for this goes again, unless it is finished. */
 static enum cli_status finish_target(struct packing *p, bool is_finished, enum cli_status status)
 {
-	int r = 0;
+	enum cli_status finished = CLI_OK;
 
-	if (p->args.is_new && is_finished)
-		r = target_finish_file(p->args.target, p->plan.device_bytes);
-	else if (p->args.is_new)
-		unlink(p->args.target);
-	cli_remove_if_stopped(NULL);
-	return r ? fail(p, CLI_IO, p->args.target, strerror(-r)) : status;
+	if (p->args.is_new)
+		finished = cli_finish_target(p->door->program, p->args.target, is_finished ? p->plan.device_bytes : 0);
+	return status ? status : finished;
 }
 
 static enum cli_status fill_target(struct packing *p, bool (*fill)(const struct op_pack_args *, struct op_pack_plan *,

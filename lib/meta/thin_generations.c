@@ -42,6 +42,11 @@ const char *thin_state_name(enum thin_state state)
 	return state_names[state];
 }
 
+const char *thin_state_phrase(enum thin_state state)
+{
+	return state == STATE_HOLES ? "with holes" : thin_state_name(state);
+}
+
 static const struct summary *summary_of(const struct thin_scavenge *s, uint64_t block, enum node_kind kind)
 {
 	const struct node *n = block < s->nr ? &s->nodes[block] : NULL;

@@ -51,6 +51,7 @@ enum thin_state {
 const char *thin_source_name(enum thin_source source);
 const char *thin_fit_name(enum thin_fit fit);
 const char *thin_state_name(enum thin_state state);
+const char *thin_state_phrase(enum thin_state state); /* as a sentence has it: "with holes" */
 
 struct thin_generation {
 	uint64_t root;       /* of the top level */

@@ -32,6 +32,11 @@ uint64_t thin_tree_nodes(uint64_t own, uint64_t all, uint32_t value_size)
 	return total;
 }
 
+uint64_t thin_blocks_with_bitmaps(uint64_t blocks)
+{
+	return blocks + pd_bitmaps(blocks + pd_bitmaps(blocks));
+}
+
 uint64_t thin_blocks_advised(uint64_t used, uint64_t data_blocks, uint64_t thins)
 {
 	uint64_t full = thin_blocks_when_full(data_blocks, thins), most = PD_MAX_METADATA_BLOCKS;

@@ -17,6 +17,9 @@ uint64_t thin_blocks_when_full(uint64_t data_blocks, uint64_t thins);
  */
 uint64_t thin_tree_nodes(uint64_t own, uint64_t all, uint32_t value_size);
 
+/* So many blocks, and the bitmaps of a metadata device that is no larger than these are together. */
+uint64_t thin_blocks_with_bitmaps(uint64_t blocks);
+
 /*
  * A good size for new metadata of which @used blocks will be in use: with room to go on in, in whole 4 MiB, at most what
  * the kernel uses.

@@ -97,12 +97,7 @@ static bool look_at_target(struct copy *c)
 		return true;
 	if (!find_contents(c, &found))
 		return false;
-	if (!found.type[0] || (a->signature && !strcmp(a->signature, found.type)))
-		return true;
-	op_fail(c->result, OP_REFUSED, 0,
-		"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it", a->target,
-		found.what, found.type);
-	return false;
+	return target_may_be_lost(&found, found.type, a->target, a->signature, c->result);
 }
 
 /* --- the size of a file --- */

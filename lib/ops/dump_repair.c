@@ -275,11 +275,6 @@ static const struct thin_generation *fullest(const struct thin_scavenge *s)
 	return most;
 }
 
-static const char *state_word(enum thin_state state)
-{
-	return state == STATE_HOLES ? "with holes" : thin_state_name(state);
-}
-
 static void say_which(struct dump *d, const struct thin_scavenge *s, const struct thin_generation *g, const char *why)
 {
 	const struct thin_generation *most = fullest(s);
@@ -287,14 +282,14 @@ static void say_which(struct dump *d, const struct thin_scavenge *s, const struc
 	say(d, "--repair: %s: %s top level at block %" PRIu64 " (%s), %" PRIu32 " devices, %" PRIu64 " mappings, %s",
 	    why, g->source == SOURCE_CURRENT ? "what stays is the" : "the best generation found is used,", g->root,
 	    thin_source_name(g->source), g->devices, g->mappings,
-	    state_word(g->state));
+	    thin_state_phrase(g->state));
 	if (g->holes)
 		say(d, "--repair: nodes of it that are lost: %" PRIu64 "; devices that are complete: %" PRIu32,
 		    g->holes, g->complete_devices);
 	if (most->mappings > g->mappings)
 		say(d, "--repair: the generation at block %" PRIu64 " has more mappings, %" PRIu64 " (%s): --root=%"
 		    PRIu64 " looks through it", most->root, most->mappings,
-		    most->state > g->state ? state_word(most->state) : "older", most->root);
+		    most->state > g->state ? thin_state_phrase(most->state) : "older", most->root);
 }
 
 static void say_details(struct dump *d)

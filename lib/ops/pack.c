@@ -321,12 +321,8 @@ bool op_pack_target(const struct op_pack_args *args, struct op_pack_plan *plan, 
 	*result = (struct op_result){ .outcome = OP_DONE };
 	target_look(args->target_client, args->target, &c);
 	snprintf(plan->replaced, sizeof(plan->replaced), "%s", c.what);
-	if (!c.type[0] || c.is_unfinished || (args->signature && !strcmp(args->signature, c.type)))
-		return has_room(args, plan, result);
-	op_fail(result, OP_REFUSED, 0,
-		"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it", args->target,
-		c.what, c.type);
-	return false;
+	return (c.is_unfinished || target_may_be_lost(&c, c.type, args->target, args->signature, result)) &&
+	       has_room(args, plan, result);
 }
 
 /* Zeroes for what is not there. */

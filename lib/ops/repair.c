@@ -22,6 +22,7 @@
 #define MIB(bytes) (((bytes) >> 20) + 1)
 #define STREAM_BYTES (UINT64_C(16) << 20)
 #define STREAM_SHARE 64
+#define REPORT_SHARE 32 /* of the limit */
 #define LEAST_CACHE (UINT64_C(4) << 20)
 #define LEAST_SHARE (UINT64_C(64) << 20) /* where the limit may be raised */
 
@@ -354,6 +355,7 @@ struct op_repair *op_repair_open(const struct op_repair_args *args, struct op_re
 	r->result = result;
 	r->source = args->client;
 	r->limit = bufio_get_memory_limit(args->client);
+	r->report_memory = r->limit / REPORT_SHARE;
 	op_open_outputs(args->progress, &r->out, args->out_fd, &r->messages, args->message_fd);
 	if (run(r))
 		return r;

@@ -79,11 +79,6 @@ static void use_generation(struct op_repair *r, size_t n)
 		r->pool.sb.trans_id = r->chosen.transaction;
 }
 
-static const char *state_word(enum thin_state state)
-{
-	return state == STATE_HOLES ? "with holes" : thin_state_name(state);
-}
-
 /* Another one, where nothing is left of the current one. Devices alone that are lost can be had as --stale. */
 static const struct thin_generation *instead_of_nothing(const struct op_repair *r)
 {
@@ -215,11 +210,11 @@ static void say_which(struct op_repair *r, const char *why, const struct thin_ge
 	const struct thin_generation *best = thin_scavenge_best(r->s);
 	int n = snprintf(r->why, sizeof(r->why), "%s; generation %zu is used: top level at block %" PRIu64 " (%s), %" PRIu32
 			 " devices, %" PRIu64 " mappings, %s", why, number_of(r, g), g->root, thin_source_name(g->source),
-			 g->devices, g->mappings, state_word(g->state));
+			 g->devices, g->mappings, thin_state_phrase(g->state));
 
 	if (best != g && best->state != STATE_LOST)
 		snprintf(r->why + n, sizeof(r->why) - (size_t)n, "; older, with %" PRIu64 " mappings, and %s: --generation=%zu",
-			 best->mappings, state_word(best->state), number_of(r, best));
+			 best->mappings, thin_state_phrase(best->state), number_of(r, best));
 }
 
 static bool use_older(struct op_repair *r, const struct thin_generation *g)

@@ -78,6 +78,7 @@ struct op_repair {
 	const struct thin_device *devices;
 	size_t nr_devices;
 	struct device_report *reports;
+	uint64_t report_memory; /* bytes that the two tables may still take: losses, data blocks without an owner */
 	struct loss *losses;
 	uint64_t nr_losses, max_losses, not_kept;
 	struct suspect {

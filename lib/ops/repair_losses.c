@@ -2,31 +2,15 @@
 /* What is lost: of what device, and of which virtual blocks. */
 #include <stdlib.h>
 
+#include "base/table.h"
 #include "meta/thin_disk.h"
 #include "ops/repair_int.h"
 
-#define LOSSES_SHARE 32 /* of the memory limit */
-
 /* --- keeping --- */
-
-static bool grow(void *table, size_t size, uint64_t nr, uint64_t *max, uint64_t most)
-{
-	uint64_t more = *max ? 2 * *max : 64;
-	void **t = table, *p;
-
-	if (nr < *max)
-		return true;
-	p = more > most ? NULL : realloc(*t, more * size);
-	if (p) {
-		*t = p;
-		*max = more;
-	}
-	return p;
-}
 
 int repair_add_loss(struct op_repair *r, const struct loss *loss)
 {
-	if (!grow(&r->losses, sizeof(*loss), r->nr_losses, &r->max_losses, r->limit / LOSSES_SHARE / sizeof(*loss)))
+	if (table_grow(&r->losses, sizeof(*loss), r->nr_losses, &r->max_losses, &r->report_memory))
 		r->not_kept++;
 	else
 		r->losses[r->nr_losses++] = *loss;

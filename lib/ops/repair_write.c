@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/table.h"
 #include "meta/thin_build.h"
 #include "meta/thin_disk.h"
 #include "meta/thin_plan.h"
@@ -95,11 +96,6 @@ static struct clip clip_to(const struct op_repair *r, struct meta_visitor *next)
 
 /* --- the plan --- */
 
-static uint64_t with_bitmaps(uint64_t blocks)
-{
-	return blocks + pd_bitmaps(blocks + pd_bitmaps(blocks));
-}
-
 static bool plan(struct op_repair *r)
 {
 	struct thin_plan_totals totals;
@@ -119,7 +115,7 @@ static bool plan(struct op_repair *r)
 	thin_plan_destroy(p);
 	if (e)
 		return e == -ENOMEM || e == -E2BIG ? repair_fail_memory(r, "to plan the new metadata", 2 * r->limit) : repair_fail(r, e);
-	r->needed_blocks = with_bitmaps(totals.blocks);
+	r->needed_blocks = thin_blocks_with_bitmaps(totals.blocks);
 	r->advised_blocks = thin_blocks_advised(r->needed_blocks, r->pool.nr_data_blocks, totals.devices);
 	return true;
 }
@@ -150,12 +146,8 @@ bool op_repair_may_write(struct op_repair *r, struct bufio_client *target, struc
 
 	r->result = result;
 	target_look(target, a->target, &c);
-	if (c.foreign[0] && (!a->signature || strcmp(a->signature, c.foreign) != 0)) {
-		op_fail(result, OP_REFUSED, 0,
-			"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it",
-			a->target, c.what, c.foreign);
+	if (!target_may_be_lost(&c, c.foreign, a->target, a->signature, result))
 		return false;
-	}
 	if (!r->needed_blocks && may_be_too_small(r, target) && !plan(r))
 		return false;
 	if (r->needed_blocks > bufio_get_device_size(target)) {
@@ -272,8 +264,6 @@ bool op_repair_write(struct op_repair *r, struct bufio_client *target, struct op
 
 /* --- data blocks without an owner --- */
 
-#define MAX_UNOWNED 1000000
-
 static void add_unowned(struct op_repair *r, uint64_t begin, uint64_t end)
 {
 	r->totals.unowned += end - begin;
@@ -281,15 +271,8 @@ static void add_unowned(struct op_repair *r, uint64_t begin, uint64_t end)
 		r->unowned[r->nr_unowned - 1].end = end;
 		return;
 	}
-	if (r->nr_unowned == r->max_unowned) {
-		uint64_t max = r->max_unowned ? 2 * r->max_unowned : 64;
-		void *more = max > MAX_UNOWNED ? NULL : realloc(r->unowned, max * sizeof(*r->unowned));
-
-		if (!more)
-			return; /* they are counted */
-		r->unowned = more;
-		r->max_unowned = max;
-	}
+	if (table_grow(&r->unowned, sizeof(*r->unowned), r->nr_unowned, &r->max_unowned, &r->report_memory))
+		return; /* they are counted */
 	r->unowned[r->nr_unowned].begin = begin;
 	r->unowned[r->nr_unowned++].end = end;
 }

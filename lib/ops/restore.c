@@ -36,12 +36,8 @@ bool op_restore_target(const struct op_restore_args *args, struct op_restore_pla
 	struct target_contents c;
 
 	target_look(args->client, args->target, &c);
-	if (c.foreign[0] && (!args->signature || strcmp(args->signature, c.foreign) != 0)) {
-		op_fail(result, OP_REFUSED, 0,
-			"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it",
-			args->target, c.what, c.foreign);
+	if (!target_may_be_lost(&c, c.foreign, args->target, args->signature, result))
 		return false;
-	}
 	snprintf(plan->replaced, sizeof(plan->replaced), "%s", c.what);
 	return true;
 }
@@ -136,17 +132,12 @@ static bool is_metadata(const struct op_restore_args *args, off_t start, struct 
 	return format;
 }
 
-static uint64_t with_bitmaps(uint64_t blocks)
-{
-	return blocks + pd_bitmaps(blocks + pd_bitmaps(blocks));
-}
-
 static void use_totals(struct op_restore_plan *plan, const struct thin_plan_totals *t)
 {
 	plan->is_known = true;
 	plan->blocks = t->blocks;
 	plan->needed_data_blocks = t->needed_data_blocks;
-	plan->advised_blocks = thin_blocks_advised(with_bitmaps(t->blocks), t->nr_data_blocks ? t->nr_data_blocks :
+	plan->advised_blocks = thin_blocks_advised(thin_blocks_with_bitmaps(t->blocks), t->nr_data_blocks ? t->nr_data_blocks :
 						   t->needed_data_blocks, t->devices);
 }
 
@@ -220,7 +211,7 @@ static uint64_t at_most(uint64_t n, uint64_t most)
 static bool has_room(const struct op_restore_args *args, const struct op_restore_plan *plan, struct op_result *result)
 {
 	uint64_t blocks = bufio_get_device_size(args->client);
-	uint64_t least = plan->is_known ? plan->blocks : EMPTY_POOL_BLOCKS, needed = with_bitmaps(least);
+	uint64_t least = plan->is_known ? plan->blocks : EMPTY_POOL_BLOCKS, needed = thin_blocks_with_bitmaps(least);
 	uint64_t advised = plan->is_known ? plan->advised_blocks : thin_blocks_advised(needed, 0, 0);
 
 	if (needed > PD_MAX_METADATA_BLOCKS)

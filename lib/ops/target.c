@@ -237,6 +237,17 @@ void target_look(struct bufio_client *client, const char *path, struct target_co
 		snprintf(c->type, sizeof(c->type), "%s", c->foreign);
 }
 
+bool target_may_be_lost(const struct target_contents *c, const char *type, const char *path, const char *signature,
+			struct op_result *result)
+{
+	if (!type[0] || (signature && !strcmp(signature, type)))
+		return true;
+	op_fail(result, OP_REFUSED, 0,
+		"%s: holds what would be lost: %s; is this the right target? --force-signature=%s overwrites it", path, c->what,
+		type);
+	return false;
+}
+
 int target_make_file(const char *path, uint64_t size)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), e = 0;

@@ -8,6 +8,7 @@
 
 #include "bufio/bufio.h"
 #include "meta/meta.h"
+#include "ops/op.h"
 
 /*
  * The format of the metadata behind @client (4096-byte blocks), or NULL, and then *@reason says in one line what is
@@ -26,6 +27,13 @@ struct target_contents {
 
 /* The first 4096 bytes, whatever the size of blocks, and what libblkid finds. What cannot be read counts as nothing. */
 void target_look(struct bufio_client *client, const char *path, struct target_contents *c);
+
+/*
+ * Whether what is there of type @type, which is one of the two above or empty, may be lost: as there is nothing, or
+ * @signature, which may be NULL, says so. If not, *@result asks for it.
+ */
+bool target_may_be_lost(const struct target_contents *c, const char *type, const char *path, const char *signature,
+			struct op_result *result);
 
 /* Makes a file of @size bytes that is not there yet, all a hole. Returns 0 or -errno. */
 int target_make_file(const char *path, uint64_t size);
