@@ -40,7 +40,10 @@ static int note_hole(void *context, const struct thin_place *place)
 	if (i == r->nr_holes)
 		r->holes[r->nr_holes++] = (struct hole){
 			.block = place->block, .end = UINT64_MAX, .device = place->device, .generation = PROBLEM_NO_BLOCK,
+			.place = *place,
 		};
+	if (r->holes[i].place.parent == PROBLEM_NO_BLOCK)
+		r->holes[i].place = *place;
 	if (at)
 		*at = (uint32_t)i + 1;
 	narrow(&r->holes[i], place);
@@ -144,6 +147,36 @@ static bool take_step(struct thin_rescue *r)
 	return r->steps;
 }
 
+static int by_hole_and_key(const void *a, const void *b)
+{
+	const struct piece *x = a, *y = b;
+
+	if (x->hole != y->hole)
+		return x->hole < y->hole ? -1 : 1;
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+struct piece *rescue_pieces_of(struct thin_rescue *r, uint64_t hole, unsigned *nr)
+{
+	uint64_t begin = 0, end = r->nr_pieces;
+
+	if (r->nr_sorted != r->nr_pieces)
+		qsort(r->pieces, r->nr_pieces, sizeof(*r->pieces), by_hole_and_key);
+	r->nr_sorted = r->nr_pieces;
+	while (begin < end) {
+		uint64_t middle = begin + (end - begin) / 2;
+
+		if (r->pieces[middle].hole < hole)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	for (*nr = 0; begin + *nr < r->nr_pieces && r->pieces[begin + *nr].hole == hole; ++*nr)
+		;
+	return r->pieces + begin;
+}
+
+/* Where the steps have run out it is not known, and so nothing is put there. */
 static bool overlaps(struct thin_rescue *r, uint64_t hole, const struct node *n)
 {
 	for (uint64_t i = 0; i < r->nr_pieces && take_step(r); i++) {
@@ -152,15 +185,15 @@ static bool overlaps(struct thin_rescue *r, uint64_t hole, const struct node *n)
 		if (p->hole == hole && p->first <= n->last && n->first <= p->last)
 			return true;
 	}
-	return false;
+	return !r->steps;
 }
 
 static bool has_pieces(struct thin_rescue *r, uint64_t hole)
 {
-	for (uint64_t i = 0; i < r->nr_pieces && take_step(r); i++)
-		if (r->pieces[i].hole == hole)
-			return true;
-	return false;
+	unsigned nr;
+
+	rescue_pieces_of(r, hole, &nr);
+	return nr;
 }
 
 /* Where a pointer leads to what is sound, but belongs elsewhere, or to nothing, the pointer is wrong, and no block is dead. */
@@ -359,22 +392,20 @@ struct measure {
 	struct thin_rescue *r;
 	size_t device;
 	uint64_t mappings;
-	void (*hole)(struct measure *m, uint64_t hole);
-	int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole); /* of rescue_for_each_hole() */
-	int error;
+	int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole); /* or NULL */
 };
 
 static int measure_below(struct measure *m, uint64_t block, unsigned depth);
 
 static int measure_hole(struct measure *m, uint64_t hole, unsigned depth)
 {
-	int e = 0;
+	int e = m->visit ? m->visit(m->r, m->device, hole) : 0;
+	unsigned nr;
+	const struct piece *pieces = rescue_pieces_of(m->r, hole, &nr);
 
-	if (m->hole)
-		m->hole(m, hole);
-	for (uint64_t i = 0; i < m->r->nr_pieces && !e && take_step(m->r); i++)
-		if (m->r->pieces[i].hole == hole)
-			e = measure_below(m, m->r->pieces[i].block, depth + 1);
+	for (unsigned i = 0; i < nr && !e && take_step(m->r); i++)
+		if (!pieces[i].is_dropped)
+			e = measure_below(m, pieces[i].block, depth + 1);
 	return e;
 }
 
@@ -406,122 +437,94 @@ static int measure_below(struct measure *m, uint64_t block, unsigned depth)
 	return e < 0 ? e : 0;
 }
 
-static int measure_device(struct thin_rescue *r, size_t i, struct measure *m)
+static int measure_device(struct measure *m)
 {
-	const struct gap *g = find_gap(r, PROBLEM_NO_BLOCK, 0, i);
+	const struct gap *g = find_gap(m->r, PROBLEM_NO_BLOCK, 0, m->device);
+	const struct thin_device *d = &m->r->devices[m->device];
 
-	m->r = r;
-	m->device = i;
-	m->mappings = 0;
-	m->error = 0;
 	if (g)
 		return measure_hole(m, g->hole, 0);
-	return r->devices[i].has_root ? measure_below(m, r->devices[i].root, 0) : 0;
+	return d->has_root ? measure_below(m, d->root, 0) : 0;
 }
 
 int rescue_measure(struct thin_rescue *r, size_t device, uint64_t *mappings)
 {
-	struct measure m = { .hole = NULL };
-	int e = measure_device(r, device, &m);
+	struct measure m = { .r = r, .device = device };
+	int e = measure_device(&m);
 
 	*mappings = m.mappings;
 	return e;
 }
 
-static void fill_hole(struct measure *m, uint64_t hole)
+static int for_each_hole_of(struct thin_rescue *r, size_t device,
+			    int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole))
 {
-	struct thin_rescue *r = m->r;
-	struct thin_past past = { .kind = PAST_UNPROVED, .device = m->device };
+	struct measure m = { .r = r, .device = device, .visit = visit };
 
-	r->holes[hole].is_full = true;
-	for (uint64_t i = 0; i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole && !r->pieces[i].is_proved)
-			past.mappings += r->s->nodes[r->pieces[i].block].count;
-	past.begin = r->holes[hole].begin;
-	past.end = r->holes[hole].end;
-	if (past.mappings && !m->error)
-		m->error = rescue_add_past(r, &past);
-}
-
-/* Of holes that are not proved to be full, pieces that are not proved to belong there. */
-static void empty_hole(struct measure *m, uint64_t hole)
-{
-	struct thin_rescue *r = m->r;
-
-	for (uint64_t i = 0; !r->holes[hole].is_full && i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole && !r->pieces[i].is_proved)
-			r->pieces[i].hole = UINT32_MAX;
-}
-
-static int by_key(const void *a, const void *b)
-{
-	const struct piece *x = *(struct piece *const *)a, *y = *(struct piece *const *)b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
-struct piece **rescue_sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr)
-{
-	struct piece **sorted;
-
-	*nr = 0;
-	for (uint64_t i = 0; i < r->nr_pieces; i++)
-		*nr += r->pieces[i].hole == hole;
-	sorted = *nr ? malloc(*nr * sizeof(*sorted)) : NULL;
-	for (uint64_t i = 0, n = 0; sorted && i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole)
-			sorted[n++] = &r->pieces[i];
-	if (sorted)
-		qsort(sorted, *nr, sizeof(*sorted), by_key);
-	return sorted;
-}
-
-static int add_crack(struct measure *m, const struct hole *h, uint64_t begin, uint64_t end)
-{
-	struct thin_rescue *r = m->r;
-	int e = table_grow(&r->cracks, sizeof(*r->cracks), r->nr_cracks, &r->max_cracks, &r->memory);
-
-	if (!e && begin < end)
-		r->cracks[r->nr_cracks++] = (struct thin_crack){ m->device, begin, end, h->block };
-	return e;
-}
-
-/* Where there are no pieces, the hole is seen by who walks the tree. */
-static void note_cracks(struct measure *m, uint64_t hole)
-{
-	const struct hole *h = &m->r->holes[hole];
-	uint64_t begin = h->begin;
-	unsigned nr;
-	struct piece **pieces = h->is_full ? NULL : rescue_sort_pieces(m->r, hole, &nr);
-
-	for (unsigned i = 0; pieces && i < nr && !m->error; i++) {
-		m->error = add_crack(m, h, begin, pieces[i]->first);
-		begin = (uint64_t)pieces[i]->last + 1;
-	}
-	if (pieces && !m->error)
-		m->error = add_crack(m, h, begin, h->end);
-	free(pieces);
-}
-
-static void visit_hole(struct measure *m, uint64_t hole)
-{
-	if (!m->error)
-		m->error = m->visit(m->r, m->device, hole);
+	return measure_device(&m);
 }
 
 int rescue_for_each_hole(struct thin_rescue *r, int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole))
 {
 	int e = 0;
 
-	for (size_t i = 0; i < r->nr && !e; i++) {
-		struct measure m = { .hole = visit_hole, .visit = visit };
-
-		if (r->origins[i].root == ROOT_OF_ANOTHER)
-			continue;
-		e = measure_device(r, i, &m);
-		e = e ? e : m.error;
-	}
+	for (size_t i = 0; i < r->nr && !e; i++)
+		e = r->origins[i].root == ROOT_OF_ANOTHER ? 0 : for_each_hole_of(r, i, visit);
 	return e;
+}
+
+static int fill_hole(struct thin_rescue *r, size_t device, uint64_t hole)
+{
+	struct thin_past past = { .kind = PAST_UNPROVED, .device = device };
+	unsigned nr;
+	const struct piece *pieces = rescue_pieces_of(r, hole, &nr);
+
+	r->holes[hole].is_full = true;
+	for (unsigned i = 0; i < nr; i++)
+		if (!pieces[i].is_proved)
+			past.mappings += r->s->nodes[pieces[i].block].count;
+	past.begin = r->holes[hole].begin;
+	past.end = r->holes[hole].end;
+	return past.mappings ? rescue_add_past(r, &past) : 0;
+}
+
+/* Of holes that are not proved to be full, pieces that are not proved to belong there. */
+static int empty_hole(struct thin_rescue *r, size_t device, uint64_t hole)
+{
+	unsigned nr;
+	struct piece *pieces = rescue_pieces_of(r, hole, &nr);
+
+	(void)device;
+	for (unsigned i = 0; !r->holes[hole].is_full && i < nr; i++)
+		pieces[i].is_dropped |= !pieces[i].is_proved;
+	return 0;
+}
+
+static int add_crack(struct thin_rescue *r, size_t device, const struct hole *h, uint64_t begin, uint64_t end)
+{
+	int e = table_grow(&r->cracks, sizeof(*r->cracks), r->nr_cracks, &r->max_cracks, &r->memory);
+
+	if (!e && begin < end)
+		r->cracks[r->nr_cracks++] = (struct thin_crack){ device, begin, end, h->block };
+	return e;
+}
+
+/* Where there are no pieces, the hole is seen by who walks the tree. */
+static int note_cracks(struct thin_rescue *r, size_t device, uint64_t hole)
+{
+	const struct hole *h = &r->holes[hole];
+	uint64_t begin = h->begin;
+	unsigned nr;
+	const struct piece *pieces = rescue_pieces_of(r, hole, &nr);
+	int e = 0;
+
+	if (h->is_full || !nr)
+		return 0;
+	for (unsigned i = 0; i < nr && !e; i++) {
+		e = add_crack(r, device, h, begin, pieces[i].first);
+		begin = (uint64_t)pieces[i].last + 1;
+	}
+	return e ? e : add_crack(r, device, h, begin, h->end);
 }
 
 static int drop_pieces(struct thin_rescue *r)
@@ -530,12 +533,12 @@ static int drop_pieces(struct thin_rescue *r)
 	int e = 0;
 
 	for (uint64_t i = 0; i < r->nr_pieces; i++) {
-		if (r->pieces[i].hole == UINT32_MAX)
+		if (r->pieces[i].is_dropped)
 			e = e ? e : rescue_keep_loose(r, r->pieces[i].block);
 		else
 			r->pieces[kept++] = r->pieces[i];
 	}
-	r->nr_pieces = kept;
+	r->nr_pieces = r->nr_sorted = kept;
 	return e;
 }
 
@@ -586,28 +589,23 @@ static int sort_gaps(struct thin_rescue *r)
 /* A device that has all the mappings that it should have has no holes any more. */
 static int prove(struct thin_rescue *r)
 {
-	void (*const passes[])(struct measure *, uint64_t) = { fill_hole, empty_hole };
+	uint64_t mappings;
 	int e = sort_gaps(r);
 
-	for (unsigned pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < r->nr && !e; i++) {
-			struct measure m = { .hole = NULL };
-
-			e = measure_device(r, i, &m);
-			if (e || (m.mappings == r->origins[i].mapped) == (pass == 1))
-				continue;
-			m.hole = passes[pass];
-			e = measure_device(r, i, &m);
-			e = e ? e : m.error;
-		}
+	for (size_t i = 0; i < r->nr && !e; i++) {
+		e = rescue_measure(r, i, &mappings);
+		if (!e && mappings == r->origins[i].mapped)
+			e = for_each_hole_of(r, i, fill_hole);
+	}
+	for (size_t i = 0; i < r->nr && !e; i++) {
+		e = rescue_measure(r, i, &mappings);
+		if (!e && mappings != r->origins[i].mapped)
+			e = for_each_hole_of(r, i, empty_hole);
+	}
 	if (!e)
 		e = drop_pieces(r);
-	for (size_t i = 0; i < r->nr && !e; i++) {
-		struct measure m = { .hole = note_cracks };
-
-		e = measure_device(r, i, &m);
-		e = e ? e : m.error;
-	}
+	for (size_t i = 0; i < r->nr && !e; i++)
+		e = for_each_hole_of(r, i, note_cracks);
 	return e ? e : rescue_for_each_hole(r, note_undecided);
 }
 

@@ -16,6 +16,7 @@ struct hole {
 	size_t device;       /* the first that came to it */
 	bool is_full;        /* its devices have all of their mappings */
 	uint64_t generation; /* that an older version is taken from, or PROBLEM_NO_BLOCK */
+	struct thin_place place; /* of a pointer to it in a node; parent PROBLEM_NO_BLOCK: there is none */
 };
 
 /* A pointer to it. */
@@ -29,6 +30,7 @@ struct piece {
 	uint32_t first, last; /* keys */
 	uint8_t level;
 	bool is_proved; /* by the space map */
+	bool is_dropped; /* it is not the hole's after all */
 };
 
 /* A device's root, as some top level had it. */
@@ -52,6 +54,7 @@ struct thin_rescue {
 	uint64_t nr_gaps, max_gaps;
 	struct piece *pieces;
 	uint64_t nr_pieces, max_pieces;
+	uint64_t nr_sorted; /* pieces, the first of them, by hole and key */
 	struct known_root *last_known; /* by device: of the newest generation that has it; only where no details tell */
 	uint64_t nr_last_known, max_last_known;
 	struct thin_doubt *doubts;
@@ -101,7 +104,7 @@ int rescue_attach(struct thin_rescue *r, uint64_t block, uint64_t hole, bool is_
 /* What a device has so far. The gaps are sorted. */
 int rescue_measure(struct thin_rescue *r, size_t device, uint64_t *mappings);
 
-/* Each device that has the hole @hole somewhere. */
+/* Each device that has the hole @hole somewhere; what is not 0 ends it. The gaps are sorted. */
 int rescue_for_each_hole(struct thin_rescue *r, int (*visit)(struct thin_rescue *r, size_t device, uint64_t hole));
 
 /* thin_rescue_past.c: older versions of holes, and devices of other generations. */
@@ -130,8 +133,8 @@ int rescue_adopt(struct thin_rescue *r, uint64_t dev_id, uint64_t root);
 
 int rescue_add_doubt(struct thin_rescue *r, uint64_t block, uint64_t dev_id);
 
-/* The pieces of a hole, in the order of their keys; to be freed. NULL: there are none, or -ENOMEM if *@nr is not 0. */
-struct piece **rescue_sort_pieces(struct thin_rescue *r, uint64_t hole, unsigned *nr);
+/* The pieces of a hole, in the order of their keys, until there is another piece. */
+struct piece *rescue_pieces_of(struct thin_rescue *r, uint64_t hole, unsigned *nr);
 
 /* As scavenge_read_node(). */
 int rescue_read(const struct thin_rescue *r, uint64_t block, struct node_entries *n);

@@ -76,21 +76,12 @@ static int find_root(const struct thin_rescue *r, const struct thin_generation *
 	return e;
 }
 
-static bool is_empty(const struct thin_rescue *r, uint64_t hole)
+static bool is_empty(struct thin_rescue *r, uint64_t hole)
 {
-	for (uint64_t i = 0; i < r->nr_pieces; i++)
-		if (r->pieces[i].hole == hole)
-			return false;
-	return true;
-}
+	unsigned nr;
 
-/* The pointer that leads to the hole from a living node. */
-static const struct thin_place *find_place(const struct thin_rescue *r, uint64_t hole)
-{
-	for (uint64_t i = 0; i < r->nr_gaps; i++)
-		if (r->gaps[i].hole == hole && r->gaps[i].place.parent != PROBLEM_NO_BLOCK)
-			return &r->gaps[i].place;
-	return NULL;
+	rescue_pieces_of(r, hole, &nr);
+	return !nr;
 }
 
 /* Nodes that have the most children in common with the one above the hole: older versions of it, or a snapshot's. */
@@ -127,9 +118,9 @@ static int find_relative(struct thin_rescue *r, const struct thin_place *p, uint
 
 static int claim_of_relative(struct thin_rescue *r, uint64_t h)
 {
-	const struct thin_place *p = find_place(r, h);
+	const struct thin_place *p = &r->holes[h].place;
 	uint64_t relative = PROBLEM_NO_BLOCK, nr, holes;
-	int e = p ? find_relative(r, p, &relative) : 0;
+	int e = p->parent == PROBLEM_NO_BLOCK ? 0 : find_relative(r, p, &relative);
 
 	if (e || relative == PROBLEM_NO_BLOCK)
 		return e;

@@ -133,13 +133,13 @@ static int add_item(struct writer *w, uint64_t key, uint64_t block, unsigned lev
 	return e;
 }
 
-static int list_children(struct writer *w, struct piece **pieces, unsigned nr)
+static int list_children(struct writer *w, const struct piece *pieces, unsigned nr)
 {
 	int e = 0;
 
 	w->nr = 0;
 	for (unsigned i = 0; i < nr && !e; i++)
-		e = add_item(w, pieces[i]->first, pieces[i]->block, pieces[i]->level);
+		e = add_item(w, pieces[i].first, pieces[i].block, pieces[i].level);
 	return e;
 }
 
@@ -180,26 +180,47 @@ static int build(struct writer *w, const struct hole *h, unsigned highest, uint6
 	return e || w->nr == 1 ? e : -E2BIG;
 }
 
-static int mend_hole(struct writer *w, uint64_t hole, struct piece **pieces, unsigned nr)
+static int by_hole(const void *a, const void *b)
+{
+	const struct gap *x = a, *y = b;
+
+	return x->hole < y->hole ? -1 : x->hole > y->hole;
+}
+
+/* The first of the hole's; they are in the order of holes now. */
+static uint64_t find_gaps(const struct thin_rescue *r, uint64_t hole)
+{
+	uint64_t begin = 0, end = r->nr_gaps;
+
+	while (begin < end) {
+		uint64_t middle = begin + (end - begin) / 2;
+
+		if (r->gaps[middle].hole < hole)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	return begin;
+}
+
+static int mend_hole(struct writer *w, uint64_t hole, const struct piece *pieces, unsigned nr)
 {
 	struct thin_rescue *r = w->r;
 	const struct hole *h = &r->holes[hole];
-	bool is_whole = nr == 1 && (!h->height || pieces[0]->level == h->height);
-	uint64_t root = pieces[0]->block;
+	bool is_whole = nr == 1 && (!h->height || pieces[0].level == h->height);
+	uint64_t root = pieces[0].block;
 	unsigned highest = 0;
 	int e = 0;
 
 	for (unsigned i = 0; i < nr; i++)
-		highest = pieces[i]->level > highest ? pieces[i]->level : highest;
+		highest = pieces[i].level > highest ? pieces[i].level : highest;
 	if (!is_whole)
 		e = list_children(w, pieces, nr);
 	if (!e && !is_whole)
 		e = build(w, h, highest, &root);
-	for (uint64_t i = 0; i < r->nr_gaps && !e; i++) {
+	for (uint64_t i = find_gaps(r, hole); i < r->nr_gaps && r->gaps[i].hole == hole && !e; i++) {
 		const struct thin_place *p = &r->gaps[i].place;
 
-		if (r->gaps[i].hole != hole)
-			continue;
 		if (p->parent != PROBLEM_NO_BLOCK) {
 			e = write_pointer(w, p, root);
 		} else {
@@ -370,15 +391,14 @@ int thin_rescue_mend(struct thin_rescue *r, struct bufio_client *client)
 	struct writer w = { .r = r, .client = client, .next = 1 };
 	int e = mend_past(&w);
 
+	if (r->nr_gaps)
+		qsort(r->gaps, r->nr_gaps, sizeof(*r->gaps), by_hole);
 	for (uint64_t h = 0; h < r->nr_holes && !e; h++) {
 		unsigned nr;
-		struct piece **pieces = rescue_sort_pieces(r, h, &nr);
+		const struct piece *pieces = rescue_pieces_of(r, h, &nr);
 
-		if (!pieces && nr)
-			e = -ENOMEM;
-		else if (nr)
+		if (nr)
 			e = mend_hole(&w, h, pieces, nr);
-		free(pieces);
 	}
 	free(w.items);
 	return e;

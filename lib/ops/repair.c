@@ -351,6 +351,7 @@ struct op_repair *op_repair_open(const struct op_repair_args *args, struct op_re
 		op_fail(result, OP_INTERNAL, -ENOMEM, "out of memory");
 		return NULL;
 	}
+	pthread_mutex_init(&r->lock, NULL);
 	r->args = args;
 	r->result = result;
 	r->source = args->client;
@@ -372,6 +373,7 @@ void op_repair_close(struct op_repair *r)
 	bufio_client_destroy(r->patched);
 	if (r->overlay)
 		bufio_device_close(r->overlay);
+	pthread_mutex_destroy(&r->lock);
 	free(r->corrected);
 	free(r->reports);
 	free(r->losses);

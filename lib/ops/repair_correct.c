@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +15,6 @@
 
 /* Beyond that it is no accident. */
 #define MAX_CORRECTED 4096
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 bool repair_make_overlay(struct op_repair *r)
 {
@@ -103,9 +100,9 @@ void repair_suspect(void *context, uint64_t block, const void *data)
 
 	if (!find_flaw(data, block, &c))
 		return;
-	pthread_mutex_lock(&lock);
+	pthread_mutex_lock(&r->lock);
 	add(r, &c); /* what has no room stays dead */
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&r->lock);
 }
 
 static bool fail(struct op_repair *r, int e)

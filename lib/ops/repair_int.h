@@ -3,13 +3,15 @@
 #ifndef OPS_REPAIR_INT_H
 #define OPS_REPAIR_INT_H
 
-/* More are not looked at. */
-#define REPAIR_MAX_SUSPECTS 65536
+#include <pthread.h>
 
 #include "meta/thin_check.h"
 #include "meta/thin_rescue.h"
 #include "ops/repair.h"
 #include "text/out.h"
+
+/* More are not looked at. */
+#define REPAIR_MAX_SUSPECTS 65536
 
 /* Virtual blocks of which something is to be said. */
 enum loss_state { LOSS_LOST, LOSS_STALE, LOSS_AMBIGUOUS, NR_LOSS_STATES };
@@ -59,6 +61,7 @@ struct op_repair {
 	struct bufio_client *source;
 	struct bufio_device *overlay;
 	struct bufio_client *patched;
+	pthread_mutex_t lock; /* of what the threads of a scan find */
 	struct corrected {
 		uint64_t block;
 		struct pd_flaw flaw;
