@@ -15,23 +15,48 @@ int rescue_read(const struct thin_rescue *r, uint64_t block, struct node_entries
 	return scavenge_read_node(&r->pool.reader, block, n);
 }
 
-bool rescue_is_counted_below(const struct thin_rescue *r, uint64_t block)
+static bool is_counted(const struct thin_rescue *r, uint64_t block)
 {
+	enum node_kind kind = block < r->s->nr ? node_kind(&r->s->nodes[block]) : NODE_NONE;
+
+	return (kind != NODE_MAPPINGS && kind != NODE_TOP) || thin_missing_is_unknown(r->m, block) ||
+	       thin_missing_of(r->m, block);
+}
+
+/* Another node of its height to which something led, with keys of its own range: a version of it, newer maybe. */
+static bool has_other_version(struct thin_rescue *r, uint64_t block)
+{
+	const struct node *n = &r->s->nodes[block];
+
+	for (uint64_t b = 1; b < r->s->nr && r->steps; b++) {
+		const struct node *o = &r->s->nodes[b];
+
+		r->steps--;
+		if (b != block && node_kind(o) == node_kind(n) && o->level == n->level && o->first <= n->last &&
+		    n->first <= o->last && thin_missing_of(r->m, b))
+			return true;
+	}
+	return !r->steps;
+}
+
+bool rescue_is_counted_below(struct thin_rescue *r, uint64_t block)
+{
+	uint64_t uncounted = PROBLEM_NO_BLOCK;
 	struct node_entries *n;
-	bool is = true;
+	unsigned nr = 0;
+	bool is;
 
 	if (r->s->nodes[block].level < 2 || thin_missing_found(r->m, block))
 		return true;
 	n = malloc(sizeof(*n));
 	is = n && rescue_read(r, block, n) > 0;
-	for (unsigned i = 0; is && i < n->nr; i++) {
-		enum node_kind kind = n->values[i] < r->s->nr ? node_kind(&r->s->nodes[n->values[i]]) : NODE_NONE;
-
-		is = (kind != NODE_MAPPINGS && kind != NODE_TOP) || thin_missing_is_unknown(r->m, n->values[i]) ||
-		     thin_missing_of(r->m, n->values[i]);
-	}
+	for (unsigned i = 0; is && i < n->nr && nr < 2; i++)
+		if (!is_counted(r, n->values[i])) {
+			uncounted = n->values[i];
+			nr++;
+		}
 	free(n);
-	return is;
+	return is && (!nr || (nr == 1 && !has_other_version(r, block) && !has_other_version(r, uncounted)));
 }
 
 /* --- roots that some top level has --- */

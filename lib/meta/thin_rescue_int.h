@@ -141,8 +141,9 @@ int rescue_read(const struct thin_rescue *r, uint64_t block, struct node_entries
 
 /*
  * Whether the space map counts a pointer more to each child of a node that was not followed yet. If not, the node itself is
- * counted by mistake: it is an older version.
+ * counted by mistake: it is an older version. But if it is one child alone, and there is no other version of either, it is
+ * the child that is not counted by mistake.
  */
-bool rescue_is_counted_below(const struct thin_rescue *r, uint64_t block);
+bool rescue_is_counted_below(struct thin_rescue *r, uint64_t block);
 
 #endif

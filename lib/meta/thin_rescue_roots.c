@@ -109,7 +109,7 @@ static int use_root(struct thin_rescue *r, size_t i, uint64_t block)
 }
 
 /* A tree that has all of the device's mappings; or, with @has_holes, one that has lost some. */
-static bool is_root_of(const struct thin_rescue *r, size_t device, uint64_t block, bool has_holes)
+static bool is_root_of(struct thin_rescue *r, size_t device, uint64_t block, bool has_holes)
 {
 	const struct node *n = &r->s->nodes[block];
 	uint64_t mapped = r->origins[device].mapped;
