@@ -19,7 +19,7 @@ static const struct unit_suite *const suites[] = {
 	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
 	&allocation_suite, &discard_suite, &environment_suite, &evict_suite, &forget_suite, &index_suite, &misuse_suite,
 	&partial_suite, &prefetch_suite, &rows_suite, &scan_suite, &scan_beside_suite, &stall_suite,
-	&dm_bufio_suite, &dm_bufio_60000_suite,
+	&trace_suite, &dm_bufio_suite, &dm_bufio_60000_suite,
 	&block_suite, &btree_suite, &space_map_suite, &problem_suite, &thin_suite, &emit_suite, &lvm_backup_suite,
 	&cli_progress_suite, &thin_delta_suite, &block_diff_suite, &svg_suite, &thin_survey_suite, &thin_rmap_suite,
 	&range_list_suite, &thin_sharing_suite, &thin_share_suite, &thin_scavenge_suite,
