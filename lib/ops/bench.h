@@ -19,8 +19,6 @@
 #include "ops/op.h"
 #include "ops/workload.h"
 
-#define BENCH_SCHEMA "bufio.bench/1"
-
 /* When the next operation begins. */
 enum bench_arrival {
 	BENCH_CLOSED,  /* when one before it is done: as many are under way as the depth says */
@@ -77,7 +75,9 @@ struct bench_prefetch {
 };
 
 struct bench_repeat {
-	uint64_t ns, ops, bytes, writes, errors;
+	uint64_t ns, ops, bytes, writes;
+	uint64_t errors; /* operations that failed, and are in nothing else */
+	uint64_t half_ops; /* of the first half, where the time was set */
 	uint64_t cpu_ns; /* of the whole process */
 	uint64_t hits, misses;
 	struct histogram *measures; /* NR_BENCH_MEASURES */
