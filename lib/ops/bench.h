@@ -141,9 +141,7 @@ struct op_bench_args {
 	const char *signature;   /* that may be overwritten, or NULL */
 	enum bench_format format;
 	int out_fd;              /* -1: nothing is said */
-	unsigned width;          /* columns of the terminal */
 	const volatile sig_atomic_t *stop; /* not 0: come to an end and say what there is; or NULL */
-	struct op_progress *progress; /* or NULL */
 };
 
 /*

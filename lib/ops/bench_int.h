@@ -87,7 +87,9 @@ struct bench_machine {
 
 /* Errors: -EINVAL blocks do not suit the device; -EDOM the memory limit does not; others of the engine. */
 int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args, struct bench_run_args *run);
-void bench_machine_close(struct bench_machine *m);
+
+/* Writes what the cache has. 0, or -errno of that. */
+int bench_machine_close(struct bench_machine *m);
 
 /* Warms up, and then measures. 0 or -errno; a phase that was stopped is none. */
 int bench_machine_warm_up(struct bench_machine *m);

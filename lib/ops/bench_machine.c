@@ -28,6 +28,19 @@ static int open_worker(struct bench_machine *m, unsigned index)
 	return w->source && w->second && w->measures ? m->engine->open(w) : -ENOMEM;
 }
 
+/* An eighth of what is looked at, where that can be filled in a moment. */
+#define LIMIT_SHARE 8
+#define LEAST_LIMIT (UINT64_C(1) << 20)
+#define MOST_LIMIT (UINT64_C(64) << 20)
+
+static uint64_t usual_limit(const struct bench_run_args *run, uint64_t floor)
+{
+	uint64_t limit = (run->end - run->begin) / LIMIT_SHARE;
+
+	limit = limit < LEAST_LIMIT ? LEAST_LIMIT : limit > MOST_LIMIT ? MOST_LIMIT : limit;
+	return limit < floor ? floor : limit;
+}
+
 static int open_client(struct bench_machine *m, struct bench_run_args *run)
 {
 	int r;
@@ -35,6 +48,8 @@ static int open_client(struct bench_machine *m, struct bench_run_args *run)
 	m->client = bufio_client_create(m->args->device, run->block_size, 1, 0, NULL, NULL);
 	if (!m->client)
 		return -errno;
+	if (!run->memory_limit)
+		run->memory_limit = usual_limit(run, bufio_get_memory_floor(m->client));
 	r = bufio_set_memory_limit(m->client, run->memory_limit);
 	return r == -EINVAL ? -EDOM : r;
 }
@@ -58,21 +73,26 @@ int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args
 	return r;
 }
 
-static int close_client(struct bench_machine *m)
+static void clear_seconds(struct bench_machine *m)
 {
-	return bufio_client_destroy(m->client);
+	for (size_t i = 0; i < m->nr_seconds; i++) {
+		free(m->seconds[i].service);
+		m->seconds[i] = (struct bench_second){ .service = NULL };
+	}
+	m->nr_seconds = 0;
 }
 
 /* In the order that devices want: those that were opened again before the first. */
-void bench_machine_close(struct bench_machine *m)
+int bench_machine_close(struct bench_machine *m)
 {
 	for (unsigned i = m->nr_workers; i--; )
 		if (m->workers[i].machine)
 			close_worker(&m->workers[i]);
 	free(m->workers);
+	clear_seconds(m);
 	free(m->seconds);
-	close_client(m);
 	pthread_mutex_destroy(&m->lock);
+	return bufio_client_destroy(m->client);
 }
 
 /* --- a phase --- */
@@ -110,27 +130,18 @@ static void share(struct bench_machine *m, uint64_t count)
 		m->workers[i].quota = count ? count / m->nr_workers + (i < count % m->nr_workers) : UINT64_MAX;
 }
 
-static void clear_seconds(struct bench_machine *m)
-{
-	for (size_t i = 0; i < m->nr_seconds; i++) {
-		free(m->seconds[i].service);
-		m->seconds[i] = (struct bench_second){ .service = NULL };
-	}
-	m->nr_seconds = 0;
-}
-
+/* Where one cannot be started the others run to their end. */
 static int run_workers(struct bench_machine *m)
 {
 	unsigned nr = 0;
 	int r = 0;
 
-	for (; nr < m->nr_workers && !r; nr++)
+	while (nr < m->nr_workers && !r) {
 		r = -pthread_create(&m->workers[nr].thread, NULL, work, &m->workers[nr]);
-	nr -= r != 0;
-	for (unsigned i = 0; r && i < m->nr_workers; i++)
-		m->workers[i].quota = 0;
-	for (unsigned i = 0; i < nr; i++)
-		pthread_join(m->workers[i].thread, NULL);
+		nr += !r;
+	}
+	while (nr--)
+		pthread_join(m->workers[nr].thread, NULL);
 	return r;
 }
 
