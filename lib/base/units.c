@@ -107,6 +107,26 @@ int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes)
 	return 0;
 }
 
+int units_parse_time(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {
+		{ "", 1000000000 }, { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { "m", UINT64_C(60000000000) },
+		{ "h", UINT64_C(3600000000000) },
+	};
+	uint64_t v;
+	int r = scan_number(&text, &v);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (!strcmp(text, units[i].name))
+			return checked_mul(v, units[i].ns, ns) ? 0 : -ERANGE;
+	return -EINVAL;
+}
+
 /* One side of a range. Letters behind the digits are a unit; those that may be digits of a hexadecimal number are. */
 static int scan_side(const char **text, uint64_t *value, bool *has_unit)
 {

@@ -21,6 +21,9 @@ int units_parse_number(const char *text, uint64_t *value);
 /* @bare: how many bytes a bare number counts, 1 for bytes. */
 int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes);
 
+/* A whole number and ns, us, ms, s, m or h; bare: seconds. Letters are small ones. */
+int units_parse_time(const char *text, uint64_t *ns);
+
 /* An empty or backward range is -EINVAL. */
 int units_parse_range(const char *text, uint64_t *begin, uint64_t *end);
 

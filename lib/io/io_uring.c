@@ -266,6 +266,11 @@ static int ring_close(struct bufio_device *dev)
 	return io_fd_close(&d->base);
 }
 
+static int ring_again(struct bufio_device *dev, struct bufio_device **again)
+{
+	return io_fd_again(dev, io_ring_open, again);
+}
+
 static const struct io_ops ring_ops = {
 	.submit = ring_submit,
 	.wait = ring_wait,
@@ -277,6 +282,7 @@ static const struct io_ops ring_ops = {
 	.zero = io_fd_zero,
 	.edge = io_fd_edge,
 	.resize = io_fd_resize,
+	.again = ring_again,
 };
 
 /* Reads and writes without vectors came with Linux 5.6, and so did this feature. */
