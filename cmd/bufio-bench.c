@@ -12,10 +12,12 @@
 #include "base/units.h"
 #include "cmd/cli.h"
 #include "ops/bench.h"
+#include "ops/bench_compare.h"
 
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
-	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN
+	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN,
+	KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
 static const struct argp_option options[] = {
@@ -43,7 +45,11 @@ static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "Writing:", 3 },
 	{ "write", KEY_WRITE, NULL, 0, "May overwrite PATH: what is in the region is lost", 0 },
 	{ "force-signature", KEY_FORCE_SIGNATURE, "TYPE", 0, "Overwrite a PATH that holds this, such as ext4", 0 },
-	{ NULL, 0, NULL, 0, "Output:", 4 },
+	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 4 },
+	{ "compare", KEY_COMPARE, NULL, 0, "The FILEs, which --json wrote: each with the first", 0 },
+	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 5)", 0 },
+	{ "force-conditions", KEY_FORCE_CONDITIONS, NULL, 0, "Although devices, limits or workloads differ", 0 },
+	{ NULL, 0, NULL, 0, "Output:", 5 },
 	{ "json", 'J', NULL, 0, "All there is, as JSON", 0 },
 	{ "csv", KEY_CSV, NULL, 0, "A line for each repeat", 0 },
 	{ "markdown", KEY_MARKDOWN, NULL, 0, "The table alone, as Markdown", 0 },
@@ -52,12 +58,12 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char args_doc[] = "PATH";
+static const char args_doc[] = "PATH\n--compare FILE FILE...";
 static const char doc[] =
 	"Measure how fast a block device or file is, and a cache over it.\v"
 	"Nothing is written without --write. Alone, PATH is read in three ways of about three seconds: in sequence, one block anywhere, "
 	"and zipf through a cache.\n\n"
-	"Exit status: 0 measured, 2 usage, 3 refused (in use, holds something that would be lost), 4 cannot be read or written, 8 internal. "
+	"Exit status: 0 measured, or nothing is worse, 1 something is worse than the tolerance, 2 usage, 3 refused (in use, holds something that would be lost, not measured alike), 4 cannot be read or written, 8 internal. "
 	"A signal ends it as usual, after what there is has been said.";
 
 #define MAX_DEPTH 4096
@@ -68,6 +74,7 @@ static const char doc[] =
 #define OPEN_DEPTH 64
 #define MAX_SWEEP 16
 #define NAME_MAX_LENGTH 48
+#define DEFAULT_TOLERANCE 0.05
 
 enum sweep { SWEEP_NONE, SWEEP_BLOCK_SIZE, SWEEP_DEPTH, SWEEP_THREADS };
 
@@ -75,6 +82,9 @@ static const char *const sweep_words[] = { "", "block-size", "depth", "threads" 
 
 struct door {
 	struct op_bench_args args;
+	struct op_bench_compare_args compare;
+	const char **files; /* words that are no options */
+	bool is_comparison;
 	struct bench_run_args run;
 	struct cli_device device;
 	const char *region, *parameter;
@@ -308,10 +318,32 @@ static void make_runs(struct door *door)
 	door->args.runs = door->runs;
 }
 
+static void check_comparison(struct argp_state *state, struct door *door)
+{
+	if (door->compare.nr_files < 2)
+		argp_error(state, "--compare: name two FILEs at least, which --json wrote");
+	if (door->is_run || door->may_write || door->device.block_size || door->device.memory_limit)
+		argp_error(state, "--compare: nothing is measured, so nothing can be asked for");
+	if (door->args.format == BENCH_CSV || door->args.format == BENCH_MARKDOWN)
+		argp_error(state, "--compare: only --json is another form of it");
+	door->compare.files = door->files;
+	door->compare.json = door->args.format == BENCH_JSON;
+	door->compare.out_fd = door->is_quiet ? -1 : STDOUT_FILENO;
+}
+
 static void check(struct argp_state *state, struct door *door)
 {
-	if (!door->args.image)
+	if (door->is_comparison) {
+		check_comparison(state, door);
+		return;
+	}
+	if (door->compare.tolerance != DEFAULT_TOLERANCE || door->compare.may_differ)
+		argp_error(state, "--tolerance and --force-conditions go with --compare");
+	if (!door->compare.nr_files)
 		argp_error(state, "no PATH: name a block device or a file");
+	if (door->compare.nr_files > 1)
+		argp_error(state, "too many words: '%s'", door->files[1]);
+	door->args.image = door->files[0];
 	door->args.memory_limit = door->device.memory_limit;
 	if (!door->is_run && !door->device.block_size)
 		return;
@@ -321,11 +353,19 @@ static void check(struct argp_state *state, struct door *door)
 
 static void parse_path(struct argp_state *state, struct door *door, const char *arg)
 {
-	if (door->args.image)
-		argp_error(state, "too many words: '%s'", arg);
 	if (!*arg)
 		argp_error(state, "PATH: the name is empty");
-	door->args.image = arg;
+	door->files[door->compare.nr_files++] = arg;
+}
+
+static void parse_tolerance(struct argp_state *state, struct door *door, const char *arg)
+{
+	const char *end;
+	double percent = parse_real(arg, &end);
+
+	if (!end || *end || !(percent >= 0 && percent < 100))
+		argp_error(state, "--tolerance: '%s' is not so many percent, from 0 to less than 100", arg);
+	door->compare.tolerance = percent / 100;
 }
 
 static bool is_of_run(int key)
@@ -364,6 +404,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_CACHED: run->is_cached = true; return 0;
 	case KEY_RATE: parse_rate(state, run, arg); return 0;
 	case KEY_ARRIVAL: parse_arrival(state, run, arg); return 0;
+	case KEY_COMPARE: door->is_comparison = true; return 0;
+	case KEY_TOLERANCE: parse_tolerance(state, door, arg); return 0;
+	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
 	case KEY_FORCE_SIGNATURE: door->args.signature = arg; return 0;
 	case 'J': door->args.format = BENCH_JSON; return 0;
 	case KEY_CSV: door->args.format = BENCH_CSV; return 0;
@@ -445,6 +488,16 @@ static enum cli_status run(struct door *door)
 	return r ? CLI_IO : CLI_OK;
 }
 
+static enum cli_status compare(const struct door *door)
+{
+	struct op_result result;
+
+	op_bench_compare(&door->compare, &result);
+	if (result.outcome != OP_DONE)
+		cli_error(door->args.program, "%s", result.reason);
+	return cli_status_of(&result);
+}
+
 /* As if it had not been caught. */
 static void end_by_signal(void)
 {
@@ -460,14 +513,20 @@ int main(int argc, char **argv)
 		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO },
 		.run = { .workload = { .pattern = WORKLOAD_RANDOM }, .end = UINT64_MAX, .threads = 1, .repeats = 1 },
 		.device = { .default_block_size = 4096 },
+		.compare = { .tolerance = DEFAULT_TOLERANCE },
+		.files = calloc((size_t)argc, sizeof(*door.files)),
 	};
 	enum cli_status status;
 
 	cli_init();
+	if (!door.files)
+		return CLI_INTERNAL;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &door))
 		return CLI_INTERNAL;
 	if (door.is_quiet)
 		cli_be_quiet();
+	if (door.is_comparison)
+		return compare(&door);
 	status = open_device(&door);
 	if (status)
 		return status;

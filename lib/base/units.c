@@ -122,8 +122,12 @@ int units_parse_time(const char *text, uint64_t *ns)
 	if (r)
 		return r;
 	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
-		if (!strcmp(text, units[i].name))
-			return checked_mul(v, units[i].ns, ns) ? 0 : -ERANGE;
+		if (!strcmp(text, units[i].name)) {
+			if (!checked_mul(v, units[i].ns, &v))
+				return -ERANGE;
+			*ns = v;
+			return 0;
+		}
 	return -EINVAL;
 }
 
@@ -229,5 +233,17 @@ char *units_format_whole_size(uint64_t bytes, char buf[UNITS_SIZE_MAX])
 	}
 	v += rest >= 512 && v < 1024;
 	snprintf(buf, UNITS_SIZE_MAX, "%" PRIu64 "%s", v, names[u]);
+	return buf;
+}
+
+char *units_format_time(uint64_t ns, char buf[UNITS_TIME_MAX])
+{
+	static const char *const names[] = { "ns", "us", "ms", "s" };
+	double v = (double)ns;
+	unsigned u = 0;
+
+	for (; v >= 999.5 && u < 3; u++)
+		v /= 1000;
+	snprintf(buf, UNITS_TIME_MAX, "%.*f%s", !u || v >= 99.95 ? 0 : v >= 9.995 ? 1 : 2, v, names[u]);
 	return buf;
 }
