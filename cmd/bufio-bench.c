@@ -459,7 +459,6 @@ int main(int argc, char **argv)
 	struct door door = {
 		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO },
 		.run = { .workload = { .pattern = WORKLOAD_RANDOM }, .end = UINT64_MAX, .threads = 1, .repeats = 1 },
-		.device = { .default_block_size = 4096 },
 	};
 	enum cli_status status;
 
