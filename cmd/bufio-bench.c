@@ -2,6 +2,8 @@
 /* The door of bench: argv in, exit status out. */
 #include <errno.h>
 #include <inttypes.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +15,11 @@
 #include "cmd/cli.h"
 #include "ops/bench.h"
 #include "ops/bench_compare.h"
+#include "ops/bench_picture.h"
 
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
-	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN,
+	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN, KEY_SVG,
 	KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
@@ -53,6 +56,7 @@ static const struct argp_option options[] = {
 	{ "json", 'J', NULL, 0, "All there is, as JSON", 0 },
 	{ "csv", KEY_CSV, NULL, 0, "A line for each repeat", 0 },
 	{ "markdown", KEY_MARKDOWN, NULL, 0, "The table alone, as Markdown", 0 },
+	{ "svg", KEY_SVG, "FILE", 0, "A picture too: latency by percentile, throughput over time", 0 },
 	{ "quiet", 'q', NULL, 0, "Say nothing; the exit status tells", 0 },
 	{ NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1 },
 	{ 0 },
@@ -87,6 +91,7 @@ struct door {
 	bool is_comparison;
 	struct bench_run_args run;
 	struct cli_device device;
+	struct cli_output svg;
 	const char *region, *parameter;
 	enum sweep sweep;
 	bool is_run; /* something says what is asked for */
@@ -324,6 +329,8 @@ static void check_comparison(struct argp_state *state, struct door *door)
 		argp_error(state, "--compare: name two FILEs at least, which --json wrote");
 	if (door->is_run || door->may_write || door->device.block_size || door->device.memory_limit)
 		argp_error(state, "--compare: nothing is measured, so nothing can be asked for");
+	if (door->svg.path)
+		argp_error(state, "--svg: there is no picture of a comparison");
 	if (door->args.format == BENCH_CSV || door->args.format == BENCH_MARKDOWN)
 		argp_error(state, "--compare: only --json is another form of it");
 	door->compare.files = door->files;
@@ -411,6 +418,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'J': door->args.format = BENCH_JSON; return 0;
 	case KEY_CSV: door->args.format = BENCH_CSV; return 0;
 	case KEY_MARKDOWN: door->args.format = BENCH_MARKDOWN; return 0;
+	case KEY_SVG:
+		if (!*arg)
+			argp_error(state, "--svg: the name is empty");
+		door->svg.path = arg;
+		return 0;
 	case 'q': door->is_quiet = true; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
 	case ARGP_KEY_ARG: parse_path(state, door, arg); return 0;
@@ -467,25 +479,49 @@ static void print_stats(const struct door *door, const struct op_bench_result *b
 			cli_print_stats(door->args.program, &bench->runs[i].repeats[j].stats, bench->runs[i].args.memory_limit);
 }
 
+/* The picture, if there is to be one. */
+static enum cli_status draw(struct door *door, const struct op_bench_result *bench)
+{
+	const char *program = door->args.program;
+	int r;
+
+	if (!door->svg.path)
+		return CLI_OK;
+	r = op_bench_draw(bench, door->svg.fd);
+	if (!r)
+		return cli_output_commit(&door->svg, program);
+	cli_error(program, "%s: %s", door->svg.path, strerror(-r));
+	cli_output_abort(&door->svg);
+	return CLI_IO;
+}
+
 static enum cli_status run(struct door *door)
 {
 	struct op_result result = { .outcome = OP_DONE };
 	struct op_bench_result bench;
+	enum cli_status status;
 	int r;
 
+	if (door->svg.path) {
+		status = cli_output_open(&door->svg, door->args.program, door->args.image);
+		if (status)
+			return status;
+	}
 	catch_signals();
 	if (!op_bench_measure(&door->args, &bench, &result)) {
 		cli_error(door->args.program, "%s", result.reason);
 		op_bench_free(&bench);
+		cli_output_abort(&door->svg);
 		return cli_status_of(&result);
 	}
 	r = door->is_quiet ? 0 : op_bench_report(&door->args, &bench);
 	if (r)
 		cli_error(door->args.program, "standard output: %s", strerror(-r));
+	status = r ? CLI_IO : draw(door, &bench);
 	if (door->device.stats)
 		print_stats(door, &bench);
 	op_bench_free(&bench);
-	return r ? CLI_IO : CLI_OK;
+	return status;
 }
 
 static enum cli_status compare(const struct door *door)
@@ -512,7 +548,6 @@ int main(int argc, char **argv)
 	struct door door = {
 		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO },
 		.run = { .workload = { .pattern = WORKLOAD_RANDOM }, .end = UINT64_MAX, .threads = 1, .repeats = 1 },
-		.device = { .default_block_size = 4096 },
 		.compare = { .tolerance = DEFAULT_TOLERANCE },
 		.files = calloc((size_t)argc, sizeof(*door.files)),
 	};
@@ -527,6 +562,7 @@ int main(int argc, char **argv)
 		cli_be_quiet();
 	if (door.is_comparison)
 		return compare(&door);
+	door.args.has_bars = isatty(STDOUT_FILENO) && setlocale(LC_CTYPE, "") && !strcmp(nl_langinfo(CODESET), "UTF-8");
 	status = open_device(&door);
 	if (status)
 		return status;

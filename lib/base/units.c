@@ -116,19 +116,18 @@ int units_parse_time(const char *text, uint64_t *ns)
 		{ "", 1000000000 }, { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { "m", UINT64_C(60000000000) },
 		{ "h", UINT64_C(3600000000000) },
 	};
-	uint64_t v;
+	uint64_t v, product;
+	size_t i = 0;
 	int r = scan_number(&text, &v);
 
-	if (r)
-		return r;
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
-		if (!strcmp(text, units[i].name)) {
-			if (!checked_mul(v, units[i].ns, &v))
-				return -ERANGE;
-			*ns = v;
-			return 0;
-		}
-	return -EINVAL;
+	while (i < sizeof(units) / sizeof(*units) && strcmp(text, units[i].name))
+		i++;
+	if (r || i == sizeof(units) / sizeof(*units))
+		return r ? r : -EINVAL;
+	if (!checked_mul(v, units[i].ns, &product))
+		return -ERANGE;
+	*ns = product;
+	return 0;
 }
 
 /* One side of a range. Letters behind the digits are a unit; those that may be digits of a hexadecimal number are. */

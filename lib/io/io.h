@@ -165,8 +165,9 @@ int io_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offs
 int io_resize(struct bufio_device *dev, uint64_t size);
 
 /*
- * One more device for the file that @dev has open: with an engine of its own, so that threads do not share one, and under the
- * same lock. It is closed before @dev is. Errors: -EOPNOTSUPP no file; others of the engine.
+ * One more device for the file that @dev has open, under the same lock, with an engine for the calling thread alone: it alone
+ * uses and closes the device, before @dev is closed. So io_uring needs fewer interrupts. Errors: -EOPNOTSUPP no file; others
+ * of the engine.
  */
 int io_open_again(struct bufio_device *dev, struct bufio_device **again);
 

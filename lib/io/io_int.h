@@ -54,7 +54,7 @@ int io_fd_zero(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
 int io_fd_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes);
 int io_fd_resize(struct bufio_device *dev, uint64_t size);
 
-/* For io_open_again(), with the engine's way of opening. */
+/* For io_open_again(), with the engine's way of opening for one thread. */
 int io_fd_again(struct bufio_device *dev, int (*open)(int, const struct bufio_device_info *, struct bufio_device **),
 		struct bufio_device **again);
 

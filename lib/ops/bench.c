@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/statistics.h"
 #include "base/units.h"
 #include "ops/bench_int.h"
 #include "ops/target.h"
@@ -172,19 +173,6 @@ static bool may_write(struct bench *b)
 
 /* --- medians --- */
 
-static int compare(const void *x, const void *y)
-{
-	const double *a = x, *b = y;
-
-	return (*a > *b) - (*a < *b);
-}
-
-static double median(double *v, unsigned nr)
-{
-	qsort(v, nr, sizeof(*v), compare);
-	return nr % 2 ? v[nr / 2] : (v[nr / 2 - 1] + v[nr / 2]) / 2;
-}
-
 static double per_second(const struct bench_repeat *r, uint64_t n)
 {
 	return r->ns ? (double)n * (double)BENCH_SECOND / (double)r->ns : 0;
@@ -221,7 +209,8 @@ static double median_of(const struct bench_run *run, double (*of)(const struct b
 {
 	for (unsigned i = 0; i < run->nr_repeats; i++)
 		room[i] = of(&run->repeats[i]);
-	return median(room, run->nr_repeats);
+	statistics_sort(room, run->nr_repeats);
+	return statistics_median(room, run->nr_repeats);
 }
 
 static bool take_medians(struct bench_run *run)

@@ -40,7 +40,7 @@ struct bench_counts {
 struct bench_worker {
 	struct bench_machine *machine;
 	unsigned index;
-	struct bufio_device *device; /* its own, of a raw run */
+	struct bufio_device *device; /* its own, of a raw run, during a phase */
 	struct workload_source *source;
 	void *buffer;                /* the engine's */
 	uint64_t random;             /* state, for arrivals and for what is written */
@@ -62,8 +62,10 @@ struct bench_engine {
 	/* For each worker, before its first phase and after the last. 0 or -errno. close takes what open has left undone. */
 	int (*open)(struct bench_worker *w);
 	void (*close)(struct bench_worker *w);
-	/* One phase: until bench_goes_on() says no. */
+	/* A phase, in the worker's thread: before its time begins (0 or -errno), until bench_goes_on() says no, afterwards. */
+	int (*begin)(struct bench_worker *w);
 	void (*work)(struct bench_worker *w);
+	void (*end)(struct bench_worker *w);
 };
 
 extern const struct bench_engine bench_raw, bench_cached;
@@ -77,10 +79,13 @@ struct bench_machine {
 	unsigned nr_workers;
 	/* A phase: warming up, or a repeat. */
 	uint64_t begin_ns, half_ns, end_ns; /* the last two UINT64_MAX if the time is not set */
-	pthread_mutex_t lock; /* the seconds */
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t event; /* a worker is ready, or the gate is open */
+	unsigned nr_ready;
+	enum { GATE_CLOSED, GATE_OPEN, GATE_GIVEN_UP } gate;
 	struct bench_second *seconds;
 	size_t nr_seconds, max_seconds;
-	int error; /* no memory for them */
+	int error; /* the first: no memory for the seconds, or what a worker needs */
 };
 
 /* --- bench_machine.c --- */

@@ -28,9 +28,9 @@ const struct bench_metric bench_metrics[NR_BENCH_METRICS] = {
 	[METRIC_OPS] = { "ops_per_s", "ops/s", BENCH_PER_SECOND, true, 1 },
 	[METRIC_BYTES] = { "bytes_per_s", "MiB/s", BENCH_BYTES_PER_SECOND, true, 1 },
 	[METRIC_P50] = { "p50", "p50", BENCH_NS, false, 1 },
-	[METRIC_P99] = { "p99", "p99", BENCH_NS, false, 4 },
+	[METRIC_P99] = { "p99", "p99", BENCH_NS, false, 6 },
 	[METRIC_RESPONSE_P50] = { "response_p50", "response p50", BENCH_NS, false, 1 },
-	[METRIC_RESPONSE_P99] = { "response_p99", "response p99", BENCH_NS, false, 4 },
+	[METRIC_RESPONSE_P99] = { "response_p99", "response p99", BENCH_NS, false, 6 },
 	[METRIC_HITS] = { "hit_ratio", "hits", BENCH_RATIO, true, 1 },
 	[METRIC_CPU] = { "cpu_ns_per_op", "CPU per op", BENCH_NS, false, 2 },
 };

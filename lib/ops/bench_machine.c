@@ -62,6 +62,7 @@ int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args
 		.args = args, .run = run, .engine = run->is_cached ? &bench_cached : &bench_raw, .nr_workers = 0,
 	};
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_cond_init(&m->event, NULL);
 	m->workers = calloc(run->threads, sizeof(*m->workers));
 	if (!m->workers)
 		return -ENOMEM;
@@ -91,18 +92,40 @@ int bench_machine_close(struct bench_machine *m)
 	free(m->workers);
 	clear_seconds(m);
 	free(m->seconds);
+	pthread_cond_destroy(&m->event);
 	pthread_mutex_destroy(&m->lock);
 	return bufio_client_destroy(m->client);
 }
 
 /* --- a phase --- */
 
+/* False if the phase was given up. */
+static bool pass_gate(struct bench_machine *m, int error)
+{
+	bool is_open;
+
+	pthread_mutex_lock(&m->lock);
+	m->error = m->error ? m->error : error;
+	m->nr_ready++;
+	pthread_cond_broadcast(&m->event);
+	while (m->gate == GATE_CLOSED)
+		pthread_cond_wait(&m->event, &m->lock);
+	is_open = m->gate == GATE_OPEN;
+	pthread_mutex_unlock(&m->lock);
+	return is_open;
+}
+
 static void *work(void *context)
 {
 	struct bench_worker *w = context;
+	int r = w->machine->engine->begin(w);
 
-	w->machine->engine->work(w);
-	bench_close_book(w);
+	if (pass_gate(w->machine, r)) {
+		w->machine->engine->work(w);
+		bench_close_book(w);
+	}
+	if (!r)
+		w->machine->engine->end(w);
 	return NULL;
 }
 
@@ -130,33 +153,57 @@ static void share(struct bench_machine *m, uint64_t count)
 		m->workers[i].quota = count ? count / m->nr_workers + (i < count % m->nr_workers) : UINT64_MAX;
 }
 
-/* Where one cannot be started the others run to their end. */
-static int run_workers(struct bench_machine *m)
-{
-	unsigned nr = 0;
-	int r = 0;
+/* What a phase is bounded by; 0 for no bound. */
+struct bounds {
+	uint64_t ns, count;
+};
 
-	while (nr < m->nr_workers && !r) {
-		r = -pthread_create(&m->workers[nr].thread, NULL, work, &m->workers[nr]);
-		nr += !r;
-	}
-	while (nr--)
-		pthread_join(m->workers[nr].thread, NULL);
-	return r;
-}
-
-/* @ns, @count: 0 for no bound. */
-static int run_phase(struct bench_machine *m, uint64_t ns, uint64_t count)
+static void begin_time(struct bench_machine *m, const struct bounds *b)
 {
-	clear_seconds(m);
-	m->error = 0;
 	m->begin_ns = bench_now();
-	m->half_ns = ns ? m->begin_ns + ns / 2 : 0;
-	m->end_ns = ns ? m->begin_ns + ns : UINT64_MAX;
-	share(m, count);
+	m->half_ns = b->ns ? m->begin_ns + b->ns / 2 : 0;
+	m->end_ns = b->ns ? m->begin_ns + b->ns : UINT64_MAX;
+	share(m, b->count);
 	for (unsigned i = 0; i < m->nr_workers; i++)
 		clear_book(&m->workers[i]);
-	return run_workers(m);
+}
+
+/* When all @nr that were started are ready the time begins. */
+static void open_gate(struct bench_machine *m, unsigned nr, const struct bounds *b)
+{
+	pthread_mutex_lock(&m->lock);
+	while (m->nr_ready < nr)
+		pthread_cond_wait(&m->event, &m->lock);
+	if (!m->error)
+		begin_time(m, b);
+	m->gate = m->error ? GATE_GIVEN_UP : GATE_OPEN;
+	pthread_cond_broadcast(&m->event);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static int run_phase(struct bench_machine *m, struct bounds bounds)
+{
+	unsigned nr = 0;
+
+	clear_seconds(m);
+	m->gate = GATE_CLOSED;
+	m->nr_ready = 0;
+	m->error = 0;
+	while (nr < m->nr_workers) {
+		int r = pthread_create(&m->workers[nr].thread, NULL, work, &m->workers[nr]);
+
+		if (r) {
+			pthread_mutex_lock(&m->lock);
+			m->error = -r;
+			pthread_mutex_unlock(&m->lock);
+			break;
+		}
+		nr++;
+	}
+	open_gate(m, nr, &bounds);
+	while (nr--)
+		pthread_join(m->workers[nr].thread, NULL);
+	return m->error;
 }
 
 /* --- warming up --- */
@@ -196,7 +243,7 @@ static int warm_until_steady(struct bench_machine *m)
 	int r = 0;
 
 	while (!r && nr < STEADY_MOST && !is_steady(ratios, nr) && !bench_is_stopped(m)) {
-		r = run_phase(m, BENCH_SECOND, 0);
+		r = run_phase(m, (struct bounds){ .ns = BENCH_SECOND });
 		ratios[nr++] = hit_ratio(m);
 	}
 	return r;
@@ -204,7 +251,7 @@ static int warm_until_steady(struct bench_machine *m)
 
 int bench_machine_warm_up(struct bench_machine *m)
 {
-	int r = m->run->warm_up_ns ? run_phase(m, m->run->warm_up_ns, 0) : 0;
+	int r = m->run->warm_up_ns ? run_phase(m, (struct bounds){ .ns = m->run->warm_up_ns }) : 0;
 
 	return r || !m->run->warms_until_steady ? r : warm_until_steady(m);
 }
@@ -264,7 +311,7 @@ int bench_machine_run(struct bench_machine *m, struct bench_repeat *repeat)
 	if (m->client)
 		bufio_get_stats(m->client, &before);
 	cpu = processor_time();
-	r = run_phase(m, m->run->ns, m->run->count);
+	r = run_phase(m, (struct bounds){ m->run->ns, m->run->count });
 	if (r)
 		return r;
 	repeat->cpu_ns = processor_time() - cpu;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Straight to the device: as many requests under way as the depth says. What is asked for again goes in together with
- * what was taken out, so that many requests cost one call of the kernel.
+ * Straight to the device: as many requests under way as the depth says. What is asked for again goes in with the call that
+ * waits for the next, so that a request costs one call of the kernel.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct slot {
 
 struct raw {
 	struct slot *slots, *free;
-	struct io_request **list; /* twice the depth: what came out, and what goes in */
+	struct io_request **list; /* as many as the depth: what came out */
 	char *data;
 	unsigned nr_busy;
 };
@@ -47,9 +47,6 @@ static void raw_close(struct bench_worker *w)
 		free(raw->data);
 		free(raw);
 	}
-	if (w->device != w->machine->args->device)
-		bufio_device_close(w->device);
-	w->device = NULL;
 	w->buffer = NULL;
 }
 
@@ -58,7 +55,7 @@ static int create_slots(struct bench_worker *w, struct raw *raw)
 	const struct bench_run_args *run = w->machine->run;
 
 	raw->slots = calloc(run->depth, sizeof(*raw->slots));
-	raw->list = calloc(run->depth, 2 * sizeof(struct io_request *));
+	raw->list = calloc(run->depth, sizeof(*raw->list));
 	if (!raw->slots || !raw->list ||
 	    posix_memalign((void **)&raw->data, DATA_ALIGNMENT, (size_t)run->depth * run->block_size))
 		return -ENOMEM;
@@ -71,21 +68,31 @@ static int create_slots(struct bench_worker *w, struct raw *raw)
 	return 0;
 }
 
-/* The first worker has the device itself, the others have it once more. */
 static int raw_open(struct bench_worker *w)
 {
 	struct raw *raw = w->buffer = calloc(1, sizeof(*raw));
 
-	if (!raw)
-		return -ENOMEM;
-	w->device = w->machine->args->device;
-	if (w->index) {
-		int r = io_open_again(w->machine->args->device, &w->device);
+	return raw ? create_slots(w, raw) : -ENOMEM;
+}
 
-		if (r)
-			return r;
+/* Where it cannot be had once more, one worker can do with the device itself. */
+static int raw_begin(struct bench_worker *w)
+{
+	struct bufio_device *dev = w->machine->args->device;
+	int r = io_open_again(dev, &w->device);
+
+	if (r == -EOPNOTSUPP && w->machine->nr_workers == 1) {
+		w->device = dev;
+		r = 0;
 	}
-	return create_slots(w, raw);
+	return r;
+}
+
+static void raw_end(struct bench_worker *w)
+{
+	if (w->device != w->machine->args->device)
+		bufio_device_close(w->device);
+	w->device = NULL;
 }
 
 /* The next access, in a free slot. */
@@ -101,7 +108,6 @@ static struct io_request *arm(struct bench_worker *w, struct raw *raw, uint64_t 
 	s->iov = (struct iovec){ s->data, run->block_size };
 	s->request = (struct io_request){
 		.direction = access.is_write ? IO_WRITE : IO_READ,
-		.wait_follows = true,
 		.offset = run->begin + access.block * run->block_size,
 		.iov = &s->iov,
 		.nr_iov = 1,
@@ -165,26 +171,34 @@ static uint64_t flush(struct bench_worker *w, struct raw *raw)
 	return now;
 }
 
-static void submit(struct bench_worker *w, struct io_request **list, unsigned nr)
+/*
+ * To the device; NULL is allowed. The last one before a wait goes with that, the others one by one: a device that gets many
+ * in one lump is done with them in one lump, and idle in between.
+ */
+static void hand_over(struct bench_worker *w, struct io_request *armed, bool wait_follows)
 {
-	if (nr)
-		w->device->ops->submit(w->device, list, nr);
+	if (!armed)
+		return;
+	armed->wait_follows = wait_follows;
+	w->device->ops->submit(w->device, &armed, 1);
 }
 
 /* As soon as one is done, the next begins. */
 static void work_closed(struct bench_worker *w, struct raw *raw)
 {
-	struct io_request **list = raw->list + w->machine->run->depth;
 	uint64_t now = bench_now();
 
 	do {
-		unsigned nr = 0;
+		struct io_request *armed = NULL;
 
 		if (is_flush_due(w))
 			now = flush(w, raw);
-		while (raw->free && bench_goes_on(w, now))
-			list[nr++] = arm(w, raw, now, now);
-		submit(w, list, nr);
+		while (raw->free && bench_goes_on(w, now)) {
+			hand_over(w, armed, false);
+			now = armed ? bench_now() : now;
+			armed = arm(w, raw, now, now);
+		}
+		hand_over(w, armed, true);
 		if (raw->nr_busy)
 			now = reap(w, raw, true);
 	} while (raw->nr_busy || bench_may_go_on(w, now));
@@ -193,19 +207,16 @@ static void work_closed(struct bench_worker *w, struct raw *raw)
 /* Each begins when it is due, or when a slot is free at last. */
 static void work_open(struct bench_worker *w, struct raw *raw)
 {
-	struct io_request **list = raw->list + w->machine->run->depth;
 	uint64_t now = bench_now(), due = bench_next_arrival(w);
 
 	do {
-		unsigned nr = 0;
-
 		if (is_flush_due(w))
 			now = flush(w, raw);
 		while (raw->free && due <= now && bench_goes_on(w, now)) {
-			list[nr++] = arm(w, raw, due, now);
+			hand_over(w, arm(w, raw, due, now), false);
+			now = bench_now();
 			due = bench_next_arrival(w);
 		}
-		submit(w, list, nr);
 		now = raw->nr_busy ? reap(w, raw, !raw->free) : bench_wait_until(w, due);
 	} while (raw->nr_busy || bench_may_go_on(w, now));
 }
@@ -218,4 +229,4 @@ static void raw_work(struct bench_worker *w)
 		work_closed(w, w->buffer);
 }
 
-const struct bench_engine bench_raw = { raw_open, raw_close, raw_work };
+const struct bench_engine bench_raw = { raw_open, raw_close, raw_begin, raw_work, raw_end };

@@ -29,7 +29,7 @@ static const struct unit_suite *const suites[] = {
 	&io_pieces_suite,
 	&bench_compare_suite,
 	&bytes_suite, &block_fields_suite, &field_path_suite, &patch_suite,
-	&histogram_suite, &workload_suite, &statistics_suite,
+	&histogram_suite, &bench_suite, &workload_suite, &statistics_suite,
 #endif
 };
 
