@@ -146,8 +146,8 @@ static void draw_axes(const struct view *v)
 	const struct svg_font left = { c->faint, SVG_END, 11, 0 }, below = { c->faint, SVG_MIDDLE, 11, 0 };
 	char label[CHART_LABEL_MAX];
 
-	svg_text(v->out, &bold, c->left - CHART_BEFORE + 8, c->top - 20, c->title);
-	svg_text(v->out, &title, c->left - CHART_BEFORE + 8, c->top - 6, c->y.title);
+	svg_text(v->out, &bold, c->left - CHART_BEFORE + 8, c->top - 32, c->title);
+	svg_text(v->out, &title, c->left - CHART_BEFORE + 8, c->top - 15, c->y.title);
 	svg_text(v->out, &below, c->left + c->width / 2, c->top + c->height + 34, c->x.title);
 	for (unsigned i = 0; i < v->y_ticks.nr; i++)
 		svg_text(v->out, &left, c->left - 8, y_of(v, v->y_ticks.at[i]) + 4, tick_label(&c->y, v->y_ticks.at[i], i, label));
@@ -160,7 +160,7 @@ static void draw_line(const struct view *v, const struct chart_line *line)
 {
 	bool is_drawn = false;
 
-	svg_stroke_open(v->out, line->paint, line->is_dashed ? 1.25 : 2);
+	svg_stroke_open(v->out, line->paint, line->is_thin ? 1.25 : 2);
 	for (size_t i = 0; i < line->nr; i++) {
 		if (isnan(line->y[i])) {
 			is_drawn = false;
@@ -233,7 +233,7 @@ static const char *shorten(const char *name, char label[CHART_LABEL_MAX])
 static void draw_names(const struct view *v)
 {
 	const struct chart *c = v->chart;
-	double at = c->left + c->width + 12;
+	double edge = c->left + c->width, at = edge + 14;
 	struct name names[MAX_NAMES];
 	size_t nr = collect_names(v, names);
 	char label[CHART_LABEL_MAX];
@@ -244,6 +244,7 @@ static void draw_names(const struct view *v)
 
 		svg_stroke_open(v->out, names[i].line->paint, 0.75);
 		svg_path_move(v->out, names[i].x, names[i].end);
+		svg_path_line(v->out, edge, names[i].end); /* along the grid, so that it is not taken for a line */
 		svg_path_line(v->out, at - 3, names[i].y);
 		svg_path_close(v->out);
 		svg_text(v->out, &font, at, names[i].y + 4, shorten(names[i].line->name, label));

@@ -29,7 +29,7 @@ struct chart_line {
 	const struct svg_paint *paint;
 	const double *x, *y; /* where y is a NaN the line is interrupted */
 	size_t nr;
-	bool is_dashed;
+	bool is_thin;
 };
 
 struct chart {
@@ -42,7 +42,7 @@ struct chart {
 	const struct svg_paint *paper, *ink, *faint, *grid;
 };
 
-#define CHART_ABOVE 34.0  /* the title, and that of the y axis */
+#define CHART_ABOVE 46.0  /* the title, and that of the y axis */
 #define CHART_BELOW 42.0  /* labels and title of the x axis */
 #define CHART_BEFORE 76.0
 #define CHART_BEHIND 170.0 /* names of lines */
