@@ -20,7 +20,7 @@
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
 	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN, KEY_SVG,
-	KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
+	KEY_RECORD, KEY_REPLAY, KEY_SPEED, KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
 static const struct argp_option options[] = {
@@ -48,11 +48,15 @@ static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "Writing:", 3 },
 	{ "write", KEY_WRITE, NULL, 0, "May overwrite PATH: what is in the region is lost", 0 },
 	{ "force-signature", KEY_FORCE_SIGNATURE, "TYPE", 0, "Overwrite a PATH that holds this, such as ext4", 0 },
-	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 4 },
+	{ NULL, 0, NULL, 0, "Traces:", 4 },
+	{ "record", KEY_RECORD, "FILE", 0, "What is asked of caches goes there, as with BUFIO_TRACE", 0 },
+	{ "replay", KEY_REPLAY, "FILE", 0, "What was asked for in a trace: ours, fio's iolog, blkparse's text", 0 },
+	{ "speed", KEY_SPEED, "HOW", 0, "asap (default), timed, or a factor such as x2", 0 },
+	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 5 },
 	{ "compare", KEY_COMPARE, NULL, 0, "The FILEs, which --json wrote: each with the first", 0 },
 	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 5)", 0 },
 	{ "force-conditions", KEY_FORCE_CONDITIONS, NULL, 0, "Although devices, limits or workloads differ", 0 },
-	{ NULL, 0, NULL, 0, "Output:", 5 },
+	{ NULL, 0, NULL, 0, "Output:", 6 },
 	{ "json", 'J', NULL, 0, "All there is, as JSON", 0 },
 	{ "csv", KEY_CSV, NULL, 0, "A line for each repeat", 0 },
 	{ "markdown", KEY_MARKDOWN, NULL, 0, "The table alone, as Markdown", 0 },
@@ -74,6 +78,7 @@ static const char doc[] =
 #define MAX_THREADS 256
 #define MAX_REPEATS 1000
 #define MAX_BUFFERS (UINT64_C(1) << 30)
+#define MAX_REPLAYED (UINT64_C(1) << 20) /* bytes of a request */
 #define USUAL_NS UINT64_C(10000000000)
 #define OPEN_DEPTH 64
 #define MAX_SWEEP 16
@@ -219,6 +224,19 @@ static void parse_arrival(struct argp_state *state, struct bench_run_args *run, 
 		argp_error(state, "--arrival: '%s' is none of fixed, poisson", arg);
 }
 
+static void parse_speed(struct argp_state *state, struct bench_run_args *run, const char *arg)
+{
+	const char *end = NULL;
+
+	run->speed = !strcmp(arg, "timed");
+	if (!strcmp(arg, "asap") || run->speed > 0)
+		return;
+	if (*arg == 'x')
+		run->speed = parse_real(arg + 1, &end);
+	if (!end || *end || !(run->speed >= 0.001 && run->speed <= 1e6))
+		argp_error(state, "--speed: '%s' is none of asap, timed, x0.001 to x1000000", arg);
+}
+
 static enum sweep parse_sweep(struct argp_state *state, const char *arg)
 {
 	for (unsigned i = 1; i < sizeof(sweep_words) / sizeof(*sweep_words); i++)
@@ -258,11 +276,31 @@ static void settle_writes(struct argp_state *state, struct door *door)
 		argp_error(state, "--force-signature: goes with --write");
 }
 
+/* The trace says all that a workload would. */
+static void check_replay(struct argp_state *state, const struct door *door)
+{
+	const struct bench_run_args *run = &door->run;
+	const char *record = getenv("BUFIO_TRACE");
+
+	if (!run->replay) {
+		if (run->speed > 0)
+			argp_error(state, "--speed: goes with --replay");
+		return;
+	}
+	if (run->workload.pattern != WORKLOAD_RANDOM || door->region || run->threads > 1 || door->has_read_percent || run->rate > 0 ||
+	    run->flush_every || door->sweep || run->count)
+		argp_error(state, "--replay: the trace says what is asked for: not --pattern, --region, --threads, --read-percent, --rate, "
+				  "--flush-every, --sweep or --count");
+	if (record && !strcmp(record, run->replay))
+		argp_error(state, "--replay: %s is where the trace of this goes", record);
+}
+
 static void settle_run(struct argp_state *state, struct door *door)
 {
 	struct bench_run_args *run = &door->run;
 
-	run->block_size = door->device.block_size ? (uint32_t)door->device.block_size : 4096;
+	check_replay(state, door);
+	run->block_size = door->device.block_size ? (uint32_t)door->device.block_size : run->replay ? 0 : 4096;
 	run->memory_limit = door->device.memory_limit;
 	run->is_cached |= run->memory_limit && !door->is_raw;
 	if (run->is_cached && door->is_raw)
@@ -272,12 +310,12 @@ static void settle_run(struct argp_state *state, struct door *door)
 	if (run->rate > 0 && !run->arrival)
 		run->arrival = BENCH_FIXED;
 	if (!run->depth)
-		run->depth = run->rate > 0 && !run->is_cached ? OPEN_DEPTH : 1;
-	if (!run->is_cached && (uint64_t)run->depth * run->threads * run->block_size > MAX_BUFFERS)
+		run->depth = (run->rate > 0 || run->speed > 0) && !run->is_cached ? OPEN_DEPTH : 1;
+	if (!run->is_cached && (uint64_t)run->depth * run->threads * (run->replay ? MAX_REPLAYED : run->block_size) > MAX_BUFFERS)
 		argp_error(state, "--depth: so many requests of such blocks take more than 1GiB");
 	if (run->warms_until_steady && !run->is_cached)
 		argp_error(state, "--warm-up: 'steady' is of the hit ratio, and goes with --cached");
-	if (!run->count && !door->has_time)
+	if (!run->count && !door->has_time && !run->replay)
 		run->ns = USUAL_NS;
 	settle_writes(state, door);
 	if (door->region)
@@ -301,7 +339,7 @@ static void add_run(struct door *door, size_t i, uint64_t v)
 		run->threads = (unsigned)v;
 		snprintf(what, sizeof(what), " %" PRIu64 "t", v);
 	}
-	snprintf(door->names[i], NAME_MAX_LENGTH, "%s%s", workload_pattern_name(run->workload.pattern), what);
+	snprintf(door->names[i], NAME_MAX_LENGTH, "%s%.31s", run->replay ? "replay" : workload_pattern_name(run->workload.pattern), what);
 	run->name = door->names[i];
 	door->args.nr_runs = i + 1;
 }
@@ -411,6 +449,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_CACHED: run->is_cached = true; return 0;
 	case KEY_RATE: parse_rate(state, run, arg); return 0;
 	case KEY_ARRIVAL: parse_arrival(state, run, arg); return 0;
+	case KEY_RECORD:
+		if (setenv("BUFIO_TRACE", arg, 1))
+			argp_error(state, "--record: %s", strerror(errno));
+		return 0;
+	case KEY_REPLAY:
+		run->replay = arg;
+		door->is_run = true;
+		return 0;
+	case KEY_SPEED: parse_speed(state, run, arg); return 0;
 	case KEY_COMPARE: door->is_comparison = true; return 0;
 	case KEY_TOLERANCE: parse_tolerance(state, door, arg); return 0;
 	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
