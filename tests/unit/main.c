@@ -29,6 +29,7 @@ static const struct unit_suite *const suites[] = {
 	&io_pieces_suite,
 	&bytes_suite, &block_fields_suite, &field_path_suite, &patch_suite,
 	&histogram_suite, &workload_suite, &statistics_suite, &stack_distance_suite,
+	&bench_policy_suite, &bench_curve_suite,
 #endif
 };
 
