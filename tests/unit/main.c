@@ -28,7 +28,8 @@ static const struct unit_suite *const suites[] = {
 	&map_file_suite, &copy_suite, &thin_claims_suite, &thin_used_suite, &pack_file_suite, &pack_suite, &extent_list_suite,
 	&io_pieces_suite,
 	&bytes_suite, &block_fields_suite, &field_path_suite, &patch_suite,
-	&histogram_suite, &bench_suite, &workload_suite, &statistics_suite,
+	&histogram_suite, &workload_suite, &statistics_suite, &stack_distance_suite,
+	&bench_suite, &bench_policy_suite, &bench_curve_suite,
 #endif
 };
 
