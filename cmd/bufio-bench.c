@@ -2,6 +2,8 @@
 /* The door of bench: argv in, exit status out. */
 #include <errno.h>
 #include <inttypes.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +14,13 @@
 #include "base/units.h"
 #include "cmd/cli.h"
 #include "ops/bench.h"
+#include "ops/bench_compare.h"
+#include "ops/bench_picture.h"
 
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
-	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN
+	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN, KEY_SVG,
+	KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
 static const struct argp_option options[] = {
@@ -43,21 +48,26 @@ static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "Writing:", 3 },
 	{ "write", KEY_WRITE, NULL, 0, "May overwrite PATH: what is in the region is lost", 0 },
 	{ "force-signature", KEY_FORCE_SIGNATURE, "TYPE", 0, "Overwrite a PATH that holds this, such as ext4", 0 },
-	{ NULL, 0, NULL, 0, "Output:", 4 },
+	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 4 },
+	{ "compare", KEY_COMPARE, NULL, 0, "The FILEs, which --json wrote: each with the first", 0 },
+	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 5)", 0 },
+	{ "force-conditions", KEY_FORCE_CONDITIONS, NULL, 0, "Although devices, limits or workloads differ", 0 },
+	{ NULL, 0, NULL, 0, "Output:", 5 },
 	{ "json", 'J', NULL, 0, "All there is, as JSON", 0 },
 	{ "csv", KEY_CSV, NULL, 0, "A line for each repeat", 0 },
 	{ "markdown", KEY_MARKDOWN, NULL, 0, "The table alone, as Markdown", 0 },
+	{ "svg", KEY_SVG, "FILE", 0, "A picture too: latency by percentile, throughput over time", 0 },
 	{ "quiet", 'q', NULL, 0, "Say nothing; the exit status tells", 0 },
 	{ NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1 },
 	{ 0 },
 };
 
-static const char args_doc[] = "PATH";
+static const char args_doc[] = "PATH\n--compare FILE FILE...";
 static const char doc[] =
 	"Measure how fast a block device or file is, and a cache over it.\v"
 	"Nothing is written without --write. Alone, PATH is read in three ways of about three seconds: in sequence, one block anywhere, "
 	"and zipf through a cache.\n\n"
-	"Exit status: 0 measured, 2 usage, 3 refused (in use, holds something that would be lost), 4 cannot be read or written, 8 internal. "
+	"Exit status: 0 measured, or nothing is worse, 1 something is worse than the tolerance, 2 usage, 3 refused (in use, holds something that would be lost, not measured alike), 4 cannot be read or written, 8 internal. "
 	"A signal ends it as usual, after what there is has been said.";
 
 #define MAX_DEPTH 4096
@@ -68,6 +78,7 @@ static const char doc[] =
 #define OPEN_DEPTH 64
 #define MAX_SWEEP 16
 #define NAME_MAX_LENGTH 48
+#define DEFAULT_TOLERANCE 0.05
 
 enum sweep { SWEEP_NONE, SWEEP_BLOCK_SIZE, SWEEP_DEPTH, SWEEP_THREADS };
 
@@ -75,8 +86,12 @@ static const char *const sweep_words[] = { "", "block-size", "depth", "threads" 
 
 struct door {
 	struct op_bench_args args;
+	struct op_bench_compare_args compare;
+	const char **files; /* words that are no options */
+	bool is_comparison;
 	struct bench_run_args run;
 	struct cli_device device;
+	struct cli_output svg;
 	const char *region, *parameter;
 	enum sweep sweep;
 	bool is_run; /* something says what is asked for */
@@ -307,10 +322,34 @@ static void make_runs(struct door *door)
 	door->args.runs = door->runs;
 }
 
+static void check_comparison(struct argp_state *state, struct door *door)
+{
+	if (door->compare.nr_files < 2)
+		argp_error(state, "--compare: name two FILEs at least, which --json wrote");
+	if (door->is_run || door->may_write || door->device.block_size || door->device.memory_limit)
+		argp_error(state, "--compare: nothing is measured, so nothing can be asked for");
+	if (door->svg.path)
+		argp_error(state, "--svg: there is no picture of a comparison");
+	if (door->args.format == BENCH_CSV || door->args.format == BENCH_MARKDOWN)
+		argp_error(state, "--compare: only --json is another form of it");
+	door->compare.files = door->files;
+	door->compare.json = door->args.format == BENCH_JSON;
+	door->compare.out_fd = door->is_quiet ? -1 : STDOUT_FILENO;
+}
+
 static void check(struct argp_state *state, struct door *door)
 {
-	if (!door->args.image)
+	if (door->is_comparison) {
+		check_comparison(state, door);
+		return;
+	}
+	if (door->compare.tolerance != DEFAULT_TOLERANCE || door->compare.may_differ)
+		argp_error(state, "--tolerance and --force-conditions go with --compare");
+	if (!door->compare.nr_files)
 		argp_error(state, "no PATH: name a block device or a file");
+	if (door->compare.nr_files > 1)
+		argp_error(state, "too many words: '%s'", door->files[1]);
+	door->args.image = door->files[0];
 	door->args.memory_limit = door->device.memory_limit;
 	if (door->args.signature && !door->may_write)
 		argp_error(state, "--force-signature: goes with --write");
@@ -322,11 +361,19 @@ static void check(struct argp_state *state, struct door *door)
 
 static void parse_path(struct argp_state *state, struct door *door, const char *arg)
 {
-	if (door->args.image)
-		argp_error(state, "too many words: '%s'", arg);
 	if (!*arg)
 		argp_error(state, "PATH: the name is empty");
-	door->args.image = arg;
+	door->files[door->compare.nr_files++] = arg;
+}
+
+static void parse_tolerance(struct argp_state *state, struct door *door, const char *arg)
+{
+	const char *end;
+	double percent = parse_real(arg, &end);
+
+	if (!end || *end || !(percent >= 0 && percent < 100))
+		argp_error(state, "--tolerance: '%s' is not so many percent, from 0 to less than 100", arg);
+	door->compare.tolerance = percent / 100;
 }
 
 static bool is_of_run(int key)
@@ -365,10 +412,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_CACHED: run->is_cached = true; return 0;
 	case KEY_RATE: parse_rate(state, run, arg); return 0;
 	case KEY_ARRIVAL: parse_arrival(state, run, arg); return 0;
+	case KEY_COMPARE: door->is_comparison = true; return 0;
+	case KEY_TOLERANCE: parse_tolerance(state, door, arg); return 0;
+	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
 	case KEY_FORCE_SIGNATURE: door->args.signature = arg; return 0;
 	case 'J': door->args.format = BENCH_JSON; return 0;
 	case KEY_CSV: door->args.format = BENCH_CSV; return 0;
 	case KEY_MARKDOWN: door->args.format = BENCH_MARKDOWN; return 0;
+	case KEY_SVG:
+		if (!*arg)
+			argp_error(state, "--svg: the name is empty");
+		door->svg.path = arg;
+		return 0;
 	case 'q': door->is_quiet = true; return 0;
 	case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
 	case ARGP_KEY_ARG: parse_path(state, door, arg); return 0;
@@ -425,25 +480,59 @@ static void print_stats(const struct door *door, const struct op_bench_result *b
 			cli_print_stats(door->args.program, &bench->runs[i].repeats[j].stats, bench->runs[i].args.memory_limit);
 }
 
+/* The picture, if there is to be one. */
+static enum cli_status draw(struct door *door, const struct op_bench_result *bench)
+{
+	const char *program = door->args.program;
+	int r;
+
+	if (!door->svg.path)
+		return CLI_OK;
+	r = op_bench_draw(bench, door->svg.fd);
+	if (!r)
+		return cli_output_commit(&door->svg, program);
+	cli_error(program, "%s: %s", door->svg.path, strerror(-r));
+	cli_output_abort(&door->svg);
+	return CLI_IO;
+}
+
 static enum cli_status run(struct door *door)
 {
 	struct op_result result = { .outcome = OP_DONE };
 	struct op_bench_result bench;
+	enum cli_status status;
 	int r;
 
+	if (door->svg.path) {
+		status = cli_output_open(&door->svg, door->args.program, door->args.image);
+		if (status)
+			return status;
+	}
 	catch_signals();
 	if (!op_bench_measure(&door->args, &bench, &result)) {
 		cli_error(door->args.program, "%s", result.reason);
 		op_bench_free(&bench);
+		cli_output_abort(&door->svg);
 		return cli_status_of(&result);
 	}
 	r = door->is_quiet ? 0 : op_bench_report(&door->args, &bench);
 	if (r)
 		cli_error(door->args.program, "standard output: %s", strerror(-r));
+	status = r ? CLI_IO : draw(door, &bench);
 	if (door->device.stats)
 		print_stats(door, &bench);
 	op_bench_free(&bench);
-	return r ? CLI_IO : CLI_OK;
+	return status;
+}
+
+static enum cli_status compare(const struct door *door)
+{
+	struct op_result result;
+
+	op_bench_compare(&door->compare, &result);
+	if (result.outcome != OP_DONE)
+		cli_error(door->args.program, "%s", result.reason);
+	return cli_status_of(&result);
 }
 
 /* As if it had not been caught. */
@@ -460,14 +549,21 @@ int main(int argc, char **argv)
 	struct door door = {
 		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO, .stop = &stop },
 		.run = { .workload = { .pattern = WORKLOAD_RANDOM }, .end = UINT64_MAX, .threads = 1, .repeats = 1 },
+		.compare = { .tolerance = DEFAULT_TOLERANCE },
+		.files = calloc((size_t)argc, sizeof(*door.files)),
 	};
 	enum cli_status status;
 
 	cli_init();
+	if (!door.files)
+		return CLI_INTERNAL;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &door))
 		return CLI_INTERNAL;
 	if (door.is_quiet)
 		cli_be_quiet();
+	if (door.is_comparison)
+		return compare(&door);
+	door.args.has_bars = isatty(STDOUT_FILENO) && setlocale(LC_CTYPE, "") && !strcmp(nl_langinfo(CODESET), "UTF-8");
 	status = open_device(&door);
 	if (status)
 		return status;

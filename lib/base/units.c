@@ -234,3 +234,15 @@ char *units_format_whole_size(uint64_t bytes, char buf[UNITS_SIZE_MAX])
 	snprintf(buf, UNITS_SIZE_MAX, "%" PRIu64 "%s", v, names[u]);
 	return buf;
 }
+
+char *units_format_time(uint64_t ns, char buf[UNITS_TIME_MAX])
+{
+	static const char *const names[] = { "ns", "us", "ms", "s" };
+	double v = (double)ns;
+	unsigned u = 0;
+
+	for (; v >= 999.5 && u < 3; u++)
+		v /= 1000;
+	snprintf(buf, UNITS_TIME_MAX, "%.*f%s", !u || v >= 99.95 ? 0 : v >= 9.995 ? 1 : 2, v, names[u]);
+	return buf;
+}

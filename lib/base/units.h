@@ -42,4 +42,10 @@ char *units_format_size(uint64_t bytes, char buf[UNITS_SIZE_MAX]);
 /* The same in whole numbers: "670MiB", "4096KiB", up to 8192 of a unit, rounded below 1024; "0" has none. */
 char *units_format_whole_size(uint64_t bytes, char buf[UNITS_SIZE_MAX]);
 
+/* Room for any result of units_format_time(). */
+#define UNITS_TIME_MAX 32
+
+/* Three digits that count, up to seconds: "712ns", "43.8us", "1.52ms", "3600s". Returns @buf. */
+char *units_format_time(uint64_t ns, char buf[UNITS_TIME_MAX]);
+
 #endif

@@ -140,6 +140,7 @@ struct op_bench_args {
 	uint64_t memory_limit;   /* of the first look's cache; 0: as in a run */
 	const char *signature;   /* that may be overwritten, or NULL */
 	enum bench_format format;
+	bool has_bars;           /* for people: a bar for each second, which takes UTF-8 */
 	int out_fd;              /* -1: nothing is said */
 	const volatile sig_atomic_t *stop; /* not 0: come to an end and say what there is; or NULL */
 };

@@ -9,6 +9,7 @@
 
 #include "base/units.h"
 #include "ops/bench_int.h"
+#include "ops/bench_picture.h"
 #include "text/out.h"
 
 #define CELL_MAX 32
@@ -255,6 +256,14 @@ static void put_cache_line(struct report *r, const struct bench_run *run)
 			    repeat->prefetch.issued, repeat->prefetch.used, repeat->prefetch.wasted);
 }
 
+/* How even it was. */
+static void put_bars(struct report *r, const struct bench_run *run)
+{
+	char bars[BENCH_SPARKLINE_BYTES];
+
+	text_printf(r->out, "%*.31s %s\n", columns[NAME].width, run->args.name, bench_sparkline(run, BENCH_SPARKLINE_MAX - 1, bars));
+}
+
 static void put_range_line(struct report *r, const struct bench_run *run)
 {
 	text_printf(r->out, "%s: median of %u; %.0f to %.0f operations a second\n", run->args.name, run->nr_repeats,
@@ -310,6 +319,9 @@ static void put_human(struct report *r)
 	text_puts(r->out, "\n");
 	put_titles(r);
 	put_runs(r);
+	for (size_t i = 0; i < r->bench->nr_runs && r->args->has_bars; i++)
+		if (r->bench->runs[i].nr_repeats)
+			put_bars(r, &r->bench->runs[i]);
 	for (size_t i = 0; i < r->bench->nr_runs; i++) {
 		const struct bench_run *run = &r->bench->runs[i];
 

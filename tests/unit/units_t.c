@@ -402,7 +402,24 @@ static void checked_products(void)
 	CU_ASSERT_FALSE(checked_mul(UINT64_C(1) << 32, UINT64_C(1) << 32, &v));
 }
 
+static void formats_time(void)
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} rows[] = {
+		{ 0, "0ns" }, { 712, "712ns" }, { 999, "999ns" }, { 1000, "1.00us" }, { 43840, "43.8us" }, { 99949, "99.9us" },
+		{ 99950, "100us" }, { 999499, "999us" }, { 999500, "1.00ms" }, { 9995000, "10.0ms" }, { 1520000000, "1.52s" },
+		{ UINT64_C(3600000000000), "3600s" }, { UINT64_MAX, "18446744074s" },
+	};
+	char text[UNITS_TIME_MAX];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		CU_ASSERT_STRING_EQUAL(units_format_time(rows[i].ns, text), rows[i].text);
+}
+
 static const struct unit_case cases[] = {
+	{ "a time has three digits that count", formats_time },
 	{ "a plain number is decimal, leading zeroes or not", numbers_decimal },
 	{ "a number after 0x is hexadecimal", numbers_hexadecimal },
 	{ "signs, blanks, points and letters are no number", numbers_bad },
