@@ -272,8 +272,6 @@ static void settle_writes(struct argp_state *state, struct door *door)
 		argp_error(state, "--write: with --read-percent=100 nothing is written");
 	if (door->run.flush_every && !door->may_write)
 		argp_error(state, "--flush-every: goes with --write");
-	if (door->args.signature && !door->may_write)
-		argp_error(state, "--force-signature: goes with --write");
 }
 
 /* The trace says all that a workload would. */
@@ -339,7 +337,8 @@ static void add_run(struct door *door, size_t i, uint64_t v)
 		run->threads = (unsigned)v;
 		snprintf(what, sizeof(what), " %" PRIu64 "t", v);
 	}
-	snprintf(door->names[i], NAME_MAX_LENGTH, "%s%.31s", run->replay ? "replay" : workload_pattern_name(run->workload.pattern), what);
+	snprintf(door->names[i], NAME_MAX_LENGTH, "%s%.31s%s", run->replay ? "replay" : workload_pattern_name(run->workload.pattern), what,
+		 run->is_cached ? ", cached" : "");
 	run->name = door->names[i];
 	door->args.nr_runs = i + 1;
 }
@@ -390,6 +389,8 @@ static void check(struct argp_state *state, struct door *door)
 		argp_error(state, "too many words: '%s'", door->files[1]);
 	door->args.image = door->files[0];
 	door->args.memory_limit = door->device.memory_limit;
+	if (door->args.signature && !door->may_write)
+		argp_error(state, "--force-signature: goes with --write");
 	if (!door->is_run && !door->device.block_size)
 		return;
 	settle_run(state, door);
@@ -593,7 +594,7 @@ static void end_by_signal(void)
 int main(int argc, char **argv)
 {
 	struct door door = {
-		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO },
+		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO, .stop = &stop },
 		.run = { .workload = { .pattern = WORKLOAD_RANDOM }, .end = UINT64_MAX, .threads = 1, .repeats = 1 },
 		.compare = { .tolerance = DEFAULT_TOLERANCE },
 		.files = calloc((size_t)argc, sizeof(*door.files)),

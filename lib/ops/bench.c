@@ -76,7 +76,7 @@ static bool fail_region(struct bench *b, const struct bench_run_args *run, uint6
 		op_fail(b->result, OP_INPUT, 0, "%s: is empty: there is nothing to read", b->args->image);
 	else if (run->begin >= size)
 		op_fail(b->result, OP_USAGE, 0, "%s: ends at %s, before the region begins", b->args->image, have);
-	else if (run->end <= size)
+	else if (size >= run->block_size)
 		op_fail(b->result, OP_USAGE, 0, "%s: the region is smaller than a block of %s", b->args->image, block);
 	else
 		op_fail(b->result, OP_INPUT, 0, "%s: has %s, less than one block of %s: there is nothing to measure",

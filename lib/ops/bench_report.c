@@ -2,6 +2,7 @@
 /* The report: for people, as rows of a table; and for other programs. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,7 @@ static const struct {
 	const char *title;
 	int width; /* of a cell for people; negative: to the left */
 } columns[NR_COLUMNS] = {
-	[NAME] = { "", -13 }, [BLOCK] = { "block", 8 }, [DEPTH] = { "depth", 6 }, [OPS] = { "ops/s", 9 }, [MIB] = { "MiB/s", 8 },
+	[NAME] = { "", -18 }, [BLOCK] = { "block", 8 }, [DEPTH] = { "depth", 6 }, [OPS] = { "ops/s", 9 }, [MIB] = { "MiB/s", 8 },
 	[P50] = { "p50", 8 }, [P99] = { "p99", 8 }, [P999] = { "p99.9", 8 }, [MAX] = { "max", 8 }, [HIT] = { "hit %", 7 },
 };
 
@@ -186,6 +187,33 @@ static void put_run(struct report *r, const struct bench_run *run)
 
 /* --- for people --- */
 
+#define WIDTH 100
+#define INDENT "    "
+
+/* Broken where words end. */
+__attribute__((format(printf, 2, 3))) static void put_sentence(struct report *r, const char *format, ...)
+{
+	char text[640], *word, *rest = text;
+	size_t column = 0;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	while ((word = strsep(&rest, " "))) {
+		if (column && column + 1 + strlen(word) > WIDTH) {
+			text_puts(r->out, "\n" INDENT);
+			column = strlen(INDENT);
+		} else if (column) {
+			text_puts(r->out, " ");
+			column++;
+		}
+		text_puts(r->out, word);
+		column += strlen(word);
+	}
+	text_puts(r->out, "\n");
+}
+
 static void put_header(struct report *r)
 {
 	const struct bench_device *d = &r->bench->device;
@@ -217,8 +245,8 @@ static void put_cache_line(struct report *r, const struct bench_run *run)
 	const struct histogram *h = &repeat->measures[BENCH_SERVICE];
 	char longest[CELL_MAX];
 
-	text_printf(r->out, "%s: %" PRIu64 " evictions, %" PRIu64 " waits; stalls: the slowest of a thousand took %.1f %% of the time, "
-		    "the longest %s\n", run->args.name, repeat->stats.evictions, repeat->stats.waits, 100 * bench_stall_share(h),
+	put_sentence(r, "%s: %" PRIu64 " evictions, %" PRIu64 " waits; the slowest of a thousand took %.1f %% of the time, the longest "
+		     "%s", run->args.name, repeat->stats.evictions, repeat->stats.waits, 100 * bench_stall_share(h),
 		    format_time(h->max, longest));
 	if (repeat->stats.blocks_written)
 		text_printf(r->out, "%s: written back %" PRIu64 " blocks in %" PRIu64 " requests; %" PRIu64 " still dirty\n", run->args.name,
@@ -261,8 +289,9 @@ static void put_verdict(struct report *r)
 
 	if (r->args->nr_runs || !all || !one || !cached)
 		return;
-	text_printf(r->out, "\nReads %.0f MiB/s in sequence and a block anywhere in %s; with %s of cache %.0f %% of the zipf reads are hits, "
-		    "in %s each.\n", all->median.bytes_per_s / (1 << 20), format_time(one->median.p50, time),
+	text_puts(r->out, "\n");
+	put_sentence(r, "Reads %.0f MiB/s in sequence, and a block anywhere in %s; with %s of cache %.0f %% of the zipf reads are hits, "
+		     "in %s each.", all->median.bytes_per_s / (1 << 20), format_time(one->median.p50, time),
 		    units_format_size(cached->args.memory_limit, limit), 100 * cached->median.hit_ratio,
 		    format_time(histogram_percentile(&typical(cached)->measures[BENCH_HIT], 50), hit));
 }
@@ -270,7 +299,7 @@ static void put_verdict(struct report *r)
 static void put_warnings(struct report *r)
 {
 	for (unsigned i = 0; i < r->bench->nr_warnings; i++)
-		text_printf(r->out, "warning: %s [%s]\n", r->bench->warnings[i].text, r->bench->warnings[i].name);
+		put_sentence(r, "warning: %s [%s]", r->bench->warnings[i].text, r->bench->warnings[i].name);
 	if (r->bench->is_partial)
 		text_puts(r->out, "PARTIAL: stopped by a signal; this is what there was until then\n");
 }

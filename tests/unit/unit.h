@@ -38,6 +38,7 @@ extern const struct unit_suite ref_counts_suite, string_set_suite, btree_build_s
 extern const struct unit_suite tally_suite, walk_disk_suite, space_map_check_suite, thin_check_suite, journal_suite;
 extern const struct unit_suite script_suite, bytes_suite, block_fields_suite, field_path_suite, patch_suite;
 extern const struct unit_suite thin_claims_suite, thin_used_suite, pack_file_suite, pack_suite, extent_list_suite, io_pieces_suite;
-extern const struct unit_suite histogram_suite, workload_suite, statistics_suite, bench_suite;
+extern const struct unit_suite histogram_suite, workload_suite, statistics_suite, stack_distance_suite;
+extern const struct unit_suite bench_policy_suite, bench_curve_suite, bench_suite;
 
 #endif
