@@ -458,7 +458,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		run->replay = arg;
 		door->is_run = true;
 		return 0;
-	case KEY_SPEED: parse_speed(state, run, arg); return 0;
+	case KEY_SPEED:
+		parse_speed(state, run, arg);
+		door->is_run = true;
+		return 0;
 	case KEY_COMPARE: door->is_comparison = true; return 0;
 	case KEY_TOLERANCE: parse_tolerance(state, door, arg); return 0;
 	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
