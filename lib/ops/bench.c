@@ -21,7 +21,9 @@ struct bench {
 const char *bench_arrival_name(enum bench_arrival arrival)
 {
 	static const char *const names[] = {
-		[BENCH_CLOSED] = "closed", [BENCH_FIXED] = "fixed", [BENCH_POISSON] = "poisson",
+		[BENCH_CLOSED] = "closed",
+		[BENCH_FIXED] = "fixed",
+		[BENCH_POISSON] = "poisson",
 	};
 
 	return names[arrival];
@@ -46,7 +48,12 @@ static size_t look_runs(const struct op_bench_args *args, struct bench_run_args 
 	const struct bufio_device_info *info = bufio_device_describe(args->device);
 	uint32_t large = choose_block_size(info, UINT32_C(1) << 20), small = choose_block_size(info, 4096);
 	struct bench_run_args one = {
-		.workload = { .read_percent = 100 }, .block_size = small, .end = UINT64_MAX, .depth = 1, .threads = 1, .ns = LOOK_NS,
+		.workload = { .read_percent = 100 },
+		.block_size = small,
+		.end = UINT64_MAX,
+		.depth = 1,
+		.threads = 1,
+		.ns = LOOK_NS,
 		.repeats = 1,
 	};
 
@@ -90,8 +97,9 @@ static bool settle_region(struct bench *b, struct bench_run_args *run)
 	uint64_t end = run->end < info->size ? run->end : info->size;
 
 	if (run->block_size % info->alignment) {
-		op_fail(b->result, OP_USAGE, 0, "%s: blocks of %" PRIu32 " bytes do not fit its alignment of %" PRIu32 " bytes",
-			b->args->image, run->block_size, info->alignment);
+		op_fail(b->result, OP_USAGE, 0,
+			"%s: blocks of %" PRIu32 " bytes do not fit its alignment of %" PRIu32 " bytes", b->args->image,
+			run->block_size, info->alignment);
 		return false;
 	}
 	if (run->begin >= end || (end - run->begin) / run->block_size == 0)
@@ -168,8 +176,8 @@ static bool may_write(struct bench *b)
 	if (!found.type[0] || (a->signature && !strcmp(a->signature, found.type)))
 		return true;
 	op_fail(b->result, OP_REFUSED, 0,
-		"%s: holds what would be lost: %s; is this the right device? --force-signature=%s overwrites it", a->image,
-		found.what, found.type);
+		"%s: holds what would be lost: %s; is this the right device? --force-signature=%s overwrites it",
+		a->image, found.what, found.type);
 	return false;
 }
 
@@ -243,8 +251,9 @@ static bool is_stopped(const struct bench *b)
 static bool fail_run(struct bench *b, const struct bench_run *run, int error)
 {
 	if (error == -EDOM)
-		op_fail(b->result, OP_USAGE, error, "%s: a memory limit of %" PRIu64 " bytes is too low for a cache of such blocks",
-			b->args->image, run->args.memory_limit);
+		op_fail(b->result, OP_USAGE, error,
+			"%s: a memory limit of %" PRIu64 " bytes is too low for a cache of such blocks", b->args->image,
+			run->args.memory_limit);
 	else if (error == -EOPNOTSUPP)
 		op_fail(b->result, OP_USAGE, error, "%s: cannot be opened once more for each thread", b->args->image);
 	else

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * What workers note. Each has a histogram for the second that it is in, and for the whole; when it leaves a second, that
- * becomes part of what all workers did in it.
+ * What workers note. Each has a histogram for the second that it is in, and for the whole; when it leaves a second,
+ * that becomes part of what all workers did in it.
  */
 #include <errno.h>
 #include <math.h>

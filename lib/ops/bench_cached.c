@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Through libbufio: each worker asks for a block, has it, and gives it back. Whether it was there is asked first, so that
- * what a hit costs and what a miss costs are told apart. With a depth, the cache is asked ahead for what comes next.
+ * Through libbufio: each worker asks for a block, has it, and gives it back. Whether it was there is asked first, so
+ * that what a hit costs and what a miss costs are told apart. With a depth, the cache is asked ahead for what comes
+ * next.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of bench share. A run is a machine: workers, each a thread with its own part of the workload, an engine
- * that does what they ask for, and a book in which they note what happened.
+ * What the files of bench share. A run is a machine: workers, each a thread with its own part of the workload, an
+ * engine that does what they ask for, and a book in which they note what happened.
  */
 #ifndef OPS_BENCH_INT_H
 #define OPS_BENCH_INT_H
@@ -59,10 +59,10 @@ struct bench_worker {
 
 /* How blocks are asked for. */
 struct bench_engine {
-	/* For each worker, before its first phase and after the last. 0 or -errno. close takes what open has left undone. */
+	/* For each worker, before its first phase and after the last. 0 or -errno; close takes what was left undone. */
 	int (*open)(struct bench_worker *w);
 	void (*close)(struct bench_worker *w);
-	/* A phase, in the worker's thread: before its time begins (0 or -errno), until bench_goes_on() says no, afterwards. */
+	/* In the worker's thread: before a phase (0 or -errno), in it, until bench_goes_on() says no, and after it. */
 	int (*begin)(struct bench_worker *w);
 	void (*work)(struct bench_worker *w);
 	void (*end)(struct bench_worker *w);
@@ -175,8 +175,8 @@ void bench_drop_pages(const struct op_bench_args *args, uint64_t begin, uint64_t
 /* What can be known afterwards. */
 void bench_look_at_run(struct op_bench_result *bench, const struct bench_run *run);
 
-__attribute__((format(printf, 3, 4))) void bench_warn(struct op_bench_result *bench, const char *name, const char *format,
-						      ...);
+__attribute__((format(printf, 3, 4))) void bench_warn(struct op_bench_result *bench, const char *name,
+						      const char *format, ...);
 
 /* --- bench_replay.c --- */
 

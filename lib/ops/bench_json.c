@@ -110,8 +110,8 @@ static double rate(const struct bench_repeat *r, uint64_t n)
 static void put_repeat(struct text_out *o, const struct bench_run *run, const struct bench_repeat *r)
 {
 	static const char *const measures[] = {
-		[BENCH_SERVICE] = "service_ns", [BENCH_RESPONSE] = "response_ns", [BENCH_HIT] = "hit_ns", [BENCH_MISS] = "miss_ns",
-		[BENCH_FLUSH] = "flush_ns",
+		[BENCH_SERVICE] = "service_ns", [BENCH_RESPONSE] = "response_ns", [BENCH_HIT] = "hit_ns",
+		[BENCH_MISS] = "miss_ns",	[BENCH_FLUSH] = "flush_ns",
 	};
 	bool is_next = false;
 

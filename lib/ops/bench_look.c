@@ -69,7 +69,9 @@ static void describe_disk(dev_t rdev, char *text, size_t size)
 	static const struct {
 		const char *attribute, *format;
 	} rows[] = {
-		{ "loop/backing_file", "loop device of %.90s" }, { "dm/name", "device-mapper %.90s" }, { "device/model", "%.100s" },
+		{ "loop/backing_file", "loop device of %.90s" },
+		{ "dm/name", "device-mapper %.90s" },
+		{ "device/model", "%.100s" },
 	};
 	char line[128];
 
@@ -145,7 +147,8 @@ static void look_at_clock(struct op_bench_result *bench)
 	if (bench->clock_ns < SLOW_CLOCK_NS)
 		return;
 	read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource", source, sizeof(source));
-	bench_warn(bench, "slow-clock", "to ask for the time costs %.0f ns (clock source %s): hits look slower than they are",
+	bench_warn(bench, "slow-clock",
+		   "to ask for the time costs %.0f ns (clock source %s): hits look slower than they are",
 		   bench->clock_ns, source[0] ? source : "not known");
 }
 
@@ -163,8 +166,9 @@ void bench_look_at_device(struct op_bench_result *bench, const struct op_bench_a
 		describe_disk(st.st_rdev, d->model, sizeof(d->model));
 	else
 		describe_file(st.st_dev, d->model, sizeof(d->model));
-	d->is_rotational = read_attribute(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, "queue/rotational", line,
-					  sizeof(line)) && line[0] == '1';
+	d->is_rotational =
+	    read_attribute(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, "queue/rotational", line, sizeof(line)) &&
+	    line[0] == '1';
 }
 
 /* --- the page cache --- */
@@ -186,11 +190,14 @@ static void look_at_page_cache(struct op_bench_result *bench, const struct op_be
 
 	if (bench->device.info.direct && !is_below)
 		return;
-	bench_warn(bench, "page-cache", is_below ?
-		   "the loop device reads its file through the page cache: what is in memory is measured too (losetup --direct-io)" :
-		   "reads go through the page cache: what is in memory is measured too; --direct=on measures the device");
+	bench_warn(bench, "page-cache",
+		   is_below ? "the loop device reads its file through the page cache: what is in memory is measured "
+			      "too (losetup --direct-io)"
+			    : "reads go through the page cache: what is in memory is measured too; --direct=on "
+			      "measures the device");
 	if (!sysinfo(&s) && bytes < (uint64_t)s.totalram * s.mem_unit)
-		bench_warn(bench, "region-in-memory", "the region is smaller than this machine's memory: all of it may be read from "
+		bench_warn(bench, "region-in-memory",
+			   "the region is smaller than this machine's memory: all of it may be read from "
 			   "the page cache");
 }
 
@@ -239,7 +246,9 @@ static int find_holes(struct bufio_device *dev, uint64_t begin, uint64_t end, do
 static int read_at(struct bufio_device *dev, uint64_t offset, void *data, size_t bytes)
 {
 	struct iovec iov = { data, bytes };
-	struct io_request r = { .direction = IO_READ, .wait_follows = true, .offset = offset, .iov = &iov, .nr_iov = 1 };
+	struct io_request r = {
+		.direction = IO_READ, .wait_follows = true, .offset = offset, .iov = &iov, .nr_iov = 1
+	};
 	struct io_request *list = &r;
 
 	dev->ops->submit(dev, &list, 1);
@@ -290,10 +299,13 @@ static int look_at_data(struct op_bench_result *bench, struct bufio_device *dev,
 	if (!s.nr)
 		return 0;
 	if (s.nr_constant > CONSTANT_WARNED * s.nr)
-		bench_warn(bench, "constant", "%u of %u blocks that were looked at are the same byte all over (zeroes, say), which some "
-			   "devices do not store", s.nr_constant, s.nr);
+		bench_warn(bench, "constant",
+			   "%u of %u blocks that were looked at are the same byte all over (zeroes, say), which some "
+			   "devices do not store",
+			   s.nr_constant, s.nr);
 	else if ((double)s.compressed < COMPRESSED_WARNED * s.nr * SAMPLE_BYTES)
-		bench_warn(bench, "compressible", "the data can be compressed to %.0f %%: a device that does so reads less than it seems",
+		bench_warn(bench, "compressible",
+			   "the data can be compressed to %.0f %%: a device that does so reads less than it seems",
 			   100.0 * (double)s.compressed / s.nr / SAMPLE_BYTES);
 	return 0;
 }
@@ -307,7 +319,8 @@ int bench_look_at_region(struct op_bench_result *bench, const struct op_bench_ar
 		return r;
 	look_at_page_cache(bench, args, end - begin);
 	if (holes > HOLES_WARNED)
-		bench_warn(bench, "holes", "%.0f %% of the region are holes, which are read without the device", 100 * holes);
+		bench_warn(bench, "holes", "%.0f %% of the region are holes, which are read without the device",
+			   100 * holes);
 	return holes > 0.5 ? 0 : look_at_data(bench, args->device, begin, end);
 }
 
@@ -341,8 +354,10 @@ static void look_at_halves(struct op_bench_result *bench, const struct bench_run
 		}
 	}
 	if (worst)
-		bench_warn(bench, "halves-differ", "%s: its second half was %.0f %% %s than the first: not a steady state; measure longer",
-			   run->args.name, 100 * most, worst->half_ops > worst->ops - worst->half_ops ? "slower" : "faster");
+		bench_warn(bench, "halves-differ",
+			   "%s: its second half was %.0f %% %s than the first: not a steady state; measure longer",
+			   run->args.name, 100 * most,
+			   worst->half_ops > worst->ops - worst->half_ops ? "slower" : "faster");
 }
 
 static void look_at_cache(struct op_bench_result *bench, const struct bench_run *run)
@@ -351,8 +366,10 @@ static void look_at_cache(struct op_bench_result *bench, const struct bench_run 
 	uint64_t region = run->args.end - run->args.begin;
 
 	if (run->args.is_cached && run->args.memory_limit < region && last->misses && !last->stats.evictions)
-		bench_warn(bench, "not-warm", "%s: the cache was not full yet, so the hit ratio would still rise; --warm-up=steady, or "
-			   "measure longer", run->args.name);
+		bench_warn(bench, "not-warm",
+			   "%s: the cache was not full yet, so the hit ratio would still rise; --warm-up=steady, or "
+			   "measure longer",
+			   run->args.name);
 }
 
 void bench_look_at_run(struct op_bench_result *bench, const struct bench_run *run)
@@ -367,15 +384,17 @@ void bench_look_at_run(struct op_bench_result *bench, const struct bench_run *ru
 		is_saturated |= run->repeats[i].is_saturated;
 	}
 	if (errors)
-		bench_warn(bench, "errors", "%s: %" PRIu64 " operations failed, and are in none of the figures", a->name, errors);
+		bench_warn(bench, "errors", "%s: %" PRIu64 " operations failed, and are in none of the figures",
+			   a->name, errors);
 	if (is_saturated)
-		bench_warn(bench, "saturated", "%s: SATURATED: %.0f of %.0f operations a second; response times are lower bounds", a->name,
+		bench_warn(bench, "saturated",
+			   "%s: SATURATED: %.0f of %.0f operations a second; response times are lower bounds", a->name,
 			   run->median.ops_per_s, a->rate);
 	if (ops < FEW_OPERATIONS)
 		bench_warn(bench, "few-operations", "%s: only %" PRIu64 " operations: p99.9 says little", a->name, ops);
 	if (!a->is_cached && a->depth > THREADS_DEPTH && !strcmp(bench->device.info.engine, "threads"))
-		bench_warn(bench, "engine-depth", "%s: the threads engine has %d requests under way at most, not %u", a->name,
-			   THREADS_DEPTH, a->depth);
+		bench_warn(bench, "engine-depth", "%s: the threads engine has %d requests under way at most, not %u",
+			   a->name, THREADS_DEPTH, a->depth);
 	look_at_halves(bench, run);
 	look_at_cache(bench, run);
 }

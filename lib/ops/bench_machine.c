@@ -20,7 +20,9 @@ static int open_worker(struct bench_machine *m, unsigned index)
 	struct bench_worker *w = &m->workers[index];
 
 	*w = (struct bench_worker){
-		.machine = m, .index = index, .random = m->run->workload.seed + index + UINT64_C(0x9E3779B97F4A7C15),
+		.machine = m,
+		.index = index,
+		.random = m->run->workload.seed + index + UINT64_C(0x9E3779B97F4A7C15),
 		.source = workload_open(&m->run->workload, index, m->nr_workers),
 		.second = calloc(1, sizeof(*w->second)),
 		.measures = calloc(NR_BENCH_MEASURES, sizeof(*w->measures)),
@@ -66,7 +68,10 @@ int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args
 	int r = 0;
 
 	*m = (struct bench_machine){
-		.args = args, .run = run, .engine = find_engine(run), .nr_workers = 0,
+		.args = args,
+		.run = run,
+		.engine = find_engine(run),
+		.nr_workers = 0,
 	};
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->event, NULL);
@@ -93,7 +98,7 @@ static void clear_seconds(struct bench_machine *m)
 /* In the order that devices want: those that were opened again before the first. */
 int bench_machine_close(struct bench_machine *m)
 {
-	for (unsigned i = m->nr_workers; i--; )
+	for (unsigned i = m->nr_workers; i--;)
 		if (m->workers[i].machine)
 			close_worker(&m->workers[i]);
 	free(m->workers);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Straight to the device: as many requests under way as the depth says. What is asked for again goes in with the call that
- * waits for the next, so that a request costs one call of the kernel.
+ * Straight to the device: as many requests under way as the depth says. What is asked for again goes in with the call
+ * that waits for the next, so that a request costs one call of the kernel.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -53,11 +53,10 @@ static int create_slots(struct bench_worker *w, struct raw *raw)
 	const struct bench_run_args *run = w->machine->run;
 
 	raw->slots = calloc(run->depth, sizeof(*raw->slots));
-	if (!raw->slots ||
-	    posix_memalign((void **)&raw->data, DATA_ALIGNMENT, (size_t)run->depth * run->block_size))
+	if (!raw->slots || posix_memalign((void **)&raw->data, DATA_ALIGNMENT, (size_t)run->depth * run->block_size))
 		return -ENOMEM;
 	fill(w, raw->data, (size_t)run->depth * run->block_size);
-	for (unsigned i = run->depth; i--; ) {
+	for (unsigned i = run->depth; i--;) {
 		raw->slots[i].data = raw->data + (size_t)i * run->block_size;
 		raw->slots[i].next = raw->free;
 		raw->free = &raw->slots[i];
@@ -134,8 +133,8 @@ static void finish(struct bench_worker *w, struct raw *raw, struct io_request *r
 }
 
 /*
- * One at a time, and the next goes in before another is looked at: so as many as the depth says are always under way, and a
- * block that has come while others were asked for counts as had when this gets to it. Returns when that was.
+ * One at a time, and the next goes in before another is looked at: so as many as the depth says are always under way,
+ * and a block that has come while others were asked for counts as had when this gets to it. Returns when that was.
  */
 static uint64_t reap(struct bench_worker *w, struct raw *raw, bool block)
 {
@@ -173,8 +172,8 @@ static uint64_t flush(struct bench_worker *w, struct raw *raw)
 }
 
 /*
- * To the device; NULL is allowed. The last one before a wait goes with that, the others one by one: a device that gets many
- * in one lump is done with them in one lump, and idle in between.
+ * To the device; NULL is allowed. The last one before a wait goes with that, the others one by one: a device that gets
+ * many in one lump is done with them in one lump, and idle in between.
  */
 static void hand_over(struct bench_worker *w, struct io_request *armed, bool wait_follows)
 {

@@ -54,15 +54,27 @@ static void close_device(void)
 static struct bench_run_args one_run(enum workload_pattern pattern)
 {
 	return (struct bench_run_args){
-		.name = "run", .workload = { .pattern = pattern, .read_percent = 100 }, .block_size = BLOCK, .end = UINT64_MAX,
-		.depth = 1, .threads = 1, .count = 1000, .repeats = 1,
+		.name = "run",
+		.workload = { .pattern = pattern, .read_percent = 100 },
+		.block_size = BLOCK,
+		.end = UINT64_MAX,
+		.depth = 1,
+		.threads = 1,
+		.count = 1000,
+		.repeats = 1,
 	};
 }
 
 static bool measure(const struct bench_run_args *runs, size_t nr, const char *signature)
 {
 	struct op_bench_args args = {
-		.program = "bench", .image = path, .device = dev, .runs = runs, .nr_runs = nr, .signature = signature, .out_fd = -1,
+		.program = "bench",
+		.image = path,
+		.device = dev,
+		.runs = runs,
+		.nr_runs = nr,
+		.signature = signature,
+		.out_fd = -1,
 		.stop = &stop,
 	};
 
@@ -96,7 +108,8 @@ static void counted(void)
 		CU_ASSERT_EQUAL(r->writes, 0);
 		CU_ASSERT_EQUAL(r->errors, 0);
 		CU_ASSERT_EQUAL(total(r, BENCH_SERVICE), 1000);
-		CU_ASSERT_EQUAL(total(r, BENCH_RESPONSE) + total(r, BENCH_HIT) + total(r, BENCH_MISS) + total(r, BENCH_FLUSH), 0);
+		CU_ASSERT_EQUAL(
+		    total(r, BENCH_RESPONSE) + total(r, BENCH_HIT) + total(r, BENCH_MISS) + total(r, BENCH_FLUSH), 0);
 		close_device();
 	}
 }
@@ -299,7 +312,9 @@ static void saturated(void)
 
 static void failures(void)
 {
-	struct io_fault_plan plan = { .kinds = IO_FAULT_READ, .error = EIO, .bad_begin = 5 * BLOCK, .bad_end = 6 * BLOCK };
+	struct io_fault_plan plan = {
+		.kinds = IO_FAULT_READ, .error = EIO, .bad_begin = 5 * BLOCK, .bad_end = 6 * BLOCK
+	};
 	struct bench_run_args run = one_run(WORKLOAD_SEQUENTIAL);
 	const struct bench_repeat *r;
 
@@ -352,7 +367,10 @@ static void misfits(void)
 		uint32_t block_size;
 		uint64_t begin, end;
 	} rows[] = {
-		{ BLOCK, SIZE, UINT64_MAX }, { 2 * SIZE, 0, UINT64_MAX }, { BLOCK, 0, 100 }, { BLOCK, 512, UINT64_MAX },
+		{ BLOCK, SIZE, UINT64_MAX },
+		{ 2 * SIZE, 0, UINT64_MAX },
+		{ BLOCK, 0, 100 },
+		{ BLOCK, 512, UINT64_MAX },
 	};
 	struct bench_run_args run = one_run(WORKLOAD_RANDOM);
 

@@ -29,8 +29,8 @@ static const struct unit_suite *const suites[] = {
 	&io_pieces_suite,
 	&bench_compare_suite, &bench_picture_suite, &bench_replay_suite, &chart_suite,
 	&bytes_suite, &block_fields_suite, &field_path_suite, &patch_suite,
-	&histogram_suite, &bench_suite, &workload_suite, &statistics_suite, &stack_distance_suite,
-	&bench_policy_suite, &bench_curve_suite,
+	&histogram_suite, &workload_suite, &statistics_suite, &stack_distance_suite,
+	&bench_suite, &bench_policy_suite, &bench_curve_suite,
 #endif
 };
 
