@@ -164,7 +164,8 @@ static void draw(struct picture *p, struct chart *c, double top)
 static void draw_latency(struct picture *p, double top)
 {
 	static const struct chart_tick ticks[] = {
-		{ 0, "least" }, { 0.30103, "50 %" }, { 1, "90 %" }, { 2, "99 %" }, { 3, "99.9 %" }, { 4, "99.99 %" }, { 5, "99.999 %" },
+		{ 0, "least" }, { 0.30103, "50 %" }, { 1, "90 %" }, { 2, "99 %" }, { 3, "99.9 %" }, { 4, "99.99 %" },
+		{ 5, "99.999 %" },
 	};
 	struct chart c = {
 		.title = "Latency",
@@ -287,7 +288,8 @@ static void draw_headline(struct picture *p)
 			     d->model[0] ? ", " : "", d->model, d->info.direct ? "direct" : "through the page cache",
 			     d->info.engine);
 	if (p->bench->memory_limit)
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "; cache of %s", units_format_size(p->bench->memory_limit, limit));
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "; cache of %s",
+				      units_format_size(p->bench->memory_limit, limit));
 	if (p->bench->is_partial)
 		snprintf(text + n, sizeof(text) - n, "; PARTIAL: stopped by a signal");
 	svg_text(&p->out, &plain, 8, 50, text);
@@ -303,7 +305,8 @@ int op_bench_draw(const struct op_bench_result *bench, int fd)
 	p->bench = bench;
 	p->lines = calloc(bench->nr_runs + 1, sizeof(*p->lines));
 	text_out_init(&p->out, fd);
-	svg_open(&p->out, PICTURE_WIDTH, (unsigned)(HEADLINE_HEIGHT + NR_PANELS * PANEL_HEIGHT), paints, NR_PAINTS, bench->image);
+	svg_open(&p->out, PICTURE_WIDTH, (unsigned)(HEADLINE_HEIGHT + NR_PANELS * PANEL_HEIGHT), paints, NR_PAINTS,
+		 bench->image);
 	draw_headline(p);
 	for (size_t i = 0; i < NR_PANELS && !r; i++)
 		r = p->lines ? draw_panel(p, &panels[i], HEADLINE_HEIGHT + (double)i * PANEL_HEIGHT) : -ENOMEM;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * A trace as a run: what was asked for is asked for again, as soon as may be, when it was due, or so many times faster; through
- * a cache, or straight to the device.
+ * A trace as a run: what was asked for is asked for again, as soon as may be, when it was due, or so many times faster;
+ * through a cache, or straight to the device.
  *
- * Where nothing may be written what was written is read, as it takes the same place in a cache. Of a trace of several files or
- * clients the one of which there is most is taken; what lies beyond the end of the device is left out.
+ * Where nothing may be written what was written is read, as it takes the same place in a cache. Of a trace of several
+ * files or clients the one of which there is most is taken; what lies beyond the end of the device is left out.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -82,12 +82,16 @@ static struct sums select_records(struct bench_trace *trace, uint32_t file, uint
 static void warn(struct op_bench_result *bench, const struct bench_run_args *run, const struct sums *s)
 {
 	if (s->nr_elsewhere)
-		bench_warn(bench, "trace-files", "lines of the trace that are of other files or clients than the one that is replayed: %" PRIu64,
+		bench_warn(bench, "trace-files",
+			   "lines of the trace that are of other files or clients than the one that is replayed: %" PRIu64,
 			   s->nr_elsewhere);
 	if (s->nr_beyond)
-		bench_warn(bench, "trace-beyond", "lines of the trace that lie beyond the end of the device, and are left out: %" PRIu64, s->nr_beyond);
+		bench_warn(bench, "trace-beyond",
+			   "lines of the trace that lie beyond the end of the device, and are left out: %" PRIu64,
+			   s->nr_beyond);
 	if (s->nr_written && run->workload.read_percent == 100)
-		bench_warn(bench, "trace-reads", "lines of the trace that write, and without --write read: %" PRIu64, s->nr_written);
+		bench_warn(bench, "trace-reads", "lines of the trace that write, and without --write read: %" PRIu64,
+			   s->nr_written);
 }
 
 /* Reads the text. False: said in @result. */
@@ -297,7 +301,7 @@ static void ignore(struct bench_worker *w, const struct step *s)
 	(void)s;
 }
 
-/* What is done for each block of a line, where writing is allowed and where it is not. NULL: for all of its blocks at once. */
+/* What is done for each block of a line, where writing is allowed and where not. NULL: for all of its blocks at once. */
 static const struct {
 	void (*writing)(struct bench_worker *w, const struct step *s);
 	void (*reading)(struct bench_worker *w, const struct step *s);
@@ -471,12 +475,15 @@ static bool set_range(const struct bench_worker *w, struct raw *raw, const struc
 	return s->bytes;
 }
 
-static void start_request(struct bench_worker *w, struct raw *raw, const struct text_trace_record *r, uint64_t due, uint64_t now)
+static void start_request(struct bench_worker *w, struct raw *raw, const struct text_trace_record *r, uint64_t due,
+			  uint64_t now)
 {
 	struct slot *s = raw->free;
 	struct io_request *request = &s->request;
 
-	*request = (struct io_request){ .direction = may_write(w) && writes(r->op) ? IO_WRITE : IO_READ, .iov = &s->iov, .nr_iov = 1 };
+	*request = (struct io_request){ .direction = may_write(w) && writes(r->op) ? IO_WRITE : IO_READ,
+					.iov = &s->iov,
+					.nr_iov = 1 };
 	if (!set_range(w, raw, r, s))
 		return;
 	s->due = due;

@@ -150,7 +150,8 @@ static void draw_axes(const struct view *v)
 	svg_text(v->out, &title, c->left - CHART_BEFORE + 8, c->top - 15, c->y.title);
 	svg_text(v->out, &below, c->left + c->width / 2, c->top + c->height + 34, c->x.title);
 	for (unsigned i = 0; i < v->y_ticks.nr; i++)
-		svg_text(v->out, &left, c->left - 8, y_of(v, v->y_ticks.at[i]) + 4, tick_label(&c->y, v->y_ticks.at[i], i, label));
+		svg_text(v->out, &left, c->left - 8, y_of(v, v->y_ticks.at[i]) + 4,
+			 tick_label(&c->y, v->y_ticks.at[i], i, label));
 	for (unsigned i = 0; i < v->x_ticks.nr; i++)
 		svg_text(v->out, &below, x_of(v, v->x_ticks.at[i]), c->top + c->height + 16,
 			 tick_label(&c->x, v->x_ticks.at[i], i, label));
