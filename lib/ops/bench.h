@@ -30,6 +30,7 @@ enum bench_arrival {
 const char *bench_arrival_name(enum bench_arrival arrival);
 
 struct bench_trace;
+struct bench_curve;
 
 /* What a run does. */
 struct bench_run_args {
@@ -105,6 +106,7 @@ struct bench_run {
 	struct bench_repeat *repeats;
 	unsigned nr_repeats;        /* that have something in them; fewer than asked for if stopped */
 	struct bench_median median;
+	const struct bench_curve *curve; /* misses by memory limit, if that was found out; or NULL */
 };
 
 /* The facts about what was measured. */

@@ -202,7 +202,7 @@ static size_t collect_names(const struct view *v, struct name *names)
 /* A few, so the simple way: from the top down, and back up where they would leave the chart. */
 static void spread_names(const struct chart *c, struct name *names, size_t nr)
 {
-	double bottom = c->top + c->height + NAME_HEIGHT / 2;
+	double bottom = c->top + c->height - 2; /* clear of the last label of the x axis */
 
 	for (size_t i = 1; i < nr; i++)
 		for (size_t j = i; j && names[j].end < names[j - 1].end; j--) {
