@@ -16,11 +16,13 @@
 #include "ops/bench.h"
 #include "ops/bench_compare.h"
 #include "ops/bench_picture.h"
+#include "ops/bench_trace.h"
 
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
 	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN, KEY_SVG,
-	KEY_RECORD, KEY_REPLAY, KEY_SPEED, KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
+	KEY_RECORD, KEY_REPLAY, KEY_SPEED,
+	KEY_TRACE_STATS, KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
 static const struct argp_option options[] = {
@@ -52,6 +54,7 @@ static const struct argp_option options[] = {
 	{ "record", KEY_RECORD, "FILE", 0, "What is asked of caches goes there, as with BUFIO_TRACE", 0 },
 	{ "replay", KEY_REPLAY, "FILE", 0, "What was asked for in a trace: ours, fio's iolog, blkparse's text", 0 },
 	{ "speed", KEY_SPEED, "HOW", 0, "asap (default), timed, or a factor such as x2", 0 },
+	{ "trace-stats", KEY_TRACE_STATS, NULL, 0, "Measure nothing: what is in the trace FILE", 0 },
 	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 5 },
 	{ "compare", KEY_COMPARE, NULL, 0, "The FILEs, which --json wrote: each with the first", 0 },
 	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 5)", 0 },
@@ -66,7 +69,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char args_doc[] = "PATH\n--compare FILE FILE...";
+static const char args_doc[] = "PATH\n--compare FILE FILE...\n--trace-stats FILE";
 static const char doc[] =
 	"Measure how fast a block device or file is, and a cache over it.\v"
 	"Nothing is written without --write. Alone, PATH is read in three ways of about three seconds: in sequence, one block anywhere, "
@@ -93,7 +96,7 @@ struct door {
 	struct op_bench_args args;
 	struct op_bench_compare_args compare;
 	const char **files; /* words that are no options */
-	bool is_comparison;
+	bool is_comparison, is_trace_stats;
 	struct bench_run_args run;
 	struct cli_device device;
 	struct cli_output svg;
@@ -364,7 +367,7 @@ static void check_comparison(struct argp_state *state, struct door *door)
 {
 	if (door->compare.nr_files < 2)
 		argp_error(state, "--compare: name two FILEs at least, which --json wrote");
-	if (door->is_run || door->may_write || door->device.block_size || door->device.memory_limit)
+	if (door->is_run || door->may_write || door->is_trace_stats || door->device.block_size || door->device.memory_limit)
 		argp_error(state, "--compare: nothing is measured, so nothing can be asked for");
 	if (door->svg.path)
 		argp_error(state, "--svg: there is no picture of a comparison");
@@ -375,6 +378,14 @@ static void check_comparison(struct argp_state *state, struct door *door)
 	door->compare.out_fd = door->is_quiet ? -1 : STDOUT_FILENO;
 }
 
+static void check_trace_stats(struct argp_state *state, const struct door *door)
+{
+	if (door->is_run || door->may_write || door->device.memory_limit || door->svg.path)
+		argp_error(state, "--trace-stats: nothing is measured, so nothing can be asked for");
+	if (door->args.format == BENCH_CSV || door->args.format == BENCH_MARKDOWN)
+		argp_error(state, "--trace-stats: only --json is another form of it");
+}
+
 static void check(struct argp_state *state, struct door *door)
 {
 	if (door->is_comparison) {
@@ -383,12 +394,18 @@ static void check(struct argp_state *state, struct door *door)
 	}
 	if (door->compare.tolerance != DEFAULT_TOLERANCE || door->compare.may_differ)
 		argp_error(state, "--tolerance and --force-conditions go with --compare");
+	if (!door->compare.nr_files && door->is_trace_stats)
+		argp_error(state, "--trace-stats: name a FILE with a trace");
 	if (!door->compare.nr_files)
 		argp_error(state, "no PATH: name a block device or a file");
 	if (door->compare.nr_files > 1)
 		argp_error(state, "too many words: '%s'", door->files[1]);
 	door->args.image = door->files[0];
 	door->args.memory_limit = door->device.memory_limit;
+	if (door->is_trace_stats) {
+		check_trace_stats(state, door);
+		return;
+	}
 	if (door->args.signature && !door->may_write)
 		argp_error(state, "--force-signature: goes with --write");
 	if (!door->is_run && !door->device.block_size)
@@ -462,6 +479,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		parse_speed(state, run, arg);
 		door->is_run = true;
 		return 0;
+	case KEY_TRACE_STATS: door->is_trace_stats = true; return 0;
 	case KEY_COMPARE: door->is_comparison = true; return 0;
 	case KEY_TOLERANCE: parse_tolerance(state, door, arg); return 0;
 	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
@@ -585,6 +603,22 @@ static enum cli_status compare(const struct door *door)
 	return cli_status_of(&result);
 }
 
+static enum cli_status show_trace(const struct door *door)
+{
+	struct op_bench_trace_args args = {
+		.file = door->files[0],
+		.block_size = (uint32_t)door->device.block_size,
+		.json = door->args.format == BENCH_JSON,
+		.out_fd = door->is_quiet ? -1 : STDOUT_FILENO,
+	};
+	struct op_result result;
+
+	op_bench_trace(&args, &result);
+	if (result.outcome != OP_DONE)
+		cli_error(door->args.program, "%s", result.reason);
+	return cli_status_of(&result);
+}
+
 /* As if it had not been caught. */
 static void end_by_signal(void)
 {
@@ -613,6 +647,8 @@ int main(int argc, char **argv)
 		cli_be_quiet();
 	if (door.is_comparison)
 		return compare(&door);
+	if (door.is_trace_stats)
+		return show_trace(&door);
 	door.args.has_bars = isatty(STDOUT_FILENO) && setlocale(LC_CTYPE, "") && !strcmp(nl_langinfo(CODESET), "UTF-8");
 	status = open_device(&door);
 	if (status)

@@ -22,6 +22,7 @@ complete -c bufio-bench -l force-signature -x -d 'Overwrite what is of this type
 complete -c bufio-bench -l record -r -d 'What is asked of caches goes there'
 complete -c bufio-bench -l replay -r -d 'What was asked for in a trace'
 complete -c bufio-bench -l speed -x -a 'asap timed x2' -d 'How fast a trace is replayed'
+complete -c bufio-bench -l trace-stats -d 'What is in the trace FILE'
 complete -c bufio-bench -l compare -d 'Results of --json: each with the first'
 complete -c bufio-bench -l tolerance -x -d 'What differs by less is the same'
 complete -c bufio-bench -l force-conditions -d 'Although they were not measured alike'
