@@ -129,7 +129,7 @@ static void workload_as_its_blocks(void)
 
 static void far_blocks(void)
 {
-	static const uint64_t blocks[] = { 0, (UINT64_C(1) << 54) - 2, 0, (UINT64_C(1) << 54) - 2 }, beyond[] = { UINT64_MAX };
+	const uint64_t last = (UINT64_C(1) << 54) - 2, blocks[] = { 0, last, 0, last }, beyond[] = { UINT64_MAX };
 	struct bench_accesses a = { .blocks = blocks, .nr = 4 };
 	double hits = 7;
 
