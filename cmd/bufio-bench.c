@@ -16,11 +16,13 @@
 #include "ops/bench.h"
 #include "ops/bench_compare.h"
 #include "ops/bench_picture.h"
+#include "ops/bench_trace.h"
 
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
 	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN, KEY_SVG,
-	KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
+	KEY_RECORD, KEY_REPLAY, KEY_SPEED,
+	KEY_TRACE_STATS, KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
 static const struct argp_option options[] = {
@@ -48,11 +50,16 @@ static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "Writing:", 3 },
 	{ "write", KEY_WRITE, NULL, 0, "May overwrite PATH: what is in the region is lost", 0 },
 	{ "force-signature", KEY_FORCE_SIGNATURE, "TYPE", 0, "Overwrite a PATH that holds this, such as ext4", 0 },
-	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 4 },
+	{ NULL, 0, NULL, 0, "Traces:", 4 },
+	{ "record", KEY_RECORD, "FILE", 0, "What is asked of caches goes there, as with BUFIO_TRACE", 0 },
+	{ "replay", KEY_REPLAY, "FILE", 0, "What was asked for in a trace: ours, fio's iolog, blkparse's text", 0 },
+	{ "speed", KEY_SPEED, "HOW", 0, "asap (default), timed, or a factor such as x2", 0 },
+	{ "trace-stats", KEY_TRACE_STATS, NULL, 0, "Measure nothing: what is in the trace FILE", 0 },
+	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 5 },
 	{ "compare", KEY_COMPARE, NULL, 0, "The FILEs, which --json wrote: each with the first", 0 },
 	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 5)", 0 },
 	{ "force-conditions", KEY_FORCE_CONDITIONS, NULL, 0, "Although devices, limits or workloads differ", 0 },
-	{ NULL, 0, NULL, 0, "Output:", 5 },
+	{ NULL, 0, NULL, 0, "Output:", 6 },
 	{ "json", 'J', NULL, 0, "All there is, as JSON", 0 },
 	{ "csv", KEY_CSV, NULL, 0, "A line for each repeat", 0 },
 	{ "markdown", KEY_MARKDOWN, NULL, 0, "The table alone, as Markdown", 0 },
@@ -62,7 +69,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char args_doc[] = "PATH\n--compare FILE FILE...";
+static const char args_doc[] = "PATH\n--compare FILE FILE...\n--trace-stats FILE";
 static const char doc[] =
 	"Measure how fast a block device or file is, and a cache over it.\v"
 	"Nothing is written without --write. Alone, PATH is read in three ways of about three seconds: in sequence, one block anywhere, "
@@ -74,6 +81,7 @@ static const char doc[] =
 #define MAX_THREADS 256
 #define MAX_REPEATS 1000
 #define MAX_BUFFERS (UINT64_C(1) << 30)
+#define MAX_REPLAYED (UINT64_C(1) << 20) /* bytes of a request */
 #define USUAL_NS UINT64_C(10000000000)
 #define OPEN_DEPTH 64
 #define MAX_SWEEP 16
@@ -88,7 +96,7 @@ struct door {
 	struct op_bench_args args;
 	struct op_bench_compare_args compare;
 	const char **files; /* words that are no options */
-	bool is_comparison;
+	bool is_comparison, is_trace_stats;
 	struct bench_run_args run;
 	struct cli_device device;
 	struct cli_output svg;
@@ -219,6 +227,19 @@ static void parse_arrival(struct argp_state *state, struct bench_run_args *run, 
 		argp_error(state, "--arrival: '%s' is none of fixed, poisson", arg);
 }
 
+static void parse_speed(struct argp_state *state, struct bench_run_args *run, const char *arg)
+{
+	const char *end = NULL;
+
+	run->speed = !strcmp(arg, "timed");
+	if (!strcmp(arg, "asap") || run->speed > 0)
+		return;
+	if (*arg == 'x')
+		run->speed = parse_real(arg + 1, &end);
+	if (!end || *end || !(run->speed >= 0.001 && run->speed <= 1e6))
+		argp_error(state, "--speed: '%s' is none of asap, timed, x0.001 to x1000000", arg);
+}
+
 static enum sweep parse_sweep(struct argp_state *state, const char *arg)
 {
 	for (unsigned i = 1; i < sizeof(sweep_words) / sizeof(*sweep_words); i++)
@@ -256,11 +277,31 @@ static void settle_writes(struct argp_state *state, struct door *door)
 		argp_error(state, "--flush-every: goes with --write");
 }
 
+/* The trace says all that a workload would. */
+static void check_replay(struct argp_state *state, const struct door *door)
+{
+	const struct bench_run_args *run = &door->run;
+	const char *record = getenv("BUFIO_TRACE");
+
+	if (!run->replay) {
+		if (run->speed > 0)
+			argp_error(state, "--speed: goes with --replay");
+		return;
+	}
+	if (run->workload.pattern != WORKLOAD_RANDOM || door->region || run->threads > 1 || door->has_read_percent || run->rate > 0 ||
+	    run->flush_every || door->sweep || run->count)
+		argp_error(state, "--replay: the trace says what is asked for: not --pattern, --region, --threads, --read-percent, --rate, "
+				  "--flush-every, --sweep or --count");
+	if (record && !strcmp(record, run->replay))
+		argp_error(state, "--replay: %s is where the trace of this goes", record);
+}
+
 static void settle_run(struct argp_state *state, struct door *door)
 {
 	struct bench_run_args *run = &door->run;
 
-	run->block_size = door->device.block_size ? (uint32_t)door->device.block_size : 4096;
+	check_replay(state, door);
+	run->block_size = door->device.block_size ? (uint32_t)door->device.block_size : run->replay ? 0 : 4096;
 	run->memory_limit = door->device.memory_limit;
 	run->is_cached |= run->memory_limit && !door->is_raw;
 	if (run->is_cached && door->is_raw)
@@ -270,12 +311,12 @@ static void settle_run(struct argp_state *state, struct door *door)
 	if (run->rate > 0 && !run->arrival)
 		run->arrival = BENCH_FIXED;
 	if (!run->depth)
-		run->depth = run->rate > 0 && !run->is_cached ? OPEN_DEPTH : 1;
-	if (!run->is_cached && (uint64_t)run->depth * run->threads * run->block_size > MAX_BUFFERS)
+		run->depth = (run->rate > 0 || run->speed > 0) && !run->is_cached ? OPEN_DEPTH : 1;
+	if (!run->is_cached && (uint64_t)run->depth * run->threads * (run->replay ? MAX_REPLAYED : run->block_size) > MAX_BUFFERS)
 		argp_error(state, "--depth: so many requests of such blocks take more than 1GiB");
 	if (run->warms_until_steady && !run->is_cached)
 		argp_error(state, "--warm-up: 'steady' is of the hit ratio, and goes with --cached");
-	if (!run->count && !door->has_time)
+	if (!run->count && !door->has_time && !run->replay)
 		run->ns = USUAL_NS;
 	settle_writes(state, door);
 	if (door->region)
@@ -299,7 +340,7 @@ static void add_run(struct door *door, size_t i, uint64_t v)
 		run->threads = (unsigned)v;
 		snprintf(what, sizeof(what), " %" PRIu64 "t", v);
 	}
-	snprintf(door->names[i], NAME_MAX_LENGTH, "%s%s%s", workload_pattern_name(run->workload.pattern), what,
+	snprintf(door->names[i], NAME_MAX_LENGTH, "%s%.31s%s", run->replay ? "replay" : workload_pattern_name(run->workload.pattern), what,
 		 run->is_cached ? ", cached" : "");
 	run->name = door->names[i];
 	door->args.nr_runs = i + 1;
@@ -326,7 +367,7 @@ static void check_comparison(struct argp_state *state, struct door *door)
 {
 	if (door->compare.nr_files < 2)
 		argp_error(state, "--compare: name two FILEs at least, which --json wrote");
-	if (door->is_run || door->may_write || door->device.block_size || door->device.memory_limit)
+	if (door->is_run || door->may_write || door->is_trace_stats || door->device.block_size || door->device.memory_limit)
 		argp_error(state, "--compare: nothing is measured, so nothing can be asked for");
 	if (door->svg.path)
 		argp_error(state, "--svg: there is no picture of a comparison");
@@ -337,6 +378,14 @@ static void check_comparison(struct argp_state *state, struct door *door)
 	door->compare.out_fd = door->is_quiet ? -1 : STDOUT_FILENO;
 }
 
+static void check_trace_stats(struct argp_state *state, const struct door *door)
+{
+	if (door->is_run || door->may_write || door->device.memory_limit || door->svg.path)
+		argp_error(state, "--trace-stats: nothing is measured, so nothing can be asked for");
+	if (door->args.format == BENCH_CSV || door->args.format == BENCH_MARKDOWN)
+		argp_error(state, "--trace-stats: only --json is another form of it");
+}
+
 static void check(struct argp_state *state, struct door *door)
 {
 	if (door->is_comparison) {
@@ -345,12 +394,18 @@ static void check(struct argp_state *state, struct door *door)
 	}
 	if (door->compare.tolerance != DEFAULT_TOLERANCE || door->compare.may_differ)
 		argp_error(state, "--tolerance and --force-conditions go with --compare");
+	if (!door->compare.nr_files && door->is_trace_stats)
+		argp_error(state, "--trace-stats: name a FILE with a trace");
 	if (!door->compare.nr_files)
 		argp_error(state, "no PATH: name a block device or a file");
 	if (door->compare.nr_files > 1)
 		argp_error(state, "too many words: '%s'", door->files[1]);
 	door->args.image = door->files[0];
 	door->args.memory_limit = door->device.memory_limit;
+	if (door->is_trace_stats) {
+		check_trace_stats(state, door);
+		return;
+	}
 	if (door->args.signature && !door->may_write)
 		argp_error(state, "--force-signature: goes with --write");
 	if (!door->is_run && !door->device.block_size)
@@ -412,6 +467,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_CACHED: run->is_cached = true; return 0;
 	case KEY_RATE: parse_rate(state, run, arg); return 0;
 	case KEY_ARRIVAL: parse_arrival(state, run, arg); return 0;
+	case KEY_RECORD:
+		if (setenv("BUFIO_TRACE", arg, 1))
+			argp_error(state, "--record: %s", strerror(errno));
+		return 0;
+	case KEY_REPLAY:
+		run->replay = arg;
+		door->is_run = true;
+		return 0;
+	case KEY_SPEED:
+		parse_speed(state, run, arg);
+		door->is_run = true;
+		return 0;
+	case KEY_TRACE_STATS: door->is_trace_stats = true; return 0;
 	case KEY_COMPARE: door->is_comparison = true; return 0;
 	case KEY_TOLERANCE: parse_tolerance(state, door, arg); return 0;
 	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
@@ -535,6 +603,22 @@ static enum cli_status compare(const struct door *door)
 	return cli_status_of(&result);
 }
 
+static enum cli_status show_trace(const struct door *door)
+{
+	struct op_bench_trace_args args = {
+		.file = door->files[0],
+		.block_size = (uint32_t)door->device.block_size,
+		.json = door->args.format == BENCH_JSON,
+		.out_fd = door->is_quiet ? -1 : STDOUT_FILENO,
+	};
+	struct op_result result;
+
+	op_bench_trace(&args, &result);
+	if (result.outcome != OP_DONE)
+		cli_error(door->args.program, "%s", result.reason);
+	return cli_status_of(&result);
+}
+
 /* As if it had not been caught. */
 static void end_by_signal(void)
 {
@@ -563,6 +647,8 @@ int main(int argc, char **argv)
 		cli_be_quiet();
 	if (door.is_comparison)
 		return compare(&door);
+	if (door.is_trace_stats)
+		return show_trace(&door);
 	door.args.has_bars = isatty(STDOUT_FILENO) && setlocale(LC_CTYPE, "") && !strcmp(nl_langinfo(CODESET), "UTF-8");
 	status = open_device(&door);
 	if (status)

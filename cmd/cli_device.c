@@ -211,22 +211,16 @@ static void print_stats(const struct cli_device *d, const char *program)
 	cli_print_stats(program, &s, bufio_get_memory_limit(d->client));
 }
 
-/* The work is done all the same. */
-static void close_client(struct cli_device *d, const char *program)
+void cli_device_close(struct cli_device *d, const char *program)
 {
 	struct bufio_reason reason;
 
-	bufio_client_destroy(d->client);
-	if (bufio_check_environment(&reason))
-		cli_error(program, "%s", reason.text);
-}
-
-void cli_device_close(struct cli_device *d, const char *program)
-{
 	if (d->stats && d->client)
 		print_stats(d, program);
-	if (d->client)
-		close_client(d, program);
+	bufio_client_destroy(d->client);
+	/* A trace may not be complete; the work is done all the same. */
+	if (d->device && bufio_check_environment(&reason))
+		cli_error(program, "%s", reason.text);
 	bufio_device_close(d->device);
 	d->client = NULL;
 	d->device = NULL;

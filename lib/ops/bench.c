@@ -118,6 +118,8 @@ static bool settle(struct bench *b, struct bench_run_args *run)
 {
 	const char *why;
 
+	if (run->replay && !bench_replay_load(b->out, b->args, run, b->result))
+		return false;
 	if (!settle_region(b, run))
 		return false;
 	why = workload_settle(&run->workload);
@@ -344,6 +346,7 @@ void op_bench_free(struct op_bench_result *bench)
 		for (unsigned j = 0; j < bench->runs[i].nr_repeats; j++)
 			bench_repeat_free(&bench->runs[i].repeats[j]);
 		free(bench->runs[i].repeats);
+		bench_replay_free(bench->runs[i].args.trace);
 	}
 	free(bench->runs);
 	*bench = (struct op_bench_result){ .runs = NULL };

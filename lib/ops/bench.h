@@ -29,6 +29,9 @@ enum bench_arrival {
 /* "closed", "fixed", "poisson". */
 const char *bench_arrival_name(enum bench_arrival arrival);
 
+struct bench_trace;
+struct bench_curve;
+
 /* What a run does. */
 struct bench_run_args {
 	const char *name; /* of its row */
@@ -47,6 +50,9 @@ struct bench_run_args {
 	double rate;           /* operations a second of all threads, unless closed */
 	enum bench_arrival arrival;
 	unsigned repeats;
+	const char *replay;      /* a trace instead of a workload, which then says with read_percent < 100 that it may write; or NULL */
+	double speed;            /* of the trace: 0 as soon as may be, 1 as it was, 2 twice as fast */
+	struct bench_trace *trace; /* in memory, once it is settled; of the bench */
 };
 
 /* What happened in a second. */
@@ -100,6 +106,7 @@ struct bench_run {
 	struct bench_repeat *repeats;
 	unsigned nr_repeats;        /* that have something in them; fewer than asked for if stopped */
 	struct bench_median median;
+	const struct bench_curve *curve; /* misses by memory limit, if that was found out; or NULL */
 };
 
 /* The facts about what was measured. */

@@ -353,11 +353,13 @@ static bool compare_runs(struct compare *c, struct bench_compared *other, const 
 		return fail_memory(c);
 	json_array_foreach (ours, i, run) {
 		b = partner(c, theirs, i, string_of(run, "name"));
-		if (b ? !compare_run(c, other, run, b) : !add_difference(c, other, "%s: is not there", string_of(run, "name")))
+		if (b ? !compare_run(c, other, run, b)
+		      : !add_difference(c, other, "%s: is not there", string_of(run, "name")))
 			return false;
 	}
 	return json_array_size(ours) == json_array_size(theirs) ||
-	       add_difference(c, other, "runs: there are %zu, and there were %zu", json_array_size(theirs), json_array_size(ours));
+	       add_difference(c, other, "runs: there are %zu, and there were %zu", json_array_size(theirs),
+			      json_array_size(ours));
 }
 
 static bool compare_file(struct compare *c, size_t i)
@@ -369,13 +371,14 @@ static bool compare_file(struct compare *c, size_t i)
 	other->file = c->args->files[i];
 	other->image = string_of(b, "image");
 	if (!compare_values(c, other, "result", whole, a, b) ||
-	    !compare_values(c, other, "device", device_conditions, json_object_get(a, "device"), json_object_get(b, "device")) ||
+	    !compare_values(c, other, "device", device_conditions, json_object_get(a, "device"),
+			    json_object_get(b, "device")) ||
 	    !compare_runs(c, other, json_object_get(a, "runs"), json_object_get(b, "runs")))
 		return false;
 	if (!other->nr_differences || c->args->may_differ)
 		return true;
-	op_fail(c->result, OP_REFUSED, 0, "%s: was not measured as %s was: %s%s; --force-conditions compares them", other->file,
-		c->args->files[0], other->differences[0], other->nr_differences > 1 ? ", and more" : "");
+	op_fail(c->result, OP_REFUSED, 0, "%s: was not measured as %s was: %s%s; --force-conditions compares them",
+		other->file, c->args->files[0], other->differences[0], other->nr_differences > 1 ? ", and more" : "");
 	return false;
 }
 
@@ -403,7 +406,8 @@ static void free_compared(struct bench_compared *other)
 
 void op_bench_compare(const struct op_bench_compare_args *args, struct op_result *result)
 {
-	struct compare c = { args, result, calloc(args->nr_files, sizeof(*c.saved)), calloc(args->nr_files, sizeof(*c.others)) };
+	struct compare c = { args, result, calloc(args->nr_files, sizeof(*c.saved)),
+			     calloc(args->nr_files, sizeof(*c.others)) };
 
 	*result = (struct op_result){ .outcome = OP_DONE };
 	if (c.saved && c.others)

@@ -68,7 +68,7 @@ struct bench_engine {
 	void (*end)(struct bench_worker *w);
 };
 
-extern const struct bench_engine bench_raw, bench_cached;
+extern const struct bench_engine bench_raw, bench_cached, bench_replay_raw, bench_replay_cached;
 
 struct bench_machine {
 	const struct op_bench_args *args;
@@ -177,6 +177,13 @@ void bench_look_at_run(struct op_bench_result *bench, const struct bench_run *ru
 
 __attribute__((format(printf, 3, 4))) void bench_warn(struct op_bench_result *bench, const char *name,
 						      const char *format, ...);
+
+/* --- bench_replay.c --- */
+
+/* Reads the trace of @run, which gets the trace's block size if it has none. False: said in @result. */
+bool bench_replay_load(struct op_bench_result *bench, const struct op_bench_args *args, struct bench_run_args *run,
+		       struct op_result *result);
+void bench_replay_free(struct bench_trace *trace);
 
 /* --- bench_json.c --- */
 

@@ -162,7 +162,11 @@ static void put_run(struct text_out *o, const struct bench_run *run)
 
 	text_puts(o, "{");
 	put_string(o, "name", a->name, &is_next);
-	put_string(o, "pattern", workload_pattern_name(a->workload.pattern), &is_next);
+	put_string(o, "pattern", a->replay ? "replay" : workload_pattern_name(a->workload.pattern), &is_next);
+	if (a->replay) {
+		put_string(o, "trace", a->replay, &is_next);
+		put_real(o, "speed", a->speed, &is_next);
+	}
 	put_boolean(o, "is_cached", a->is_cached, &is_next);
 	put_number(o, "block_size", a->block_size, &is_next);
 	put_number(o, "depth", a->depth, &is_next);

@@ -56,6 +56,13 @@ static int open_client(struct bench_machine *m, struct bench_run_args *run)
 	return r == -EINVAL ? -EDOM : r;
 }
 
+static const struct bench_engine *find_engine(const struct bench_run_args *run)
+{
+	if (run->trace)
+		return run->is_cached ? &bench_replay_cached : &bench_replay_raw;
+	return run->is_cached ? &bench_cached : &bench_raw;
+}
+
 int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args, struct bench_run_args *run)
 {
 	int r = 0;
@@ -63,7 +70,7 @@ int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args
 	*m = (struct bench_machine){
 		.args = args,
 		.run = run,
-		.engine = run->is_cached ? &bench_cached : &bench_raw,
+		.engine = find_engine(run),
 		.nr_workers = 0,
 	};
 	pthread_mutex_init(&m->lock, NULL);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "ops/bench_curve.h"
 #include "text/chart.h"
 #include "text/emit.h"
 
@@ -22,6 +23,7 @@
 #define HEADLINE_HEIGHT 76.0
 #define MIB 1048576.0
 #define NS_PER_S 1e9
+#define NAME_MAX_BYTES 64
 
 #define NINES 5           /* at most: 99.999 % */
 #define STEPS_A_NINE 20
@@ -47,8 +49,8 @@ static const struct svg_paint paints[NR_PAINTS] = {
 struct picture {
 	struct text_out out;
 	const struct op_bench_result *bench;
-	struct chart_line *lines; /* a line for each run that has something in it */
-	double *values;           /* of all lines, x and y */
+	struct chart_line *lines; /* one or two for each run that has something in it */
+	char (*names)[NAME_MAX_BYTES]; /* of those that are not called as their runs */
 	size_t nr;
 };
 
@@ -164,7 +166,8 @@ static void draw(struct picture *p, struct chart *c, double top)
 static void draw_latency(struct picture *p, double top)
 {
 	static const struct chart_tick ticks[] = {
-		{ 0, "least" }, { 0.30103, "50 %" }, { 1, "90 %" }, { 2, "99 %" }, { 3, "99.9 %" }, { 4, "99.99 %" }, { 5, "99.999 %" },
+		{ 0, "least" }, { 0.30103, "50 %" }, { 1, "90 %" }, { 2, "99 %" }, { 3, "99.9 %" }, { 4, "99.99 %" },
+		{ 5, "99.999 %" },
 	};
 	struct chart c = {
 		.title = "Latency",
@@ -240,6 +243,79 @@ static void draw_throughput(struct picture *p, double top)
 	draw(p, &c, top);
 }
 
+/* --- misses by memory limit --- */
+
+#define MAX_LIMIT_TICKS 16
+
+static const struct bench_curve *curve_of(const struct bench_run *run)
+{
+	return run->curve && run->curve->nr_points ? run->curve : NULL;
+}
+
+static double as_misses(double hits)
+{
+	return isnan(hits) ? NAN : 100 * (1 - hits);
+}
+
+static int add_curve_line(struct picture *p, const struct bench_run *run, bool is_lru)
+{
+	const struct bench_curve *curve = run->curve;
+	double *values = add_line(p, run, curve->nr_points);
+	struct chart_line *line = &p->lines[p->nr];
+
+	if (!values)
+		return -ENOMEM;
+	for (size_t i = 0; i < curve->nr_points; i++) {
+		const struct bench_curve_point *point = &curve->points[i];
+
+		values[i] = log2((double)point->limit);
+		values[curve->nr_points + i] = as_misses(is_lru ? point->lru_hits : point->policy_hits);
+	}
+	line->nr = curve->nr_points;
+	line->is_thin = is_lru;
+	line->paint = paint_of(p->nr / 2); /* a pair has one colour */
+	snprintf(p->names[p->nr], NAME_MAX_BYTES, is_lru ? "%.40s, LRU" : "%.40s", run->args.name);
+	line->name = p->names[p->nr];
+	p->nr++;
+	return 0;
+}
+
+static int add_curve(struct picture *p, const struct bench_run *run)
+{
+	int r = curve_of(run) ? add_curve_line(p, run, false) : 0;
+
+	return r || !curve_of(run) ? r : add_curve_line(p, run, true);
+}
+
+/* Powers of two: of all of them, or of every other. */
+static unsigned limit_ticks(const struct chart_axis *x, struct chart_tick *ticks, char labels[][UNITS_SIZE_MAX])
+{
+	unsigned first = (unsigned)x->least, last = (unsigned)x->most, nr = 0;
+	unsigned step = (last - first) / (MAX_LIMIT_TICKS / 2) + 1;
+
+	for (unsigned i = first; i <= last && nr < MAX_LIMIT_TICKS; i += step, nr++)
+		ticks[nr] = (struct chart_tick){ i, units_format_size(UINT64_C(1) << i, labels[nr]) };
+	return nr;
+}
+
+static void draw_curve(struct picture *p, double top)
+{
+	char labels[MAX_LIMIT_TICKS][UNITS_SIZE_MAX];
+	struct chart_tick ticks[MAX_LIMIT_TICKS];
+	struct chart c = {
+		.title = "Misses",
+		.x = { .title = "memory limit of the cache", .ticks = ticks },
+		.y = { .title = "% of all accesses", .format = format_plain },
+	};
+
+	find_range(p, &c.x, &c.y);
+	c.x.least = floor(c.x.least);
+	c.x.most = fmax(ceil(c.x.most), c.x.least + 1);
+	c.x.nr_ticks = limit_ticks(&c.x, ticks, labels);
+	c.y.least = 0;
+	draw(p, &c, top);
+}
+
 /* --- all --- */
 
 static const struct panel {
@@ -248,6 +324,7 @@ static const struct panel {
 } panels[] = {
 	{ add_latency, draw_latency },
 	{ add_throughput, draw_throughput },
+	{ add_curve, draw_curve },
 };
 
 #define NR_PANELS (sizeof(panels) / sizeof(*panels))
@@ -287,29 +364,51 @@ static void draw_headline(struct picture *p)
 			     d->model[0] ? ", " : "", d->model, d->info.direct ? "direct" : "through the page cache",
 			     d->info.engine);
 	if (p->bench->memory_limit)
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "; cache of %s", units_format_size(p->bench->memory_limit, limit));
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "; cache of %s",
+				      units_format_size(p->bench->memory_limit, limit));
 	if (p->bench->is_partial)
 		snprintf(text + n, sizeof(text) - n, "; PARTIAL: stopped by a signal");
 	svg_text(&p->out, &plain, 8, 50, text);
 }
 
+/* The last one only if there is something in it. */
+static size_t count_panels(const struct op_bench_result *bench)
+{
+	for (size_t i = 0; i < bench->nr_runs; i++)
+		if (bench->runs[i].nr_repeats && curve_of(&bench->runs[i]))
+			return NR_PANELS;
+	return NR_PANELS - 1;
+}
+
+static int draw_all(struct picture *p)
+{
+	size_t nr_panels = count_panels(p->bench);
+	int r = 0;
+
+	svg_open(&p->out, PICTURE_WIDTH, (unsigned)(HEADLINE_HEIGHT + (double)nr_panels * PANEL_HEIGHT), paints, NR_PAINTS,
+		 p->bench->image);
+	draw_headline(p);
+	for (size_t i = 0; i < nr_panels && !r; i++)
+		r = draw_panel(p, &panels[i], HEADLINE_HEIGHT + (double)i * PANEL_HEIGHT);
+	svg_close(&p->out);
+	return r ? r : text_out_flush(&p->out);
+}
+
 int op_bench_draw(const struct op_bench_result *bench, int fd)
 {
 	struct picture *p = calloc(1, sizeof(*p));
-	int r = 0;
+	int r = -ENOMEM;
 
 	if (!p)
-		return -ENOMEM;
+		return r;
 	p->bench = bench;
-	p->lines = calloc(bench->nr_runs + 1, sizeof(*p->lines));
+	p->lines = calloc(2 * bench->nr_runs + 1, sizeof(*p->lines));
+	p->names = calloc(2 * bench->nr_runs + 1, sizeof(*p->names));
 	text_out_init(&p->out, fd);
-	svg_open(&p->out, PICTURE_WIDTH, (unsigned)(HEADLINE_HEIGHT + NR_PANELS * PANEL_HEIGHT), paints, NR_PAINTS, bench->image);
-	draw_headline(p);
-	for (size_t i = 0; i < NR_PANELS && !r; i++)
-		r = p->lines ? draw_panel(p, &panels[i], HEADLINE_HEIGHT + (double)i * PANEL_HEIGHT) : -ENOMEM;
-	svg_close(&p->out);
-	r = r ? r : text_out_flush(&p->out);
+	if (p->lines && p->names)
+		r = draw_all(p);
 	free(p->lines);
+	free(p->names);
 	free(p);
 	return r;
 }

@@ -150,7 +150,8 @@ static void draw_axes(const struct view *v)
 	svg_text(v->out, &title, c->left - CHART_BEFORE + 8, c->top - 15, c->y.title);
 	svg_text(v->out, &below, c->left + c->width / 2, c->top + c->height + 34, c->x.title);
 	for (unsigned i = 0; i < v->y_ticks.nr; i++)
-		svg_text(v->out, &left, c->left - 8, y_of(v, v->y_ticks.at[i]) + 4, tick_label(&c->y, v->y_ticks.at[i], i, label));
+		svg_text(v->out, &left, c->left - 8, y_of(v, v->y_ticks.at[i]) + 4,
+			 tick_label(&c->y, v->y_ticks.at[i], i, label));
 	for (unsigned i = 0; i < v->x_ticks.nr; i++)
 		svg_text(v->out, &below, x_of(v, v->x_ticks.at[i]), c->top + c->height + 16,
 			 tick_label(&c->x, v->x_ticks.at[i], i, label));
@@ -201,7 +202,7 @@ static size_t collect_names(const struct view *v, struct name *names)
 /* A few, so the simple way: from the top down, and back up where they would leave the chart. */
 static void spread_names(const struct chart *c, struct name *names, size_t nr)
 {
-	double bottom = c->top + c->height + NAME_HEIGHT / 2;
+	double bottom = c->top + c->height - 2; /* clear of the last label of the x axis */
 
 	for (size_t i = 1; i < nr; i++)
 		for (size_t j = i; j && names[j].end < names[j - 1].end; j--) {

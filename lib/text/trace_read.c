@@ -188,9 +188,9 @@ static int take_client(struct reader *r)
 	uint32_t file;
 	int e;
 
-	if (r->nr_words != 8 || !number_of(r, 0, "client", &number) || !number || !number_of(r, 2, "block-size", &block_size) ||
-	    !block_size || block_size > UINT32_MAX || !number_of(r, 4, "device-size", &size) ||
-	    !number_of(r, 6, "offset", &begin))
+	if (r->nr_words != 8 || !number_of(r, 0, "client", &number) || !number ||
+	    !number_of(r, 2, "block-size", &block_size) || !block_size || block_size > UINT32_MAX ||
+	    !number_of(r, 4, "device-size", &size) || !number_of(r, 6, "offset", &begin))
 		return refuse(r, bufio_client_line);
 	e = find_file(r, r->words[1], &file);
 	if (!e)
@@ -352,9 +352,11 @@ static bool parse_sectors(const struct reader *r, struct text_trace_record *reco
 {
 	uint64_t end;
 
-	return record->op == TEXT_TRACE_FLUSH || (parse_number(r->words[7], &record->offset) && parse_number(r->words[9], &record->bytes) &&
-	       checked_mul(record->offset, SECTOR, &record->offset) && checked_mul(record->bytes, SECTOR, &record->bytes) &&
-	       checked_add(record->offset, record->bytes, &end) && record->bytes);
+	return record->op == TEXT_TRACE_FLUSH ||
+	       (parse_number(r->words[7], &record->offset) && parse_number(r->words[9], &record->bytes) &&
+		checked_mul(record->offset, SECTOR, &record->offset) &&
+		checked_mul(record->bytes, SECTOR, &record->bytes) &&
+		checked_add(record->offset, record->bytes, &end) && record->bytes);
 }
 
 /* A line of one of the three kinds. */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "ops/bench_curve.h"
 #include "ops/bench_picture.h"
 #include "unit.h"
 
@@ -56,6 +58,26 @@ static void both_charts(void)
 	CU_ASSERT_PTR_NULL(strstr(svg, ">99.99 %<")); /* of 1000 operations none is beyond that */
 }
 
+static void curves(void)
+{
+	struct bench_curve_point points[] = {
+		{ .limit = 1 << 20, .lru_hits = 0.5, .policy_hits = 0.6 }, { .limit = 4 << 20, .lru_hits = 0.7, .policy_hits = 0.75 },
+		{ .limit = 48 << 20, .lru_hits = 0.9, .policy_hits = NAN },
+	};
+	struct bench_curve curve = { .points = points, .nr_points = 3 };
+	struct bench_repeat repeat = repeat_of(5);
+	struct bench_run run = { .args = { .name = "zipf" }, .repeats = &repeat, .nr_repeats = 1, .curve = &curve };
+	struct op_bench_result bench = { .image = "disk", .device = { .info = { .engine = "uring" } }, .runs = &run, .nr_runs = 1 };
+	static const char *const texts[] = { ">Misses<", ">zipf<", ">zipf, LRU<", ">1 MiB<", ">4 MiB<", ">64 MiB<", ">50<", ">0<" };
+
+	draw(&bench);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		CU_ASSERT_PTR_NOT_NULL(strstr(svg, texts[i]));
+	curve.nr_points = 0;
+	draw(&bench);
+	CU_ASSERT_PTR_NULL(strstr(svg, ">Misses<"));
+}
+
 /* Nothing, or no more than one operation. */
 static void little(void)
 {
@@ -102,6 +124,7 @@ static void bars(void)
 
 static const struct unit_case cases[] = {
 	{ "latency and throughput are drawn, no further than there are operations for", both_charts },
+	{ "misses by memory limit are drawn where they are known, beside those of LRU", curves },
 	{ "nothing, and a single operation, can be drawn", little },
 	{ "what cannot be written is an error", not_written },
 	{ "there is a bar for each second, or for several", bars },

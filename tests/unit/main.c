@@ -27,7 +27,7 @@ static const struct unit_suite *const suites[] = {
 	&tally_suite, &walk_disk_suite, &space_map_check_suite, &thin_check_suite, &journal_suite, &script_suite,
 	&map_file_suite, &copy_suite, &thin_claims_suite, &thin_used_suite, &pack_file_suite, &pack_suite, &extent_list_suite,
 	&io_pieces_suite,
-	&bench_compare_suite, &bench_picture_suite, &chart_suite,
+	&bench_compare_suite, &bench_picture_suite, &bench_replay_suite, &chart_suite,
 	&bytes_suite, &block_fields_suite, &field_path_suite, &patch_suite,
 	&histogram_suite, &workload_suite, &statistics_suite, &stack_distance_suite,
 	&bench_suite, &bench_policy_suite, &bench_curve_suite,
