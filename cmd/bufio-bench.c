@@ -85,7 +85,7 @@ static const char doc[] =
 #define USUAL_NS UINT64_C(10000000000)
 #define OPEN_DEPTH 64
 #define MAX_SWEEP 16
-#define NAME_MAX_LENGTH 48
+#define NAME_MAX_LENGTH 96
 #define DEFAULT_TOLERANCE 0.05
 
 enum sweep { SWEEP_NONE, SWEEP_BLOCK_SIZE, SWEEP_DEPTH, SWEEP_THREADS };
