@@ -213,9 +213,14 @@ static void print_stats(const struct cli_device *d, const char *program)
 
 void cli_device_close(struct cli_device *d, const char *program)
 {
+	struct bufio_reason reason;
+
 	if (d->stats && d->client)
 		print_stats(d, program);
 	bufio_client_destroy(d->client);
+	/* A trace may not be complete; the work is done all the same. */
+	if (d->device && bufio_check_environment(&reason))
+		cli_error(program, "%s", reason.text);
 	bufio_device_close(d->device);
 	d->client = NULL;
 	d->device = NULL;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How often each value was seen, in buckets that are narrow for small values and wide for large ones: 128 for each power of
- * two, so that a value is known to within 0.4 %. What is below 256 is exact.
+ * How often each value was seen, in buckets that are narrow for small values and wide for large ones: 256 for each
+ * power of two, so that the middle of a bucket is within 0.2 % of every value in it, however these lie there. What is
+ * below 512 is exact.
  *
- * Any 64-bit value fits; most are nanoseconds. 58 KiB each. One thread records; histograms of several threads are added up
- * afterwards.
+ * Any 64-bit value fits; most are nanoseconds. 114 KiB each. One thread records; histograms of several threads are
+ * added up afterwards.
  */
 #ifndef BASE_HISTOGRAM_H
 #define BASE_HISTOGRAM_H
 
 #include <stdint.h>
 
-#define HISTOGRAM_BITS 7 /* of a value behind its highest one that are kept */
+#define HISTOGRAM_BITS 8 /* of a value behind its highest one that are kept */
 #define HISTOGRAM_BUCKETS ((64u - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS)
 
 /* All zeroes is an empty one. */
@@ -45,11 +46,12 @@ static inline void histogram_record(struct histogram *h, uint64_t value)
 void histogram_add(struct histogram *h, const struct histogram *from);
 
 /*
- * The value that @percent of 100 of all values do not exceed (nearest rank): the middle of its bucket, and never below the
- * least or above the greatest value that was recorded. 0 if there are none.
+ * The value that @percent of 100 of all values do not exceed (nearest rank): the middle of its bucket, and never below
+ * the least or above the greatest value that was recorded, which are what 0 and 100 give. 0 if there are none.
  */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 
+/* 0 if there are none. */
 double histogram_mean(const struct histogram *h);
 
 #endif

@@ -107,6 +107,29 @@ int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes)
 	return 0;
 }
 
+int units_parse_time(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {
+		{ "", 1000000000 }, { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { "m", UINT64_C(60000000000) },
+		{ "h", UINT64_C(3600000000000) },
+	};
+	uint64_t v, product;
+	size_t i = 0;
+	int r = scan_number(&text, &v);
+
+	while (i < sizeof(units) / sizeof(*units) && strcmp(text, units[i].name))
+		i++;
+	if (r || i == sizeof(units) / sizeof(*units))
+		return r ? r : -EINVAL;
+	if (!checked_mul(v, units[i].ns, &product))
+		return -ERANGE;
+	*ns = product;
+	return 0;
+}
+
 /* One side of a range. Letters behind the digits are a unit; those that may be digits of a hexadecimal number are. */
 static int scan_side(const char **text, uint64_t *value, bool *has_unit)
 {
@@ -209,5 +232,17 @@ char *units_format_whole_size(uint64_t bytes, char buf[UNITS_SIZE_MAX])
 	}
 	v += rest >= 512 && v < 1024;
 	snprintf(buf, UNITS_SIZE_MAX, "%" PRIu64 "%s", v, names[u]);
+	return buf;
+}
+
+char *units_format_time(uint64_t ns, char buf[UNITS_TIME_MAX])
+{
+	static const char *const names[] = { "ns", "us", "ms", "s" };
+	double v = (double)ns;
+	unsigned u = 0;
+
+	for (; v >= 999.5 && u < 3; u++)
+		v /= 1000;
+	snprintf(buf, UNITS_TIME_MAX, "%.*f%s", !u || v >= 99.95 ? 0 : v >= 9.995 ? 1 : 2, v, names[u]);
 	return buf;
 }

@@ -21,6 +21,9 @@ int units_parse_number(const char *text, uint64_t *value);
 /* @bare: how many bytes a bare number counts, 1 for bytes. */
 int units_parse_size(const char *text, uint64_t bare, uint64_t *bytes);
 
+/* A whole number and ns, us, ms, s, m or h; bare: seconds. Letters are small ones. */
+int units_parse_time(const char *text, uint64_t *ns);
+
 /* An empty or backward range is -EINVAL. */
 int units_parse_range(const char *text, uint64_t *begin, uint64_t *end);
 
@@ -38,5 +41,11 @@ char *units_format_size(uint64_t bytes, char buf[UNITS_SIZE_MAX]);
 
 /* The same in whole numbers: "670MiB", "4096KiB", up to 8192 of a unit, rounded below 1024; "0" has none. */
 char *units_format_whole_size(uint64_t bytes, char buf[UNITS_SIZE_MAX]);
+
+/* Room for any result of units_format_time(). */
+#define UNITS_TIME_MAX 32
+
+/* Three digits that count, up to seconds: "712ns", "43.8us", "1.52ms", "3600s". Returns @buf. */
+char *units_format_time(uint64_t ns, char buf[UNITS_TIME_MAX]);
 
 #endif

@@ -74,13 +74,17 @@ struct bufio_buffer;
  *	BUFIO_MEMORY_LIMIT   such as 64MiB           see bufio_set_memory_limit()
  *	BUFIO_DIRTY_PERCENT  1 to 100                see bufio_set_dirty_percent()
  *	BUFIO_READ_AHEAD     such as 4MiB            see bufio_set_read_ahead()
- * In each case the limit is not below the floor of bufio_get_memory_floor().
+ * In each case the limit is not below the floor of bufio_get_memory_floor(). And
+ *	BUFIO_TRACE          a file                  what is asked of the cache is written there
+ * which is made if need be, and must be a regular file that is empty or a trace; bufio(3) has its format. All clients of
+ * the process that are made while the variable says so are in it.
  *
  * Two clients of one device must not have I/O under way at the same time, as requests come back to whoever waits first:
  * open the device once more for each (dm-bufio: need not).
  *
  * Owner:  the caller destroys the client, then closes the device; the device stays the caller's.
  * Errors: EINVAL  a size outside the bounds above, or a variable that bufio_check_environment() explains
+ *         EACCES ...  as bufio_check_environment()
  *         ENOMEM
  */
 struct bufio_client *bufio_client_create(struct bufio_device *dev, unsigned block_size, unsigned reserved_buffers,
@@ -107,9 +111,13 @@ int bufio_client_destroy(struct bufio_client *c);
 int bufio_client_reset(struct bufio_client *c);
 
 /*
- * Whether the BUFIO_* variables of the environment can be understood. Programs that run with another user's rights
- * (set-user-ID) do not read them.
+ * Whether the BUFIO_* variables of the environment can be understood, and the trace be written. Programs that run with
+ * another user's rights (set-user-ID) do not read them.
+ *
+ * A trace that cannot be written ends, and nothing else does. Called when the clients are gone, this tells.
  * Errors: -EINVAL  one cannot; @reason, which may be NULL, says which and what is expected
+ *         -EBUSY   another program writes that trace, or this one writes another
+ *         -EACCES, -ENOSPC ...  of the file of the trace
  */
 int bufio_check_environment(struct bufio_reason *reason);
 

@@ -108,6 +108,7 @@ struct bufio_client {
 	/* Somebody waits for a release, or there are more buffers than the limit allows: a release has to say so. */
 	atomic_uint attention;
 	unsigned block_size, aux_size, reserved;
+	unsigned trace_number; /* 0: nothing is recorded */
 	struct bufio_device *dev;
 	_Atomic uint64_t nr_blocks;
 	void (*alloc_callback)(struct bufio_buffer *);
@@ -210,8 +211,37 @@ void memory_release_all(struct bufio_client *c);
 
 /* Bytes that this process may use: of the machine, or of its control group; @root is "" but in tests. */
 uint64_t memory_available(const char *root);
-/* Applies the variables to a new client. Errors: -EINVAL one cannot be understood; as memory_set_limit(). */
+/* Applies the variables to a new client. Errors: -EINVAL one cannot be understood; as memory_set_limit(), trace_attach(). */
 int apply_environment(struct bufio_client *c);
+
+/* --- trace.c: what is asked of the cache goes to a file --- */
+
+enum trace_op {
+	TRACE_READ, TRACE_GET, TRACE_NEW, TRACE_PREFETCH,
+	TRACE_SCAN,    /* blocks that bufio_scan() begins with */
+	TRACE_DIRTY,
+	TRACE_MOVE,    /* to this block */
+	TRACE_WRITE,   /* bufio_write_dirty_buffers_async() */
+	TRACE_FLUSH,   /* bufio_write_dirty_buffers() */
+	TRACE_BARRIER, /* bufio_issue_flush() */
+	TRACE_DISCARD, TRACE_FORGET,
+};
+
+/* What BUFIO_TRACE names can be written, and all went there so far. It is made if it has to be. As bufio_check_environment(). */
+int trace_check(struct bufio_reason *reason);
+/* The client is recorded from now on, if the variable says so. Errors: of opening the file. */
+int trace_attach(struct bufio_client *c);
+/* Block 0 is elsewhere. */
+void trace_moved(struct bufio_client *c);
+void trace_detach(struct bufio_client *c);
+void trace_record(struct bufio_client *c, enum trace_op op, uint64_t block, uint64_t nr);
+
+/* What is past the end is left out. */
+static inline void record(struct bufio_client *c, enum trace_op op, uint64_t block, uint64_t nr)
+{
+	if (__builtin_expect(c->trace_number != 0, 0))
+		trace_record(c, op, block, nr);
+}
 
 /* --- evict.c: a buffer for another block --- */
 

@@ -138,6 +138,7 @@ int bufio_client_destroy(struct bufio_client *c)
 	wait_for_reads(c);
 	leaks = report_leaks(c, &c->cold) + report_leaks(c, &c->hot) + report_leaks(c, &c->dirty);
 	pthread_mutex_unlock(&c->lock);
+	trace_detach(c);
 	free_client(c);
 	return r ? r : leaks ? -EBUSY : 0;
 }
@@ -196,6 +197,7 @@ int bufio_set_sector_offset(struct bufio_client *c, uint64_t sectors)
 	} else {
 		c->offset = sectors * 512;
 		measure_device(c);
+		trace_moved(c);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return r;

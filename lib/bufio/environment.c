@@ -157,7 +157,7 @@ int bufio_check_environment(struct bufio_reason *reason)
 				 v->name, text, v->expected);
 		return -EINVAL;
 	}
-	return 0;
+	return trace_check(reason);
 }
 
 int apply_environment(struct bufio_client *c)
@@ -172,5 +172,5 @@ int apply_environment(struct bufio_client *c)
 		if (r)
 			return r;
 	}
-	return 0;
+	return trace_attach(c);
 }

@@ -170,8 +170,10 @@ int hold_and_read(struct bufio_client *c, uint64_t block, enum holder who, struc
 void *bufio_read(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
 {
 	struct bufio_buffer *b;
-	int r = hold_and_read(c, block, READER, &b);
+	int r;
 
+	record(c, TRACE_READ, block, 1);
+	r = hold_and_read(c, block, READER, &b);
 	if (r)
 		return fail(r);
 	*bp = b;
@@ -201,9 +203,12 @@ static int get_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer 
 
 void *bufio_get(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
 {
-	struct bufio_buffer *b = hold_hit(c, block, READER);
-	int r = b ? 0 : get_miss(c, block, &b);
+	struct bufio_buffer *b;
+	int r;
 
+	record(c, TRACE_GET, block, 1);
+	b = hold_hit(c, block, READER);
+	r = b ? 0 : get_miss(c, block, &b);
 	if (r)
 		return fail(r);
 	*bp = b;
@@ -231,6 +236,7 @@ void *bufio_new(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp
 	bool found;
 	int r;
 
+	record(c, TRACE_NEW, block, 1);
 	pthread_mutex_lock(&c->lock);
 	r = hold_block(c, block, FRESH, READER, &found, &b);
 	if (!r && found)
@@ -286,6 +292,7 @@ void bufio_prefetch(struct bufio_client *c, uint64_t block, uint64_t nr)
 		return;
 	if (nr > c->nr_blocks - block)
 		nr = c->nr_blocks - block;
+	record(c, TRACE_PREFETCH, block, nr);
 	pthread_mutex_lock(&c->lock);
 	if (!c->free_transfers)
 		poll_events(c);
@@ -295,6 +302,7 @@ void bufio_prefetch(struct bufio_client *c, uint64_t block, uint64_t nr)
 
 void bufio_forget_buffers(struct bufio_client *c, uint64_t block, uint64_t nr)
 {
+	record(c, TRACE_FORGET, block, nr);
 	pthread_mutex_lock(&c->lock);
 	poll_events(c);
 	forget_range(c, block, nr);
@@ -352,6 +360,7 @@ int bufio_mark_partial_buffer_dirty(struct bufio_buffer *b, unsigned start, unsi
 		return -EINVAL;
 	if (c->dev->info.read_only)
 		return -EROFS;
+	record(c, TRACE_DIRTY, block_of(b), 1);
 	pthread_mutex_lock(&c->lock);
 	set_dirty(c, b, start, end);
 	if (c->nr_dirty > c->nr_max * c->dirty_percent / 100 && !c->batch_busy) {
@@ -472,6 +481,7 @@ static int release_move(struct bufio_client *c, struct bufio_buffer *b, uint64_t
 	if (new_block != block_of(b)) {
 		if (c->dev->info.read_only)
 			return -EROFS;
+		record(c, TRACE_MOVE, new_block, 1);
 		r = move(c, b, new_block, &copy);
 		if (copy)
 			memory_give_back(c, copy);

@@ -152,6 +152,7 @@ static void start_ahead(struct scan *s)
 		fill_chunk(s, chunk, &plug);
 		if (!chunk->nr)
 			break;
+		record(s->c, TRACE_SCAN, chunk->block, chunk->nr);
 		chunk->state = STARTED;
 		s->nr++;
 	}

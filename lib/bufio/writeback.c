@@ -307,6 +307,7 @@ void write_on(struct bufio_client *c)
 
 void bufio_write_dirty_buffers_async(struct bufio_client *c)
 {
+	record(c, TRACE_WRITE, 0, 0);
 	pthread_mutex_lock(&c->lock);
 	poll_events(c);
 	if (c->batch_busy)
@@ -316,7 +317,7 @@ void bufio_write_dirty_buffers_async(struct bufio_client *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
-int bufio_issue_flush(struct bufio_client *c)
+static int flush_device(struct bufio_client *c)
 {
 	int r;
 
@@ -340,6 +341,12 @@ int bufio_issue_flush(struct bufio_client *c)
 	return r;
 }
 
+int bufio_issue_flush(struct bufio_client *c)
+{
+	record(c, TRACE_BARRIER, 0, 0);
+	return flush_device(c);
+}
+
 static int take_remembered_error(struct bufio_client *c)
 {
 	int r;
@@ -356,6 +363,7 @@ int bufio_write_dirty_buffers(struct bufio_client *c)
 	int write_error, flush_error;
 	uint64_t split;
 
+	record(c, TRACE_FLUSH, 0, 0);
 	pthread_mutex_lock(&c->lock);
 	split = c->nr_split;
 	if (start_writes(c, WRITE_ALL)) {
@@ -372,7 +380,7 @@ int bufio_write_dirty_buffers(struct bufio_client *c)
 	pthread_mutex_unlock(&c->lock);
 
 	/* Also after an error, and when nothing was dirty: earlier evictions wrote without a flush. */
-	flush_error = bufio_issue_flush(c);
+	flush_error = flush_device(c);
 	if (write_error || flush_error)
 		return write_error ? write_error : flush_error;
 	return take_remembered_error(c);
@@ -407,6 +415,8 @@ int bufio_issue_discard(struct bufio_client *c, uint64_t block, uint64_t nr)
 		return -EINVAL;
 	if (c->dev->info.read_only)
 		return -EROFS;
+	if (nr)
+		record(c, TRACE_DISCARD, block, nr);
 	pthread_mutex_lock(&c->lock);
 	poll_events(c);
 	r = forget_range(c, block, nr) ? -EBUSY : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How bytes reach a device: one interface, six operations and four that not every device has, and what an engine or a
+ * How bytes reach a device: one interface, six operations and five that not every device has, and what an engine or a
  * filter fills in.
  *
  * An engine moves the bytes (io_uring.c, io_threads.c, io_mem.c: the first to read); a filter is a device that wraps a
@@ -52,6 +52,7 @@ struct io_request {
  * zero:      the range reads as zeroes, and no data is moved for that; requests under way do not touch it.
  * edge:      moves bytes that are no whole unit of the alignment, at the end of a file, and waits for them.
  * resize:    the device has another size from then on; info.size is that.
+ * again:     one more device for the same open file.
  */
 struct io_ops {
 	void (*submit)(struct bufio_device *dev, struct io_request **requests, unsigned nr);
@@ -64,6 +65,7 @@ struct io_ops {
 	int (*zero)(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
 	int (*edge)(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes);
 	int (*resize)(struct bufio_device *dev, uint64_t size);
+	int (*again)(struct bufio_device *dev, struct bufio_device **again);
 };
 
 /* An engine embeds this as its first member. */
@@ -161,6 +163,13 @@ int io_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offs
 
 /* Makes a file larger, with a hole, or cuts it off. Errors: -EOPNOTSUPP no file; others of ftruncate(2). */
 int io_resize(struct bufio_device *dev, uint64_t size);
+
+/*
+ * One more device for the file that @dev has open, under the same lock, with an engine for the calling thread alone: it alone
+ * uses and closes the device, before @dev is closed. So io_uring needs fewer interrupts. Errors: -EOPNOTSUPP no file; others
+ * of the engine.
+ */
+int io_open_again(struct bufio_device *dev, struct bufio_device **again);
 
 /* --- io_pair.c: reads from one device, writes to another --- */
 

@@ -27,3 +27,8 @@ int io_resize(struct bufio_device *dev, uint64_t size)
 {
 	return dev->ops->resize ? dev->ops->resize(dev, size) : -EOPNOTSUPP;
 }
+
+int io_open_again(struct bufio_device *dev, struct bufio_device **again)
+{
+	return dev->ops->again ? dev->ops->again(dev, again) : -EOPNOTSUPP;
+}

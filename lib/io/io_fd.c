@@ -176,13 +176,28 @@ int io_fd_resize(struct bufio_device *dev, uint64_t size)
 	return 0;
 }
 
+int io_fd_again(struct bufio_device *dev, int (*open)(int, const struct bufio_device_info *, struct bufio_device **),
+		struct bufio_device **again)
+{
+	int fd = fcntl(io_fd(dev)->fd, F_DUPFD_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return -errno;
+	r = open(fd, &dev->info, again);
+	if (r)
+		close(fd);
+	else
+		io_fd(*again)->is_second = true;
+	return r;
+}
+
 /* The lock is dropped by name: the kernel may hold the file open for a ring a moment longer. */
 int io_fd_close(struct io_fd *f)
 {
 	struct flock whole = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 	int r;
 
-	if (!f->dev.info.block_device)
+	if (!f->dev.info.block_device && !f->is_second)
 		fcntl(f->fd, F_OFD_SETLK, &whole);
 	r = close(f->fd) ? -errno : 0;
 	pthread_mutex_destroy(&f->edge);

@@ -29,6 +29,7 @@ struct io_fd {
 	struct bufio_device dev;
 	int fd;
 	pthread_mutex_t edge; /* one at a time, as it changes the descriptor's mode */
+	bool is_second;       /* of a file that another device has open, and unlocks */
 };
 
 /* Fills @f for a device as @info says; "engine" is what it calls itself. */
@@ -52,6 +53,10 @@ int io_fd_next_data(struct bufio_device *dev, uint64_t offset, uint64_t *begin, 
 int io_fd_zero(struct bufio_device *dev, uint64_t offset, uint64_t bytes);
 int io_fd_edge(struct bufio_device *dev, enum io_direction direction, uint64_t offset, void *data, size_t bytes);
 int io_fd_resize(struct bufio_device *dev, uint64_t size);
+
+/* For io_open_again(), with the engine's way of opening for one thread. */
+int io_fd_again(struct bufio_device *dev, int (*open)(int, const struct bufio_device_info *, struct bufio_device **),
+		struct bufio_device **again);
 
 /* Closes the descriptor and frees @f, the engine's own memory. */
 int io_fd_close(struct io_fd *f);

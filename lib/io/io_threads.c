@@ -139,6 +139,11 @@ static int thr_close(struct bufio_device *dev)
 	return io_fd_close(&t->base);
 }
 
+static int thr_again(struct bufio_device *dev, struct bufio_device **again)
+{
+	return io_fd_again(dev, io_threads_open, again);
+}
+
 static const struct io_ops thr_ops = {
 	.submit = thr_submit,
 	.wait = thr_wait,
@@ -150,6 +155,7 @@ static const struct io_ops thr_ops = {
 	.zero = io_fd_zero,
 	.edge = io_fd_edge,
 	.resize = io_fd_resize,
+	.again = thr_again,
 };
 
 int io_threads_open(int fd, const struct bufio_device_info *info, struct bufio_device **dev)

@@ -9,6 +9,9 @@
  * Two locks. Whoever waits holds `completion` all the while, and the next one then looks at what was left; nobody
  * waits under `submission`, which is taken second. Every request passes through it on the way in and on the way out,
  * which also is what orders the memory accesses of submitter and taker.
+ *
+ * A ring for one thread alone (io_open_again) has its completions prepared when that thread asks the kernel for them, and not
+ * by an interrupt of whatever it does; and a request whose wait follows goes to the kernel with that wait.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +40,7 @@ struct ring_device {
 	struct io_queue queued, prepared, done;
 	unsigned nr_prepared, nr_running;
 	bool refused; /* for good: this process may not use the ring any more */
+	bool is_private; /* one thread's */
 };
 
 static struct ring_device *ring(struct bufio_device *dev)
@@ -104,22 +108,26 @@ static bool is_put_off(int r)
 	return r == 0 || r == -EAGAIN || r == -EBUSY || r == -EINTR;
 }
 
+/* What a call of the kernel gave. False when there is no use in another one now. */
+static bool account(struct ring_device *d, int n)
+{
+	if (is_put_off(n))
+		return false;
+	if (n > 0)
+		start(d, (unsigned)n);
+	else
+		d->refused = true; /* a sandbox that was entered meanwhile, say */
+	return true;
+}
+
 /* To the kernel with everything that there is room for. Called with the submission lock held. */
 static void push(struct ring_device *d)
 {
 	while (!d->refused) {
-		int n;
-
 		fill(d);
-		if (!d->prepared.head)
+		if (!d->prepared.head ||
+		    !account(d, d->is_private ? io_uring_submit_and_get_events(&d->ring) : io_uring_submit(&d->ring)))
 			return;
-		n = io_uring_submit(&d->ring);
-		if (is_put_off(n))
-			return;
-		if (n > 0)
-			start(d, (unsigned)n);
-		else
-			d->refused = true; /* a sandbox that was entered meanwhile, say */
 	}
 	run_all(d);
 }
@@ -131,7 +139,8 @@ static void ring_submit(struct bufio_device *dev, struct io_request **requests, 
 	pthread_mutex_lock(&d->submission);
 	for (unsigned i = 0; i < nr; i++)
 		io_queue_push(&d->queued, requests[i]);
-	push(d);
+	if (!d->is_private || !nr || !requests[nr - 1]->wait_follows)
+		push(d);
 	pthread_mutex_unlock(&d->submission);
 }
 
@@ -164,14 +173,23 @@ static void settle_completions(struct ring_device *d)
 	d->nr_running -= nr;
 }
 
+/* A private ring's are prepared only when they are asked for; who waits asks in any case. */
+static void ask_for_completions(struct ring_device *d, bool will_wait)
+{
+	if (d->is_private && !will_wait && d->nr_running && !io_uring_cq_ready(&d->ring))
+		io_uring_get_events(&d->ring);
+}
+
 /* Called with the completion lock held. */
-static unsigned take(struct ring_device *d, struct io_request **done, unsigned max)
+static unsigned take(struct ring_device *d, struct io_request **done, unsigned max, bool will_wait)
 {
 	unsigned n = 0;
 
 	pthread_mutex_lock(&d->submission);
+	ask_for_completions(d, will_wait);
 	settle_completions(d);
-	push(d);
+	if (!d->is_private || !will_wait || d->done.head || d->refused)
+		push(d);
 	while (n < max && (done[n] = io_queue_pop(&d->done)))
 		n++;
 	pthread_mutex_unlock(&d->submission);
@@ -185,27 +203,54 @@ static void glance(struct ring_device *d)
 		relax();
 }
 
+static bool is_idle(const struct ring_device *d)
+{
+	return !d->nr_running && !d->prepared.head && !d->queued.head && !d->done.head;
+}
+
+/* Nothing to wait for in the kernel, or no way to: looking again is all that is left, but not at full speed. */
+static void nap(void)
+{
+	static const struct timespec time = { .tv_nsec = NAP_NS };
+
+	nanosleep(&time, NULL);
+}
+
 /* Sleeps until there may be more to take; false if there will not. Called with the completion lock held. */
 static bool await_more(struct ring_device *d)
 {
-	static const struct timespec nap = { .tv_nsec = NAP_NS };
 	struct io_uring_cqe *cqe;
-	bool is_running, is_busy, is_idle;
+	bool is_running, is_busy, is_over;
 	int r = -EAGAIN;
 
 	pthread_mutex_lock(&d->submission);
 	is_running = d->nr_running;
 	is_busy = d->nr_running > 1;
-	is_idle = !is_running && !d->prepared.head && !d->queued.head && !d->done.head;
+	is_over = is_idle(d);
 	pthread_mutex_unlock(&d->submission);
 	if (is_busy)
 		glance(d);
 	if (is_running)
 		r = io_uring_wait_cqe(&d->ring, &cqe);
-	/* Nothing to wait for in the kernel, or no way to: looking again is all that is left, but not at full speed. */
-	if (r && r != -EINTR && !is_idle)
-		nanosleep(&nap, NULL);
-	return !is_idle;
+	if (r && r != -EINTR && !is_over)
+		nap();
+	return !is_over;
+}
+
+/* The same for a private ring: what is queued goes with it, as there is nobody else that could want the lock. */
+static bool await_private(struct ring_device *d)
+{
+	int n;
+
+	if (is_idle(d))
+		return false;
+	fill(d);
+	n = io_uring_submit_and_wait(&d->ring, 1);
+	if (d->prepared.head && !account(d, n) && !n)
+		n = -EAGAIN;
+	if (n < 0 && n != -EINTR)
+		nap();
+	return true;
 }
 
 static unsigned ring_wait(struct bufio_device *dev, struct io_request **done, unsigned max, bool block)
@@ -218,8 +263,8 @@ static unsigned ring_wait(struct bufio_device *dev, struct io_request **done, un
 	else if (pthread_mutex_trylock(&d->completion))
 		return 0; /* another takes what there is */
 	do
-		n = take(d, done, max);
-	while (!n && block && await_more(d));
+		n = take(d, done, max, block);
+	while (!n && block && (d->is_private ? await_private(d) : await_more(d)));
 	pthread_mutex_unlock(&d->completion);
 	return n;
 }
@@ -266,6 +311,8 @@ static int ring_close(struct bufio_device *dev)
 	return io_fd_close(&d->base);
 }
 
+static int ring_again(struct bufio_device *dev, struct bufio_device **again);
+
 static const struct io_ops ring_ops = {
 	.submit = ring_submit,
 	.wait = ring_wait,
@@ -277,12 +324,16 @@ static const struct io_ops ring_ops = {
 	.zero = io_fd_zero,
 	.edge = io_fd_edge,
 	.resize = io_fd_resize,
+	.again = ring_again,
 };
 
+/* Since Linux 6.1. Its thread is the one that opens it. */
+#define PRIVATE_FLAGS (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN)
+
 /* Reads and writes without vectors came with Linux 5.6, and so did this feature. */
-static int open_ring(struct ring_device *d)
+static int open_ring(struct ring_device *d, unsigned flags)
 {
-	struct io_uring_params params = { .flags = 0 };
+	struct io_uring_params params = { .flags = flags };
 	int r = io_uring_queue_init_params(NR_ENTRIES, &d->ring, &params);
 
 	if (r)
@@ -292,13 +343,14 @@ static int open_ring(struct ring_device *d)
 		return -ENOSYS;
 	}
 	d->nr_slots = params.cq_entries;
+	d->is_private = flags;
 	return 0;
 }
 
-int io_ring_open(int fd, const struct bufio_device_info *info, struct bufio_device **dev)
+static int open_with(int fd, const struct bufio_device_info *info, unsigned flags, struct bufio_device **dev)
 {
 	struct ring_device *d = calloc(1, sizeof(*d));
-	int r = d ? open_ring(d) : -ENOMEM;
+	int r = d ? open_ring(d, flags) : -ENOMEM;
 
 	if (r) {
 		free(d);
@@ -312,4 +364,21 @@ int io_ring_open(int fd, const struct bufio_device_info *info, struct bufio_devi
 	io_queue_init(&d->done);
 	*dev = &d->base.dev;
 	return 0;
+}
+
+int io_ring_open(int fd, const struct bufio_device_info *info, struct bufio_device **dev)
+{
+	return open_with(fd, info, 0, dev);
+}
+
+static int open_private(int fd, const struct bufio_device_info *info, struct bufio_device **dev)
+{
+	int r = open_with(fd, info, PRIVATE_FLAGS, dev);
+
+	return r == -EINVAL ? open_with(fd, info, 0, dev) : r;
+}
+
+static int ring_again(struct bufio_device *dev, struct bufio_device **again)
+{
+	return io_fd_again(dev, open_private, again);
 }

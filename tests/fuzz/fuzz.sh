@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Damaged copies of corpus images through fuzz-dump: FUZZ_COUNT each, with a fixed seed and with one of the day. Damaged
 # XML through the three targets of fuzz-xml, and damaged scripts through those of fuzz-script: FUZZ_XML_COUNT and
-# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map, journals
-# through fuzz-journal, packed pools through fuzz-pack, and damaged images through fuzz-repair: FUZZ_MAP_COUNT, FUZZ_JOURNAL_COUNT,
-# FUZZ_PACK_COUNT and FUZZ_REPAIR_COUNT cases, or so many seconds.
+# FUZZ_SCRIPT_COUNT cases each, or so many seconds ("600s"), two at a time. Maps of ddrescue through fuzz-map, traces
+# through fuzz-trace, journals through fuzz-journal, packed pools through fuzz-pack, and damaged images through fuzz-repair:
+# FUZZ_MAP_COUNT, FUZZ_TRACE_COUNT, FUZZ_JOURNAL_COUNT, FUZZ_PACK_COUNT and FUZZ_REPAIR_COUNT cases, or so many seconds.
 . "$srcdir/tests/tap.sh"
 count=${FUZZ_COUNT:-40}
 xml_count=${FUZZ_XML_COUNT:-150}
 script_count=${FUZZ_SCRIPT_COUNT:-3000}
 pack_count=${FUZZ_PACK_COUNT:-1000}
 map_count=${FUZZ_MAP_COUNT:-20000}
+trace_count=${FUZZ_TRACE_COUNT:-20000}
 journal_count=${FUZZ_JOURNAL_COUNT:-3000}
 repair_count=${FUZZ_REPAIR_COUNT:-100}
 day=$(date +%Y%m%d)
@@ -77,6 +78,8 @@ done
 for seed in 1 "${day}1"; do
 	"$builddir/tests/fuzz/fuzz-map" $seed "$map_count" >log 2>messages
 	is $? 0 "maps: $map_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
+	"$builddir/tests/fuzz/fuzz-trace" $seed "$trace_count" >log 2>messages
+	is $? 0 "traces: $trace_count from seed $seed: no crash, hang or leak" || tail -n 1 log | sed 's/^/# last: /'
 	"$builddir/tests/fuzz/fuzz-journal" $seed "$journal_count" >log 2>messages
 	is $? 0 "journals: $journal_count from seed $seed: nothing is written but what they say" ||
 		tail -n 1 log | sed 's/^/# last: /'

@@ -59,8 +59,11 @@ fails "a door learns what a pool is" "cmd sees" "$guards/layers" copy
 copy
 mkdir copy/lib/util
 fails "a room called util" "lib/util" "$guards/layers" copy
+copy
+echo 'int f(void) { return clock_gettime(0, NULL); }' >>copy/lib/bufio/evict.c
+fails "the cache asks the time" "evict.c asks the time" "$guards/layers" copy
 
-passes "libbufio.a shows only bufio_ symbols, never prints or exits, and asks no clock" \
+passes "libbufio.a shows only bufio_ symbols, never prints or exits, and asks no clock but for traces" \
 	"$guards/symbols" "$builddir/libbufio.a"
 mkdir -p sym && cp "$builddir/libbufio.a" sym/
 echo 'int helper; int helper_call(int x) { return x + helper; }' >sym/a.c

@@ -12,7 +12,7 @@ root=$tap_dir/root
 make -s -C "$builddir" install DESTDIR="$root" >messages 2>&1
 is $? 0 "make install DESTDIR=..."
 prefix=$(sed -n 's/^prefix=//p' "$builddir/bufio.pc")
-for file in sbin/bufio-check sbin/bufio-copy sbin/bufio-dump sbin/bufio-repair sbin/bufio-restore lib/libbufio.a \
+for file in sbin/bufio-bench sbin/bufio-check sbin/bufio-copy sbin/bufio-dump sbin/bufio-repair sbin/bufio-restore lib/libbufio.a \
 	include/bufio/bufio.h include/bufio/bufio_device.h \
 	include/bufio/dm-bufio.h lib/pkgconfig/bufio.pc \
 	share/man/man8/bufio-check.8 share/man/man8/bufio-copy.8 share/man/man8/bufio-dump.8 \

@@ -19,15 +19,18 @@ static const struct unit_suite *const suites[] = {
 	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
 	&allocation_suite, &discard_suite, &environment_suite, &evict_suite, &forget_suite, &index_suite, &misuse_suite,
 	&partial_suite, &prefetch_suite, &rows_suite, &scan_suite, &scan_beside_suite, &stall_suite,
-	&dm_bufio_suite, &dm_bufio_60000_suite,
+	&trace_suite, &dm_bufio_suite, &dm_bufio_60000_suite,
 	&block_suite, &btree_suite, &space_map_suite, &problem_suite, &thin_suite, &emit_suite, &lvm_backup_suite,
 	&cli_progress_suite, &thin_delta_suite, &block_diff_suite, &svg_suite, &thin_survey_suite, &thin_rmap_suite,
 	&range_list_suite, &thin_sharing_suite, &thin_share_suite, &thin_scavenge_suite,
-	&string_set_suite, &ref_counts_suite, &btree_build_suite, &xml_read_suite, &thin_build_suite,
+	&string_set_suite, &ref_counts_suite, &btree_build_suite, &xml_read_suite, &trace_read_suite, &thin_build_suite,
 	&tally_suite, &walk_disk_suite, &space_map_check_suite, &thin_check_suite, &journal_suite, &script_suite,
 	&map_file_suite, &copy_suite, &thin_claims_suite, &thin_used_suite, &pack_file_suite, &pack_suite, &extent_list_suite,
 	&io_pieces_suite,
+	&bench_compare_suite, &bench_picture_suite, &bench_replay_suite, &chart_suite,
 	&bytes_suite, &block_fields_suite, &field_path_suite, &patch_suite,
+	&histogram_suite, &workload_suite, &statistics_suite, &stack_distance_suite,
+	&bench_suite, &bench_policy_suite, &bench_curve_suite,
 #endif
 };
 

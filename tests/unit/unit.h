@@ -29,7 +29,7 @@ extern const struct unit_suite client_suite, hold_suite, memory_suite, writeback
 extern const struct unit_suite allocation_suite, discard_suite, environment_suite, evict_suite, forget_suite;
 extern const struct unit_suite index_suite, misuse_suite, partial_suite, prefetch_suite, rows_suite, scan_suite;
 extern const struct unit_suite scan_beside_suite, stall_suite;
-extern const struct unit_suite dm_bufio_suite, dm_bufio_60000_suite;
+extern const struct unit_suite bench_compare_suite, bench_picture_suite, bench_replay_suite, chart_suite, trace_suite, trace_read_suite, dm_bufio_suite, dm_bufio_60000_suite;
 extern const struct unit_suite block_suite, btree_suite, space_map_suite, problem_suite, thin_suite, emit_suite;
 extern const struct unit_suite lvm_backup_suite, cli_progress_suite, thin_delta_suite, block_diff_suite;
 extern const struct unit_suite thin_survey_suite, svg_suite, range_set_suite, radix_sort_suite, range_list_suite;
@@ -38,5 +38,7 @@ extern const struct unit_suite ref_counts_suite, string_set_suite, btree_build_s
 extern const struct unit_suite tally_suite, walk_disk_suite, space_map_check_suite, thin_check_suite, journal_suite;
 extern const struct unit_suite script_suite, bytes_suite, block_fields_suite, field_path_suite, patch_suite;
 extern const struct unit_suite thin_claims_suite, thin_used_suite, pack_file_suite, pack_suite, extent_list_suite, io_pieces_suite;
+extern const struct unit_suite histogram_suite, workload_suite, statistics_suite, stack_distance_suite;
+extern const struct unit_suite bench_policy_suite, bench_curve_suite, bench_suite;
 
 #endif

@@ -362,6 +362,25 @@ static void format_whole(void)
 		CU_ASSERT_STRING_EQUAL(units_format_whole_size(n->value, buf), n->text);
 }
 
+static void times(void)
+{
+	static const struct number table[] = {
+		{ "0", 0 }, { "3", 3000000000 }, { "7ns", 7 }, { "7us", 7000 }, { "250ms", 250000000 }, { "10s", 10000000000 },
+		{ "2m", 120000000000 }, { "1h", 3600000000000 }, { NULL, 0 },
+	};
+	static const char *const bad[] = { "", "s", "1.5s", "-1", "1 s", "1S", "1min", "1sm", NULL };
+	uint64_t v = 5;
+
+	for (const char *const *b = bad; *b; b++)
+		CU_ASSERT_EQUAL(units_parse_time(*b, &v), -EINVAL);
+	CU_ASSERT_EQUAL(units_parse_time("6000000h", &v), -ERANGE);
+	CU_ASSERT_EQUAL(v, 5);
+	for (const struct number *n = table; n->text; n++) {
+		CU_ASSERT_EQUAL(units_parse_time(n->text, &v), 0);
+		CU_ASSERT_EQUAL(v, n->value);
+	}
+}
+
 static void checked_sums(void)
 {
 	uint64_t v;
@@ -383,7 +402,24 @@ static void checked_products(void)
 	CU_ASSERT_FALSE(checked_mul(UINT64_C(1) << 32, UINT64_C(1) << 32, &v));
 }
 
+static void formats_time(void)
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} rows[] = {
+		{ 0, "0ns" }, { 712, "712ns" }, { 999, "999ns" }, { 1000, "1.00us" }, { 43840, "43.8us" }, { 99949, "99.9us" },
+		{ 99950, "100us" }, { 999499, "999us" }, { 999500, "1.00ms" }, { 9995000, "10.0ms" }, { 1520000000, "1.52s" },
+		{ UINT64_C(3600000000000), "3600s" }, { UINT64_MAX, "18446744074s" },
+	};
+	char text[UNITS_TIME_MAX];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		CU_ASSERT_STRING_EQUAL(units_format_time(rows[i].ns, text), rows[i].text);
+}
+
 static const struct unit_case cases[] = {
+	{ "a time has three digits that count", formats_time },
 	{ "a plain number is decimal, leading zeroes or not", numbers_decimal },
 	{ "a number after 0x is hexadecimal", numbers_hexadecimal },
 	{ "signs, blanks, points and letters are no number", numbers_bad },
@@ -403,6 +439,7 @@ static const struct unit_case cases[] = {
 	{ "sizes are printed in the largest unit", format_exact },
 	{ "around each power of two a printed size is short and within a tenth", format_boundaries },
 	{ "a whole size has up to 8192 of a unit, and is rounded below 1024", format_whole },
+	{ "a time is a whole number and a unit from ns to h, bare in seconds", times },
 	{ "a sum that does not fit is refused", checked_sums },
 	{ "a product that does not fit is refused", checked_products },
 	{ NULL, NULL },

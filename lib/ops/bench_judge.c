@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Whether one series of measurements is better than another.
+ *
+ * Separate runs of the same thing on the same machine differ by some percent, which the seconds of one run do not show: so a
+ * difference from nothing proves nothing, however small its chance. What is asked is whether the difference is beyond the
+ * tolerance, by more than the seconds of each side scatter.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/statistics.h"
+#include "ops/bench_compare_int.h"
+
+/* Of both ends together: what equal runs may do by chance. */
+#define CHANCE 0.05
+
+/*
+ * With fewer than FEW on a side no order of them is unlikely enough: then all of one side must be beyond all of the other.
+ * From fewer than LEAST nothing is to be learned.
+ */
+#define FEW 4
+#define LEAST 3
+
+const struct bench_metric bench_metrics[NR_BENCH_METRICS] = {
+	[METRIC_OPS] = { "ops_per_s", "ops/s", BENCH_PER_SECOND, true, 1 },
+	[METRIC_BYTES] = { "bytes_per_s", "MiB/s", BENCH_BYTES_PER_SECOND, true, 1 },
+	[METRIC_P50] = { "p50", "p50", BENCH_NS, false, 1 },
+	[METRIC_P99] = { "p99", "p99", BENCH_NS, false, 6 },
+	[METRIC_RESPONSE_P50] = { "response_p50", "response p50", BENCH_NS, false, 1 },
+	[METRIC_RESPONSE_P99] = { "response_p99", "response p99", BENCH_NS, false, 6 },
+	[METRIC_HITS] = { "hit_ratio", "hits", BENCH_RATIO, true, 1 },
+	[METRIC_CPU] = { "cpu_ns_per_op", "CPU per op", BENCH_NS, false, 2 },
+};
+
+const char *bench_verdict_name(enum bench_verdict verdict)
+{
+	static const char *const names[] = { [BENCH_SAME] = "same", [BENCH_BETTER] = "better", [BENCH_WORSE] = "worse" };
+
+	return names[verdict];
+}
+
+/* --- beyond --- */
+
+/*
+ * The chance that equal runs have @low so far below @high, when @high is lowered by the part @tolerance. Both are sorted.
+ */
+static double chance_below(const struct statistics_samples *low, const struct statistics_samples *high, double tolerance,
+			   double *room)
+{
+	struct statistics_samples lowered = { room, high->nr, high->worth };
+
+	for (size_t i = 0; i < high->nr; i++)
+		room[i] = high->sorted[i] * (1 - tolerance);
+	if (low->nr < LEAST || high->nr < LEAST)
+		return 1;
+	if (low->nr < FEW || high->nr < FEW)
+		return low->sorted[low->nr - 1] < room[0] ? 0 : 1;
+	if (statistics_median(low->sorted, low->nr) >= statistics_median(room, high->nr))
+		return 1;
+	return statistics_compare_ranks(low, &lowered);
+}
+
+static double ratio_of(double a, double b)
+{
+	return a > 0 ? b / a : b > 0 ? INFINITY : 1;
+}
+
+static struct statistics_samples sort(struct bench_series *s)
+{
+	struct statistics_samples sorted = { s->samples, s->nr, statistics_worth(s->samples, s->nr) };
+
+	statistics_sort(s->samples, s->nr);
+	return sorted;
+}
+
+int bench_judge(const struct bench_metric *metric, double tolerance, struct bench_series *a, struct bench_series *b,
+		struct bench_comparison *c)
+{
+	double by = fmin(tolerance * metric->slack, 0.99);
+	bool is_lower = b->value < a->value * (1 - by), is_higher = a->value < b->value * (1 - by);
+	struct statistics_samples x, y;
+	double *room;
+
+	*c = (struct bench_comparison){
+		.is_there = a->nr && b->nr, .a = a->value, .b = b->value, .ratio = ratio_of(a->value, b->value), .chance = 1,
+		.is_beyond = is_lower || is_higher,
+	};
+	if (!c->is_there || !c->is_beyond)
+		return 0;
+	room = malloc((a->nr > b->nr ? a->nr : b->nr) * sizeof(*room));
+	if (!room)
+		return -ENOMEM;
+	x = sort(a);
+	y = sort(b);
+	c->chance = is_lower ? chance_below(&y, &x, by, room) : chance_below(&x, &y, by, room);
+	if (c->chance < CHANCE)
+		c->verdict = is_lower == metric->is_more_better ? BENCH_WORSE : BENCH_BETTER;
+	free(room);
+	return 0;
+}
