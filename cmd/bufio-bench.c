@@ -628,34 +628,36 @@ static void end_by_signal(void)
 	raise(stop);
 }
 
+static enum cli_status measure(struct door *door)
+{
+	enum cli_status status = open_device(door);
+
+	if (status)
+		return status;
+	status = run(door);
+	door->device.stats = false;
+	cli_device_close(&door->device, door->args.program);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct door door = {
 		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO, .stop = &stop },
 		.run = { .workload = { .pattern = WORKLOAD_RANDOM }, .end = UINT64_MAX, .threads = 1, .repeats = 1 },
 		.compare = { .tolerance = DEFAULT_TOLERANCE },
-		.files = calloc((size_t)argc, sizeof(*door.files)),
 	};
 	enum cli_status status;
 
 	cli_init();
-	if (!door.files)
-		return CLI_INTERNAL;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &door))
+	door.files = calloc((size_t)argc, sizeof(*door.files));
+	if (!door.files || argp_parse(&argp, argc, argv, 0, NULL, &door))
 		return CLI_INTERNAL;
 	if (door.is_quiet)
 		cli_be_quiet();
-	if (door.is_comparison)
-		return compare(&door);
-	if (door.is_trace_stats)
-		return show_trace(&door);
 	door.args.has_bars = isatty(STDOUT_FILENO) && setlocale(LC_CTYPE, "") && !strcmp(nl_langinfo(CODESET), "UTF-8");
-	status = open_device(&door);
-	if (status)
-		return status;
-	status = run(&door);
-	door.device.stats = false;
-	cli_device_close(&door.device, door.args.program);
+	status = door.is_comparison ? compare(&door) : door.is_trace_stats ? show_trace(&door) : measure(&door);
+	free(door.files);
 	end_by_signal();
 	return status;
 }
