@@ -20,8 +20,8 @@
 
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
-	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN, KEY_SVG,
-	KEY_RECORD, KEY_REPLAY, KEY_SPEED,
+	KEY_CACHED, KEY_CURVE, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV,
+	KEY_MARKDOWN, KEY_SVG, KEY_RECORD, KEY_REPLAY, KEY_SPEED,
 	KEY_TRACE_STATS, KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
@@ -45,6 +45,7 @@ static const struct argp_option options[] = {
 	{ "raw", KEY_RAW, NULL, 0, "Straight to the device (default)", 0 },
 	{ "cached", KEY_CACHED, NULL, 0, "Through a cache of libbufio, of --memory-limit (default: an eighth of the region, up to 64MiB)",
 	  0 },
+	{ "curve", KEY_CURVE, NULL, 0, "Also how many would be hits, by memory limit; the least limit for 90, 95 and 99 %", 0 },
 	{ "rate", KEY_RATE, "N/s", 0, "So many operations a second, on time or late: latency counts from when each was due", 0 },
 	{ "arrival", KEY_ARRIVAL, "HOW", 0, "They are due: fixed (default), poisson", 0 },
 	{ NULL, 0, NULL, 0, "Writing:", 3 },
@@ -289,9 +290,9 @@ static void check_replay(struct argp_state *state, const struct door *door)
 		return;
 	}
 	if (run->workload.pattern != WORKLOAD_RANDOM || door->region || run->threads > 1 || door->has_read_percent || run->rate > 0 ||
-	    run->flush_every || door->sweep || run->count)
+	    run->flush_every || door->sweep || run->count || run->has_curve)
 		argp_error(state, "--replay: the trace says what is asked for: not --pattern, --region, --threads, --read-percent, --rate, "
-				  "--flush-every, --sweep or --count");
+				  "--flush-every, --sweep, --count or --curve");
 	if (record && !strcmp(record, run->replay))
 		argp_error(state, "--replay: %s is where the trace of this goes", record);
 }
@@ -465,6 +466,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_SWEEP: door->sweep = parse_sweep(state, arg); return 0;
 	case KEY_RAW: door->is_raw = true; return 0;
 	case KEY_CACHED: run->is_cached = true; return 0;
+	case KEY_CURVE: run->has_curve = true; return 0;
 	case KEY_RATE: parse_rate(state, run, arg); return 0;
 	case KEY_ARRIVAL: parse_arrival(state, run, arg); return 0;
 	case KEY_RECORD:
