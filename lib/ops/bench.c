@@ -174,12 +174,7 @@ static bool may_write(struct bench *b)
 	}
 	target_look(c, a->image, &found);
 	bufio_client_destroy(c);
-	if (!found.type[0] || (a->signature && !strcmp(a->signature, found.type)))
-		return true;
-	op_fail(b->result, OP_REFUSED, 0,
-		"%s: holds what would be lost: %s; is this the right device? --force-signature=%s overwrites it",
-		a->image, found.what, found.type);
-	return false;
+	return target_may_be_lost(&found, found.type, a->image, a->signature, b->result);
 }
 
 /* --- medians --- */
