@@ -30,7 +30,12 @@ const char *bench_arrival_name(enum bench_arrival arrival)
 	return names[arrival];
 }
 
-/* --- the first look --- */
+const char *bench_pattern_name(const struct bench_run_args *run)
+{
+	return run->replay ? "replay" : workload_pattern_name(run->workload.pattern);
+}
+
+/* --- the first look: ten seconds in all, with what is looked at before --- */
 
 #define LOOK_NS UINT64_C(2800000000)
 #define LOOK_WARM_UP_NS UINT64_C(800000000)
@@ -179,19 +184,14 @@ static bool may_write(struct bench *b)
 
 /* --- medians --- */
 
-static double per_second(const struct bench_repeat *r, uint64_t n)
-{
-	return r->ns ? (double)n * (double)BENCH_SECOND / (double)r->ns : 0;
-}
-
 static double ops_of(const struct bench_repeat *r)
 {
-	return per_second(r, r->ops);
+	return bench_per_second(r, r->ops);
 }
 
 static double bytes_of(const struct bench_repeat *r)
 {
-	return per_second(r, r->bytes);
+	return bench_per_second(r, r->bytes);
 }
 
 static double hit_ratio_of(const struct bench_repeat *r)
@@ -239,6 +239,8 @@ static bool take_medians(struct bench_run *run)
 
 /* --- running --- */
 
+#define NOTHING_DONE (-ENOMSG) /* which no device says */
+
 static bool is_stopped(const struct bench *b)
 {
 	return b->args->stop && *b->args->stop;
@@ -252,6 +254,10 @@ static bool fail_run(struct bench *b, const struct bench_run *run, int error)
 			run->args.memory_limit);
 	else if (error == -EOPNOTSUPP)
 		op_fail(b->result, OP_USAGE, error, "%s: cannot be opened once more for each thread", b->args->image);
+	else if (error == NOTHING_DONE)
+		op_fail(b->result, OP_USAGE, error, run->args.replay ?
+			"%s: the trace has nothing that would be asked for in this way" :
+			"%s: no operation was done in that time: measure longer", b->args->image);
 	else
 		op_fail_errno(b->result, b->args->image, error);
 	return false;
@@ -265,6 +271,8 @@ static int repeat(struct bench *b, struct bench_machine *m, struct bench_run *ru
 		struct bench_repeat *next = &run->repeats[run->nr_repeats];
 
 		r = bench_machine_run(m, next);
+		if (!r && !next->ops && !is_stopped(b))
+			r = NOTHING_DONE;
 		if (!r && next->ops)
 			run->nr_repeats++;
 		else
@@ -315,10 +323,10 @@ static bool do_run(struct bench *b, struct bench_run *run)
 		r = repeat(b, &m, run);
 	closed = bench_machine_close(&m);
 	r = r ? r : closed;
+	if (!r && run->nr_repeats && !take_medians(run))
+		r = -ENOMEM;
 	if (r || !run->nr_repeats)
 		return !r || fail_run(b, run, r);
-	if (!take_medians(run))
-		return fail_run(b, run, -ENOMEM);
 	bench_look_at_run(b->out, run);
 	r = run->args.has_curve ? make_curve(b, run) : 0;
 	if (r)

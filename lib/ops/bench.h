@@ -32,6 +32,9 @@ const char *bench_arrival_name(enum bench_arrival arrival);
 struct bench_trace;
 struct bench_curve;
 
+/* Bytes of a request of a trace that is replayed without a cache; longer ones are several. */
+#define BENCH_MAX_REPLAYED (UINT64_C(1) << 20)
+
 /* What a run does. */
 struct bench_run_args {
 	const char *name; /* of its row */
@@ -51,10 +54,13 @@ struct bench_run_args {
 	enum bench_arrival arrival;
 	unsigned repeats;
 	bool has_curve;          /* find out how many would be hits, by memory limit; not of a trace */
-	const char *replay;      /* a trace instead of a workload, which then says with read_percent < 100 that it may write; or NULL */
+	const char *replay; /* a trace instead of a workload, whose read_percent < 100 then says that it may write; or NULL */
 	double speed;            /* of the trace: 0 as soon as may be, 1 as it was, 2 twice as fast */
 	struct bench_trace *trace; /* in memory, once it is settled; of the bench */
 };
+
+/* "random", "replay". */
+const char *bench_pattern_name(const struct bench_run_args *run);
 
 /* What happened in a second. */
 struct bench_sample {
@@ -92,7 +98,7 @@ struct bench_repeat {
 	size_t nr_samples;
 	struct bench_prefetch prefetch;
 	struct bufio_stats stats; /* what the cache did meanwhile; gauges are those of the end */
-	bool is_saturated; /* less than 95 % of the rate: response times would have been longer yet */
+	bool is_saturated; /* late by more than 5 % of the time at the end: response times would have been longer yet */
 };
 
 /* Over all repeats. */
@@ -115,6 +121,7 @@ struct bench_device {
 	struct bufio_device_info info;
 	char model[128]; /* "Samsung SSD 980", "loop0: /var/image", "file on ext4"; empty: not known */
 	bool is_rotational;
+	bool is_in_memory; /* a file of a file system that is nowhere else */
 };
 
 /* What makes figures mean something else than it seems. */

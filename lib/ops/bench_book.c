@@ -103,6 +103,18 @@ void bench_close_book(struct bench_worker *w)
 	pthread_mutex_unlock(&m->lock);
 }
 
+uint64_t bench_note_flush(struct bench_worker *w, int r, uint64_t start)
+{
+	uint64_t now = bench_now();
+
+	if (r)
+		bench_note_error(w, r);
+	else
+		histogram_record(&w->measures[BENCH_FLUSH], now - start);
+	w->unflushed = 0;
+	return now;
+}
+
 /* --- all together --- */
 
 /* Half a second and less at the end says little of a second. */
@@ -166,6 +178,15 @@ uint64_t bench_draw(struct bench_worker *w)
 	x ^= x >> 27;
 	w->random = x;
 	return x * UINT64_C(0x2545F4914F6CDD1D);
+}
+
+void bench_fill(struct bench_worker *w, char *data, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += sizeof(uint64_t)) {
+		uint64_t word = bench_draw(w);
+
+		memcpy(data + i, &word, sizeof(word));
+	}
 }
 
 /* Between 0 and 1, neither included. */

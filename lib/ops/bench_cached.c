@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "ops/bench_int.h"
 
@@ -46,18 +45,6 @@ static uint64_t block_of(const struct bench_worker *w, const struct workload_acc
 }
 
 /* --- one block --- */
-
-static void write_block(struct bench_worker *w, char *data, struct bufio_buffer *b)
-{
-	size_t size = w->machine->run->block_size;
-
-	for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
-		uint64_t word = bench_draw(w);
-
-		memcpy(data + i, &word, sizeof(word));
-	}
-	bufio_mark_buffer_dirty(b);
-}
 
 static void note_hit(struct bench_worker *w, uint64_t ns, bool was_there)
 {
@@ -106,7 +93,8 @@ static uint64_t do_write(struct bench_worker *w, const struct ahead *a, uint64_t
 		bench_note_error(w, -errno);
 		return bench_now();
 	}
-	write_block(w, data, b);
+	bench_fill(w, data, w->machine->run->block_size);
+	bufio_mark_buffer_dirty(b);
 	bufio_release(b);
 	now = bench_now();
 	bench_note(w, due, start, now, true);
@@ -116,16 +104,9 @@ static uint64_t do_write(struct bench_worker *w, const struct ahead *a, uint64_t
 
 static uint64_t flush(struct bench_worker *w)
 {
-	uint64_t start = bench_now(), now;
-	int r = bufio_write_dirty_buffers(w->machine->client);
+	uint64_t start = bench_now();
 
-	now = bench_now();
-	if (r)
-		bench_note_error(w, r);
-	else
-		histogram_record(&w->measures[BENCH_FLUSH], now - start);
-	w->unflushed = 0;
-	return now;
+	return bench_note_flush(w, bufio_write_dirty_buffers(w->machine->client), start);
 }
 
 /* --- all of them --- */

@@ -7,9 +7,9 @@
 
 #include "base/stack_distance.h"
 
-#define MIN_BUFFERS 8
+#define MIN_BUFFERS 8 /* that a client has at least */
 #define STOP_EVERY 4096 /* accesses */
-#define NARROW 50       /* a size is known to within a part of so many */
+#define NARROW 50       /* a size is known to within one part of so many */
 
 /* Of the blocks: close together where most curves have fallen far and cliffs are. */
 static const double usual_parts[] = { 1.0 / 64, 1.0 / 32, 1.0 / 16, 1.0 / 8, 3.0 / 16, 1.0 / 4,
@@ -192,6 +192,7 @@ static int make(const struct bench_curve_args *args, struct stack_distance *lru,
 
 	curve->footprint = stack_distance_footprint(lru);
 	curve->lru_rate = stack_distance_rate(lru);
+	curve->cold_ratio = stack_distance_miss_ratio(lru, UINT64_MAX);
 	if (!r)
 		r = args->nr_limits ? take_limits(args, curve) : choose_points(args, curve);
 	for (size_t i = 0; !r && i < curve->nr_points; i++)

@@ -27,7 +27,7 @@ struct bench_curve_point {
 /* The least limit for so many hits. It was replayed: @policy_hits came out, and 2 % less memory gave less. */
 struct bench_curve_size {
 	double hits;  /* that are asked for: 0.9, 0.95, 0.99 */
-	bool is_found; /* else there is none, as too much was used for the first time; or stopped */
+	bool is_found; /* else there is none, as too many accesses are the first of their block; or stopped */
 	uint64_t limit, buffers;
 	double policy_hits;
 };
@@ -39,6 +39,7 @@ struct bench_curve {
 	size_t nr_points;
 	struct bench_curve_size sizes[BENCH_CURVE_SIZES];
 	uint64_t footprint; /* different blocks, of the warm-up too; about, unless @lru_rate is 1 */
+	double cold_ratio;  /* the part of the counted accesses that are the first of their block, and miss in any cache */
 	double lru_rate;    /* the part of the blocks that the LRU curve was made from: 1 is exact */
 	bool is_partial;    /* stopped */
 };

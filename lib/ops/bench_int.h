@@ -47,7 +47,7 @@ struct bench_worker {
 	/* Of a phase. */
 	pthread_t thread;
 	uint64_t quota;              /* operations that may still begin */
-	double due_ns, gap_ns;       /* when the next one arrives, and how far apart they are */
+	double due_ns, gap_ns;       /* when one more arrives, and how far apart they are; gap 0: as soon as may be */
 	uint64_t unflushed;          /* writes since the last flush */
 	uint64_t last_ns;            /* when the last operation was done */
 	uint64_t second_end;
@@ -154,6 +154,9 @@ static inline void bench_note_error(struct bench_worker *w, int error)
 	w->error = w->error ? w->error : error;
 }
 
+/* @r of having waited for stable media since @start. Returns what time it is. */
+uint64_t bench_note_flush(struct bench_worker *w, int r, uint64_t start);
+
 /* When the next operation arrives; and the one behind it is drawn. */
 uint64_t bench_next_arrival(struct bench_worker *w);
 
@@ -162,6 +165,15 @@ uint64_t bench_wait_until(const struct bench_worker *w, uint64_t due);
 
 /* xorshift64*: 64 bits. */
 uint64_t bench_draw(struct bench_worker *w);
+
+/* What cannot be compressed, nor is alike; a multiple of 8 bytes. */
+void bench_fill(struct bench_worker *w, char *data, size_t bytes);
+
+/* Of @n in the repeat. */
+static inline double bench_per_second(const struct bench_repeat *r, uint64_t n)
+{
+	return r->ns ? (double)n * (double)BENCH_SECOND / (double)r->ns : 0;
+}
 
 /* --- bench_look.c: what was measured, and what is odd about it --- */
 

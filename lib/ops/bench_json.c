@@ -104,11 +104,6 @@ static void put_cache(struct text_out *o, const struct bench_repeat *r, bool *is
 	text_puts(o, "}");
 }
 
-static double rate(const struct bench_repeat *r, uint64_t n)
-{
-	return r->ns ? (double)n * (double)BENCH_SECOND / (double)r->ns : 0;
-}
-
 static void put_repeat(struct text_out *o, const struct bench_run *run, const struct bench_repeat *r)
 {
 	static const char *const measures[] = {
@@ -123,8 +118,8 @@ static void put_repeat(struct text_out *o, const struct bench_run *run, const st
 	put_number(o, "bytes", r->bytes, &is_next);
 	put_number(o, "writes", r->writes, &is_next);
 	put_number(o, "errors", r->errors, &is_next);
-	put_real(o, "ops_per_s", rate(r, r->ops), &is_next);
-	put_real(o, "bytes_per_s", rate(r, r->bytes), &is_next);
+	put_real(o, "ops_per_s", bench_per_second(r, r->ops), &is_next);
+	put_real(o, "bytes_per_s", bench_per_second(r, r->bytes), &is_next);
 	put_real(o, "cpu_ns_per_op", r->ops ? (double)r->cpu_ns / (double)r->ops : 0, &is_next);
 	if (run->args.is_cached)
 		put_cache(o, r, &is_next);
@@ -182,6 +177,7 @@ static void put_curve(struct text_out *o, const struct bench_curve *c)
 
 	text_puts(o, "{");
 	put_number(o, "footprint", c->footprint, &is_next);
+	put_real(o, "cold_ratio", c->cold_ratio, &is_next);
 	put_real(o, "lru_rate", c->lru_rate, &is_next);
 	put_boolean(o, "partial", c->is_partial, &is_next);
 	put_key(o, "points", &is_next);
@@ -222,7 +218,7 @@ static void put_run(struct text_out *o, const struct bench_run *run)
 
 	text_puts(o, "{");
 	put_string(o, "name", a->name, &is_next);
-	put_string(o, "pattern", a->replay ? "replay" : workload_pattern_name(a->workload.pattern), &is_next);
+	put_string(o, "pattern", bench_pattern_name(a), &is_next);
 	if (a->replay) {
 		put_string(o, "trace", a->replay, &is_next);
 		put_real(o, "speed", a->speed, &is_next);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,13 +110,18 @@ static void find_file_system(dev_t dev, char *type, size_t size)
 		fclose(f);
 }
 
-static void describe_file(dev_t dev, char *text, size_t size)
+/* @dev: of the file system. */
+static void look_at_file(struct op_bench_result *bench, dev_t dev)
 {
 	char type[32], disk[80];
 
 	find_file_system(dev, type, sizeof(type));
 	describe_disk(dev, disk, sizeof(disk));
-	snprintf(text, size, "file%s%s%s%s", type[0] ? " on " : "", type, disk[0] ? ", " : "", disk);
+	snprintf(bench->device.model, sizeof(bench->device.model), "file%s%s%s%s", type[0] ? " on " : "", type,
+		 disk[0] ? ", " : "", disk);
+	bench->device.is_in_memory = !strcmp(type, "tmpfs") || !strcmp(type, "ramfs");
+	if (bench->device.is_in_memory)
+		bench_warn(bench, "in-memory", "%s keeps its files in memory: no device is measured", type);
 }
 
 /* --- the clock --- */
@@ -165,7 +171,7 @@ void bench_look_at_device(struct op_bench_result *bench, const struct op_bench_a
 	if (S_ISBLK(st.st_mode))
 		describe_disk(st.st_rdev, d->model, sizeof(d->model));
 	else
-		describe_file(st.st_dev, d->model, sizeof(d->model));
+		look_at_file(bench, st.st_dev);
 	d->is_rotational =
 	    read_attribute(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, "queue/rotational", line, sizeof(line)) &&
 	    line[0] == '1';
@@ -183,18 +189,38 @@ static bool is_cached_below(const char *image)
 	       line[0] == '0';
 }
 
+/* Where it was asked not to be, or for blocks that did not suit it. */
+static bool can_be_direct(const char *image)
+{
+	int fd = open(image, O_RDONLY | O_DIRECT | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* NULL: not the page cache, or nothing that would be slower. */
+static const char *what_is_read(const struct op_bench_result *bench, const struct op_bench_args *args)
+{
+	if (bench->device.is_in_memory)
+		return NULL;
+	if (bench->device.info.direct)
+		return is_cached_below(args->image) ? "the loop device reads its file through the page cache: what is in memory "
+						      "is measured too (losetup --direct-io)" : NULL;
+	return can_be_direct(args->image) ? "reads go through the page cache: what is in memory is measured too; --direct=on "
+					    "measures the device"
+					  : "reads go through the page cache, as this file system knows no other way: what is "
+					    "in memory is measured too";
+}
+
 static void look_at_page_cache(struct op_bench_result *bench, const struct op_bench_args *args, uint64_t bytes)
 {
-	bool is_below = is_cached_below(args->image);
+	const char *text = what_is_read(bench, args);
 	struct sysinfo s;
 
-	if (bench->device.info.direct && !is_below)
+	if (!text)
 		return;
-	bench_warn(bench, "page-cache",
-		   is_below ? "the loop device reads its file through the page cache: what is in memory is measured "
-			      "too (losetup --direct-io)"
-			    : "reads go through the page cache: what is in memory is measured too; --direct=on "
-			      "measures the device");
+	bench_warn(bench, "page-cache", "%s", text);
 	if (!sysinfo(&s) && bytes < (uint64_t)s.totalram * s.mem_unit)
 		bench_warn(bench, "region-in-memory",
 			   "the region is smaller than this machine's memory: all of it may be read from "
@@ -218,6 +244,7 @@ void bench_drop_pages(const struct op_bench_args *args, uint64_t begin, uint64_t
 
 #define MOST_RANGES 100000 /* that are looked at */
 #define HOLES_WARNED 0.01
+#define HOLES_MOST 0.5 /* the data between more of them is not looked at */
 
 /* The part of the region that is holes, 0 to 1, as far as it was looked at. */
 static int find_holes(struct bufio_device *dev, uint64_t begin, uint64_t end, double *part)
@@ -239,7 +266,8 @@ static int find_holes(struct bufio_device *dev, uint64_t begin, uint64_t end, do
 }
 
 #define SAMPLES 64
-#define SAMPLE_BYTES 4096
+#define SAMPLE_BYTES 4096 /* direct I/O takes them nearly everywhere; where not, nothing is said */
+#define COMPRESSION_LEVEL 1 /* devices do not try harder */
 #define CONSTANT_WARNED 0.1
 #define COMPRESSED_WARNED 0.5
 
@@ -269,18 +297,26 @@ struct sampled {
 	uint64_t compressed; /* bytes */
 };
 
-/* Spread evenly. What cannot be read is left out: it will be said when it is measured. */
+static bool is_in_hole(struct bufio_device *dev, uint64_t offset)
+{
+	uint64_t from, to;
+
+	return io_next_data(dev, offset, &from, &to) || from >= offset + SAMPLE_BYTES;
+}
+
+/* Spread evenly. Holes are said apart; what cannot be read is left out: it will be said when it is measured. */
 static void take_samples(struct bufio_device *dev, uint64_t begin, uint64_t end, void *data, struct sampled *s)
 {
 	uint64_t units = (end - begin) / SAMPLE_BYTES, nr = units < SAMPLES ? units : SAMPLES;
 	char compressed[ZSTD_COMPRESSBOUND(SAMPLE_BYTES)];
 
 	for (uint64_t i = 0; i < nr; i++) {
+		uint64_t offset = begin + units / nr * i * SAMPLE_BYTES;
 		size_t n;
 
-		if (read_at(dev, begin + units / nr * i * SAMPLE_BYTES, data, SAMPLE_BYTES))
+		if (is_in_hole(dev, offset) || read_at(dev, offset, data, SAMPLE_BYTES))
 			continue;
-		n = ZSTD_compress(compressed, sizeof(compressed), data, SAMPLE_BYTES, 1);
+		n = ZSTD_compress(compressed, sizeof(compressed), data, SAMPLE_BYTES, COMPRESSION_LEVEL);
 		s->compressed += ZSTD_isError(n) || n > SAMPLE_BYTES ? SAMPLE_BYTES : n;
 		s->nr_constant += is_constant(data);
 		s->nr++;
@@ -300,8 +336,8 @@ static int look_at_data(struct op_bench_result *bench, struct bufio_device *dev,
 		return 0;
 	if (s.nr_constant > CONSTANT_WARNED * s.nr)
 		bench_warn(bench, "constant",
-			   "%u of %u blocks that were looked at are the same byte all over (zeroes, say), which some "
-			   "devices do not store",
+			   "%u of %u blocks that were looked at are the same few bytes over and over (zeroes, say), which "
+			   "some devices do not store",
 			   s.nr_constant, s.nr);
 	else if ((double)s.compressed < COMPRESSED_WARNED * s.nr * SAMPLE_BYTES)
 		bench_warn(bench, "compressible",
@@ -321,51 +357,51 @@ int bench_look_at_region(struct op_bench_result *bench, const struct op_bench_ar
 	if (holes > HOLES_WARNED)
 		bench_warn(bench, "holes", "%.0f %% of the region are holes, which are read without the device",
 			   100 * holes);
-	return holes > 0.5 ? 0 : look_at_data(bench, args->device, begin, end);
+	return holes > HOLES_MOST ? 0 : look_at_data(bench, args->device, begin, end);
 }
 
 /* --- afterwards --- */
 
 #define HALVES_WARNED 0.05
+#define CHANCE 3 /* standard deviations: more is none */
 #define FEW_OPERATIONS 1000
 #define THREADS_DEPTH 9 /* the threads engine's workers, and the one that waits */
 
-/* By how much the halves of a repeat differ, 0 to 1; 0 where the time was not set, or it was stopped before. */
-static double difference(const struct bench_run_args *a, const struct bench_repeat *r)
+/*
+ * How many times as many operations as the first half of a repeat the second one has; 1 where that may be chance, the time
+ * was not set or not reached, or arrivals say how many there are.
+ */
+static double second_by_first(const struct bench_run_args *a, const struct bench_repeat *r)
 {
-	uint64_t first = r->half_ops, second = r->ops - r->half_ops;
+	double first = (double)r->half_ops, second = (double)(r->ops - r->half_ops);
 
-	if (!a->ns || r->ns < a->ns / 10 * 9 || r->ops < FEW_OPERATIONS / 10)
-		return 0;
-	return first < second ? 1 - (double)first / (double)second : 1 - (double)second / (double)first;
+	if (!a->ns || r->ns < a->ns / 10 * 9 || (a->arrival != BENCH_CLOSED && !r->is_saturated))
+		return 1;
+	return fabs(second - first) > CHANCE * sqrt((double)r->ops) ? second / fmax(first, 1) : 1;
 }
 
 static void look_at_halves(struct op_bench_result *bench, const struct bench_run *run)
 {
-	const struct bench_repeat *worst = NULL;
-	double most = HALVES_WARNED;
+	double worst = 1;
 
 	for (unsigned i = 0; i < run->nr_repeats; i++) {
-		double d = difference(&run->args, &run->repeats[i]);
+		double ratio = second_by_first(&run->args, &run->repeats[i]);
 
-		if (d > most) {
-			most = d;
-			worst = &run->repeats[i];
-		}
+		worst = fabs(ratio - 1) > fabs(worst - 1) ? ratio : worst;
 	}
-	if (worst)
+	if (fabs(worst - 1) > HALVES_WARNED)
 		bench_warn(bench, "halves-differ",
 			   "%s: its second half was %.0f %% %s than the first: not a steady state; measure longer",
-			   run->args.name, 100 * most,
-			   worst->half_ops > worst->ops - worst->half_ops ? "slower" : "faster");
+			   run->args.name, 100 * fabs(worst - 1), worst < 1 ? "slower" : "faster");
 }
 
+/* A trace is what it is: a cache that it does not fill is larger than it needs. */
 static void look_at_cache(struct op_bench_result *bench, const struct bench_run *run)
 {
 	const struct bench_repeat *last = &run->repeats[run->nr_repeats - 1];
 	uint64_t region = run->args.end - run->args.begin;
 
-	if (run->args.is_cached && run->args.memory_limit < region && last->misses && !last->stats.evictions)
+	if (run->args.is_cached && !run->args.replay && run->args.memory_limit < region && last->misses && !last->stats.evictions)
 		bench_warn(bench, "not-warm",
 			   "%s: the cache was not full yet, so the hit ratio would still rise; --warm-up=steady, or "
 			   "measure longer",

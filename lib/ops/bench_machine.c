@@ -71,7 +71,6 @@ int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args
 		.args = args,
 		.run = run,
 		.engine = find_engine(run),
-		.nr_workers = 0,
 	};
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->event, NULL);
@@ -220,6 +219,7 @@ static int run_phase(struct bench_machine *m, struct bounds bounds)
 
 /* --- warming up --- */
 
+/* Steady is a hit ratio that has moved by less than the difference in so many seconds; after most it is as it is. */
 #define STEADY_DIFFERENCE 0.01
 #define STEADY_SECONDS 2
 #define STEADY_MOST 60
@@ -306,12 +306,20 @@ static int first_error(const struct bench_machine *m)
 	return 0;
 }
 
+/*
+ * Where the arrivals are that were come to, of where they should be at the end. Operations are not counted: how many arrive
+ * at random is not what the rate says.
+ */
 #define SATURATED 0.95
 
 static bool is_saturated(const struct bench_machine *m, const struct bench_repeat *repeat)
 {
+	double reached = 0;
+
+	for (unsigned i = 0; i < m->nr_workers; i++)
+		reached += m->workers[i].due_ns - (double)m->begin_ns;
 	return m->run->arrival != BENCH_CLOSED && !bench_is_stopped(m) &&
-	       (double)repeat->ops * (double)BENCH_SECOND < SATURATED * m->run->rate * (double)repeat->ns;
+	       reached < SATURATED * (double)repeat->ns * m->nr_workers;
 }
 
 int bench_machine_run(struct bench_machine *m, struct bench_repeat *repeat)

@@ -8,7 +8,7 @@
 #include "io/io.h"
 
 #define REPLAY_BLOCK 512
-#define MIN_BUFFERS 8
+#define MIN_BUFFERS 8 /* that a client has at least */
 #define STOP_EVERY 4096 /* accesses */
 
 /* --- accesses --- */

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "ops/bench_int.h"
 
@@ -24,17 +23,6 @@ struct raw {
 };
 
 #define DATA_ALIGNMENT 4096
-
-/* Not to be compressed, nor alike. */
-static void fill(struct bench_worker *w, char *data, size_t bytes)
-{
-	uint64_t word;
-
-	for (size_t i = 0; i < bytes; i += sizeof(word)) {
-		word = bench_draw(w);
-		memcpy(data + i, &word, sizeof(word));
-	}
-}
 
 static void raw_close(struct bench_worker *w)
 {
@@ -55,7 +43,7 @@ static int create_slots(struct bench_worker *w, struct raw *raw)
 	raw->slots = calloc(run->depth, sizeof(*raw->slots));
 	if (!raw->slots || posix_memalign((void **)&raw->data, DATA_ALIGNMENT, (size_t)run->depth * run->block_size))
 		return -ENOMEM;
-	fill(w, raw->data, (size_t)run->depth * run->block_size);
+	bench_fill(w, raw->data, (size_t)run->depth * run->block_size);
 	for (unsigned i = run->depth; i--;) {
 		raw->slots[i].data = raw->data + (size_t)i * run->block_size;
 		raw->slots[i].next = raw->free;
@@ -108,11 +96,8 @@ static struct io_request *arm(struct bench_worker *w, struct raw *raw, uint64_t 
 		.iov = &s->iov,
 		.nr_iov = 1,
 	};
-	if (access.is_write) {
-		uint64_t word = bench_draw(w);
-
-		memcpy(s->data, &word, sizeof(word));
-	}
+	if (access.is_write)
+		bench_fill(w, s->data, sizeof(uint64_t)); /* other than before is enough */
 	raw->nr_busy++;
 	return &s->request;
 }
@@ -155,20 +140,12 @@ static bool is_flush_due(const struct bench_worker *w)
 /* With nothing else under way, so that it alone is measured. */
 static uint64_t flush(struct bench_worker *w, struct raw *raw)
 {
-	uint64_t start, now;
-	int r;
+	uint64_t start;
 
 	while (raw->nr_busy)
 		reap(w, raw, true);
 	start = bench_now();
-	r = w->device->ops->flush(w->device);
-	now = bench_now();
-	if (r)
-		bench_note_error(w, r);
-	else
-		histogram_record(&w->measures[BENCH_FLUSH], now - start);
-	w->unflushed = 0;
-	return now;
+	return bench_note_flush(w, w->device->ops->flush(w->device), start);
 }
 
 /*

@@ -15,7 +15,6 @@
 #include "ops/bench_int.h"
 #include "ops/bench_trace.h"
 
-#define MAX_REQUEST (UINT64_C(1) << 20)
 #define DATA_ALIGNMENT 4096
 
 struct bench_trace {
@@ -146,14 +145,6 @@ static void note(struct bench_worker *w, uint64_t due, uint64_t start, uint64_t 
 	w->counts.bytes += bytes - w->machine->run->block_size;
 }
 
-static void note_flush(struct bench_worker *w, int r, uint64_t start)
-{
-	if (r)
-		bench_note_error(w, r);
-	else
-		histogram_record(&w->measures[BENCH_FLUSH], bench_now() - start);
-}
-
 /* --- through a cache: block by block --- */
 
 static int no_open(struct bench_worker *w)
@@ -209,13 +200,6 @@ static void read_block(struct bench_worker *w, const struct step *s)
 	done(w, s, false);
 }
 
-static void put_random(struct bench_worker *w, char *data)
-{
-	uint64_t word = bench_draw(w);
-
-	memcpy(data, &word, sizeof(word));
-}
-
 /* Part of a block, or one that was read before. */
 static void change_block(struct bench_worker *w, const struct step *s)
 {
@@ -224,7 +208,7 @@ static void change_block(struct bench_worker *w, const struct step *s)
 
 	if (!data)
 		return;
-	put_random(w, data);
+	bench_fill(w, data, sizeof(uint64_t));
 	bufio_mark_buffer_dirty(b);
 	bufio_release(b);
 	done(w, s, true);
@@ -239,7 +223,7 @@ static void make_block(struct bench_worker *w, const struct step *s)
 		bench_note_error(w, -errno);
 		return;
 	}
-	put_random(w, data);
+	bench_fill(w, data, sizeof(uint64_t));
 	bufio_mark_buffer_dirty(b);
 	bufio_release(b);
 	done(w, s, true);
@@ -302,9 +286,9 @@ static void do_all(struct bench_worker *w, const struct text_trace_record *r)
 	else if (r->op == TEXT_TRACE_START)
 		bufio_write_dirty_buffers_async(c);
 	else if (may_write(w) && r->op == TEXT_TRACE_FLUSH)
-		note_flush(w, bufio_write_dirty_buffers(c), start);
+		bench_note_flush(w, bufio_write_dirty_buffers(c), start);
 	else if (may_write(w) && r->op == TEXT_TRACE_BARRIER)
-		note_flush(w, bufio_issue_flush(c), start);
+		bench_note_flush(w, bufio_issue_flush(c), start);
 }
 
 static void cached_work(struct bench_worker *w)
@@ -370,11 +354,11 @@ static int raw_open(struct bench_worker *w)
 		return -ENOMEM;
 	raw->slots = calloc(depth, sizeof(*raw->slots));
 	raw->list = calloc(depth, sizeof(*raw->list));
-	if (!raw->slots || !raw->list || posix_memalign((void **)&raw->data, DATA_ALIGNMENT, depth * MAX_REQUEST))
+	if (!raw->slots || !raw->list || posix_memalign((void **)&raw->data, DATA_ALIGNMENT, depth * BENCH_MAX_REPLAYED))
 		return -ENOMEM;
-	memset(raw->data, 0, depth * MAX_REQUEST);
+	memset(raw->data, 0, depth * BENCH_MAX_REPLAYED);
 	for (unsigned i = 0; i < depth; i++) {
-		raw->slots[i].data = raw->data + i * MAX_REQUEST;
+		raw->slots[i].data = raw->data + i * BENCH_MAX_REPLAYED;
 		raw->slots[i].next = raw->free;
 		raw->free = &raw->slots[i];
 	}
@@ -419,7 +403,7 @@ static bool set_range(const struct bench_worker *w, struct raw *raw, const struc
 {
 	const struct bufio_device_info *info = &w->device->info;
 	uint64_t begin = (r->offset + raw->done) / info->alignment * info->alignment;
-	uint64_t end = r->offset + r->bytes, most = begin + MAX_REQUEST / info->alignment * info->alignment;
+	uint64_t end = r->offset + r->bytes, most = begin + BENCH_MAX_REPLAYED / info->alignment * info->alignment;
 
 	end = (end + info->alignment - 1) / info->alignment * info->alignment;
 	end = end < most ? end : most;
@@ -450,7 +434,7 @@ static void start_request(struct bench_worker *w, struct raw *raw, const struct 
 	s->start = now;
 	s->iov = (struct iovec){ s->data, s->bytes };
 	if (request->direction == IO_WRITE)
-		put_random(w, s->data);
+		bench_fill(w, s->data, sizeof(uint64_t));
 	raw->free = s->next;
 	raw->nr_busy++;
 	w->device->ops->submit(w->device, &request, 1);
@@ -486,7 +470,7 @@ static void flush(struct bench_worker *w, struct raw *raw)
 	while (raw->nr_busy)
 		reap(w, raw, true);
 	start = bench_now();
-	note_flush(w, w->device->ops->flush(w->device), start);
+	bench_note_flush(w, w->device->ops->flush(w->device), start);
 }
 
 static void raw_work(struct bench_worker *w)

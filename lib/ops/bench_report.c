@@ -31,21 +31,6 @@ double bench_stall_share(const struct histogram *h)
 
 /* --- cells --- */
 
-/* Three digits that count: "43.8us", "1.52ms". */
-static const char *format_time(uint64_t ns, char cell[CELL_MAX])
-{
-	static const char *const units[] = { "ns", "us", "ms", "s" };
-	double v = (double)ns;
-	unsigned u = 0;
-
-	while (v >= 1000 && u < 3) {
-		v /= 1000;
-		u++;
-	}
-	snprintf(cell, CELL_MAX, "%.*f%s", !u || v >= 100 ? 0 : v >= 10 ? 1 : 2, v, units[u]);
-	return cell;
-}
-
 static const char *format_rate(double v, char cell[CELL_MAX])
 {
 	snprintf(cell, CELL_MAX, "%.*f", v < 10 ? 2 : v < 100 ? 1 : 0, v);
@@ -74,9 +59,8 @@ static const struct bench_repeat *typical(const struct bench_run *run)
 
 	for (unsigned i = 0; i < run->nr_repeats; i++) {
 		const struct bench_repeat *r = &run->repeats[i];
-		double d = (double)r->ops * (double)BENCH_SECOND / (double)(r->ns ? r->ns : 1) - run->median.ops_per_s;
+		double d = fabs(bench_per_second(r, r->ops) - run->median.ops_per_s);
 
-		d = d < 0 ? -d : d;
 		if (least < 0 || d < least) {
 			least = d;
 			best = r;
@@ -91,11 +75,11 @@ static void fill_times(struct cells *c, const struct histogram *h, bool is_bound
 		int column;
 		double percent;
 	} rows[] = { { P50, 50 }, { P99, 99 }, { P999, 99.9 }, { MAX, 100 } };
-	char time[CELL_MAX];
+	char time[UNITS_TIME_MAX];
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		snprintf(c->text[rows[i].column], CELL_MAX, "%s%.30s", is_bound ? ">" : "",
-			 format_time(histogram_percentile(h, rows[i].percent), time));
+			 units_format_time(histogram_percentile(h, rows[i].percent), time));
 }
 
 static void fill_run(struct cells *c, const struct bench_run *run)
@@ -171,7 +155,12 @@ static void put_run(struct report *r, const struct bench_run *run)
 	static const struct {
 		enum bench_measure measure;
 		const char *name;
-	} rows[] = { { BENCH_RESPONSE, "response" }, { BENCH_HIT, "hits" }, { BENCH_MISS, "misses" }, { BENCH_FLUSH, "flushes" } };
+	} rows[] = {
+		{ BENCH_RESPONSE, "response" },
+		{ BENCH_HIT, "hits" },
+		{ BENCH_MISS, "misses" },
+		{ BENCH_FLUSH, "flushes" },
+	};
 	const struct bench_repeat *repeat = typical(run);
 	struct cells c = { 0 };
 
@@ -222,9 +211,9 @@ static void put_header(struct report *r)
 	char size[UNITS_SIZE_MAX];
 
 	text_puts(r->out, r->bench->image);
-	text_printf(r->out, ": %s%s%s; blocks of %" PRIu32 " B, physical %" PRIu32 " B%s\n", units_format_size(d->info.size, size),
-		    d->model[0] ? ", " : "", d->model, d->info.logical_block_size, d->info.physical_block_size,
-		    d->is_rotational ? "; rotational" : "");
+	text_printf(r->out, ": %s%s%s; blocks of %" PRIu32 " B, physical %" PRIu32 " B%s\n",
+		    units_format_size(d->info.size, size), d->model[0] ? ", " : "", d->model, d->info.logical_block_size,
+		    d->info.physical_block_size, d->is_rotational ? "; rotational" : "");
 	text_printf(r->out, "%s, engine %s; ", d->info.direct ? "direct" : "through the page cache", d->info.engine);
 	if (r->bench->memory_limit)
 		text_printf(r->out, "cache of %s; ", units_format_size(r->bench->memory_limit, size));
@@ -238,24 +227,28 @@ static void put_regions(struct report *r)
 
 	if (first->begin == 0 && first->end + first->block_size > r->bench->device.info.size)
 		return;
-	text_printf(r->out, "region: %s to %s\n", units_format_size(first->begin, begin), units_format_size(first->end, end));
+	text_printf(r->out, "region: %s to %s\n", units_format_size(first->begin, begin),
+		    units_format_size(first->end, end));
 }
 
 static void put_cache_line(struct report *r, const struct bench_run *run)
 {
 	const struct bench_repeat *repeat = typical(run);
 	const struct histogram *h = &repeat->measures[BENCH_SERVICE];
-	char longest[CELL_MAX];
+	const struct bench_prefetch *ahead = &repeat->prefetch;
+	const struct bufio_stats *s = &repeat->stats;
+	char longest[UNITS_TIME_MAX];
 
-	put_sentence(r, "%s: %" PRIu64 " evictions, %" PRIu64 " waits; the slowest of a thousand took %.1f %% of the time, the longest "
-		     "%s", run->args.name, repeat->stats.evictions, repeat->stats.waits, 100 * bench_stall_share(h),
-		    format_time(h->max, longest));
-	if (repeat->stats.blocks_written)
-		text_printf(r->out, "%s: written back %" PRIu64 " blocks in %" PRIu64 " requests; %" PRIu64 " still dirty\n", run->args.name,
-			    repeat->stats.blocks_written, repeat->stats.write_requests, repeat->stats.dirty);
-	if (repeat->prefetch.issued)
-		text_printf(r->out, "%s: asked ahead for %" PRIu64 " blocks: used %" PRIu64 ", gone again %" PRIu64 "\n", run->args.name,
-			    repeat->prefetch.issued, repeat->prefetch.used, repeat->prefetch.wasted);
+	put_sentence(r,
+		     "%s: %" PRIu64 " evictions, %" PRIu64 " waits; the slowest of a thousand took %.1f %% of the time, the "
+		     "longest %s",
+		     run->args.name, s->evictions, s->waits, 100 * bench_stall_share(h), units_format_time(h->max, longest));
+	if (s->blocks_written)
+		text_printf(r->out, "%s: written back %" PRIu64 " blocks in %" PRIu64 " requests; %" PRIu64 " still dirty\n",
+			    run->args.name, s->blocks_written, s->write_requests, s->dirty);
+	if (ahead->issued)
+		text_printf(r->out, "%s: asked ahead for %" PRIu64 " blocks: used %" PRIu64 ", gone again %" PRIu64 "\n",
+			    run->args.name, ahead->issued, ahead->used, ahead->wasted);
 }
 
 /* How even it was. */
@@ -263,7 +256,8 @@ static void put_bars(struct report *r, const struct bench_run *run)
 {
 	char bars[BENCH_SPARKLINE_BYTES];
 
-	text_printf(r->out, "%*.31s %s\n", columns[NAME].width, run->args.name, bench_sparkline(run, BENCH_SPARKLINE_MAX - 1, bars));
+	text_printf(r->out, "%*.31s %s\n", columns[NAME].width, run->args.name,
+		    bench_sparkline(run, BENCH_SPARKLINE_MAX - 1, bars));
 }
 
 static void put_part(char cell[CELL_MAX], double part)
@@ -274,11 +268,32 @@ static void put_part(char cell[CELL_MAX], double part)
 		snprintf(cell, CELL_MAX, "%.1f", 100 * part);
 }
 
-static void put_size(struct report *r, const struct bench_curve_size *s, const char *before)
+/* So many hits cannot be had: first accesses miss in any cache. */
+static bool is_out_of_reach(const struct bench_curve *curve, const struct bench_curve_size *s)
 {
-	char limit[UNITS_SIZE_MAX];
+	return !s->is_found && 1 - curve->cold_ratio < s->hits;
+}
 
-	text_printf(r->out, "%s%s for %.0f %%", before, s->is_found ? units_format_size(s->limit, limit) : "none", 100 * s->hits);
+/* "least limit: 12 MiB for 90 %, none for 95 %, none for 99 %: 7.3 % of the accesses are the first of their block" */
+static void put_sizes(struct report *r, const struct bench_curve *curve)
+{
+	char text[256], limit[UNITS_SIZE_MAX];
+	bool is_any_out = false;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < BENCH_CURVE_SIZES; i++) {
+		const struct bench_curve_size *s = &curve->sizes[i];
+		bool is_out = is_out_of_reach(curve, s);
+
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s for %.0f %%", i ? ", " : "",
+				      s->is_found ? units_format_size(s->limit, limit) : is_out ? "none" : "not found out",
+				      100 * s->hits);
+		is_any_out |= is_out;
+	}
+	if (is_any_out)
+		snprintf(text + n, sizeof(text) - n, ": %.3g %% of the accesses are the first of their block",
+			 100 * curve->cold_ratio);
+	put_sentence(r, "least limit: %s", text);
 }
 
 /* How much memory a cache needs. */
@@ -293,9 +308,7 @@ static void put_curve(struct report *r, const struct bench_run *run)
 		put_part(policy, curve->points[i].policy_hits);
 		text_printf(r->out, "%12s %8s %8s\n", units_format_size(curve->points[i].limit, limit), policy, lru);
 	}
-	for (unsigned i = 0; i < BENCH_CURVE_SIZES; i++)
-		put_size(r, &curve->sizes[i], i ? ", " : "least limit: ");
-	text_puts(r->out, "\n");
+	put_sizes(r, curve);
 }
 
 static void put_range_line(struct report *r, const struct bench_run *run)
@@ -319,15 +332,17 @@ static void put_verdict(struct report *r)
 	const struct bench_run *all = find_run(r->bench, false, WORKLOAD_SEQUENTIAL);
 	const struct bench_run *one = find_run(r->bench, false, WORKLOAD_RANDOM);
 	const struct bench_run *cached = find_run(r->bench, true, WORKLOAD_ZIPF);
-	char time[CELL_MAX], hit[CELL_MAX], limit[UNITS_SIZE_MAX];
+	char time[UNITS_TIME_MAX], hit[UNITS_TIME_MAX], limit[UNITS_SIZE_MAX];
 
 	if (r->args->nr_runs || !all || !one || !cached)
 		return;
 	text_puts(r->out, "\n");
-	put_sentence(r, "Reads %.0f MiB/s in sequence, and a block anywhere in %s; with %s of cache %.0f %% of the zipf reads are hits, "
-		     "in %s each.", all->median.bytes_per_s / (1 << 20), format_time(one->median.p50, time),
-		    units_format_size(cached->args.memory_limit, limit), 100 * cached->median.hit_ratio,
-		    format_time(histogram_percentile(&typical(cached)->measures[BENCH_HIT], 50), hit));
+	put_sentence(r,
+		     "Reads %.0f MiB/s in sequence, and a block anywhere in %s; with %s of cache %.0f %% of the zipf reads are "
+		     "hits, in %s each.",
+		     all->median.bytes_per_s / (1 << 20), units_format_time(one->median.p50, time),
+		     units_format_size(cached->args.memory_limit, limit), 100 * cached->median.hit_ratio,
+		     units_format_time(histogram_percentile(&typical(cached)->measures[BENCH_HIT], 50), hit));
 }
 
 static void put_warnings(struct report *r)
@@ -389,11 +404,10 @@ static void put_csv_line(struct text_out *o, const struct bench_run *run, unsign
 	const struct bench_repeat *r = &run->repeats[i];
 	const struct bench_run_args *a = &run->args;
 
-	text_printf(o, "\"%s\",%s,%d,%" PRIu32 ",%u,%u,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.6g,%.6g,%" PRIu64 ",%" PRIu64, a->name,
-		    workload_pattern_name(a->workload.pattern), a->is_cached, a->block_size, a->depth, a->threads,
-		    a->workload.read_percent, i + 1, r->ns, r->ops, r->bytes,
-		    r->ns ? (double)r->ops * (double)BENCH_SECOND / (double)r->ns : 0, r->ops ? (double)r->cpu_ns / (double)r->ops : 0,
-		    r->hits, r->misses);
+	text_printf(o, "\"%s\",%s,%d,%" PRIu32 ",%u,%u,%u,%u,", a->name, bench_pattern_name(a), a->is_cached, a->block_size,
+		    a->depth, a->threads, a->workload.read_percent, i + 1);
+	text_printf(o, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.6g,%.6g,%" PRIu64 ",%" PRIu64, r->ns, r->ops, r->bytes,
+		    bench_per_second(r, r->ops), r->ops ? (double)r->cpu_ns / (double)r->ops : 0, r->hits, r->misses);
 	for (size_t p = 0; p < sizeof(percents) / sizeof(*percents); p++)
 		text_printf(o, ",%" PRIu64, histogram_percentile(&r->measures[BENCH_SERVICE], percents[p]));
 	text_puts(o, "\n");
@@ -401,8 +415,9 @@ static void put_csv_line(struct text_out *o, const struct bench_run *run, unsign
 
 static void put_csv(struct report *r)
 {
-	text_puts(r->out, "name,pattern,is_cached,block_size,depth,threads,read_percent,repeat,ns,ops,bytes,ops_per_s,cpu_ns_per_op,hits,"
-			  "misses,p50,p90,p99,p99.9,p99.99,p99.999,max\n");
+	text_puts(r->out,
+		  "name,pattern,is_cached,block_size,depth,threads,read_percent,repeat,ns,ops,bytes,ops_per_s,cpu_ns_per_op,hits,"
+		  "misses,p50,p90,p99,p99.9,p99.99,p99.999,max\n");
 	for (size_t i = 0; i < r->bench->nr_runs; i++)
 		for (unsigned j = 0; j < r->bench->runs[i].nr_repeats; j++)
 			put_csv_line(r->out, &r->bench->runs[i], j);
