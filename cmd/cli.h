@@ -5,6 +5,7 @@
 
 #include <argp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -139,6 +140,14 @@ void cli_progress_stop(struct cli_progress *p);
 /* "read 12345 of 67890 blocks (18 %), 250 MiB/s, 12 s left"; @total may be 0, not known. Blocks of 4096 bytes. */
 #define CLI_PROGRESS_MAX 160
 void cli_progress_format(uint64_t blocks, uint64_t total, uint64_t ns, char text[CLI_PROGRESS_MAX]);
+
+/* --- cli_signal.c --- */
+
+/* Has SIGINT, SIGTERM and SIGHUP ask for a clean end, but for those that whoever started this has turned off, as nohup(1) does. */
+void cli_catch_signals(void);
+
+/* The signal that came; 0: none. */
+extern volatile sig_atomic_t cli_stop;
 
 /* --- cli_output.c: --output, -o, --quiet --- */
 

@@ -2,7 +2,6 @@
 /* bufio-copy SRC DST: opens both, makes DST if it is not there, and removes it again if nothing came of it. */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,26 +20,6 @@ struct bulk {
 	bool is_one; /* source and target are the same */
 	struct op_extents extents;
 };
-
-static volatile sig_atomic_t stop;
-
-/* The first asks for a clean end, the second is for one at once. */
-static void on_signal(int number)
-{
-	stop = number;
-	signal(number, SIG_DFL);
-}
-
-/* But for those that whoever started this has turned off, as nohup(1) does. */
-static void catch_signals(void)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction before;
-
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		if (!sigaction(signals[i], NULL, &before) && before.sa_handler != SIG_IGN)
-			signal(signals[i], on_signal);
-}
 
 static enum cli_status fail(const struct bulk *b, enum cli_status status, const char *path, const char *why)
 {
@@ -177,8 +156,8 @@ static enum cli_status copy(struct bulk *b, struct op_result *result)
 
 	b->args->stats = &stats;
 	b->args->progress = &door->progress.counts;
-	b->args->stop = &stop;
-	catch_signals();
+	b->args->stop = &cli_stop;
+	cli_catch_signals();
 	cli_progress_start(&door->progress, door->program, b->args->out_fd);
 	op_copy(b->args, result);
 	cli_progress_stop(&door->progress);
