@@ -87,11 +87,14 @@ static bool load(struct compare *c, size_t i)
 
 /* --- whether they are alike --- */
 
-static const char *const device_conditions[] = { "size", "logical_block_size", "physical_block_size", "rotational", "direct",
-						 "engine", "model", NULL };
-static const char *const run_conditions[] = { "pattern", "is_cached", "block_size", "depth", "threads", "read_percent",
-					      "region_begin", "region_end", "rate", "arrival", "flush_every", "memory_limit",
-					      NULL };
+static const char *const device_conditions[] = {
+	"size", "logical_block_size", "physical_block_size", "rotational", "direct", "engine", "model", NULL
+};
+static const char *const run_conditions[] = {
+	"pattern", "stride", "theta", "shape", "deviation", "hot_accesses", "hot_blocks", "trace", "speed", "is_cached",
+	"block_size", "depth", "threads", "read_percent", "region_begin", "region_end", "rate", "arrival", "flush_every",
+	"memory_limit", NULL
+};
 
 /* One more sentence about @other. */
 __attribute__((format(printf, 3, 4))) static bool add_difference(struct compare *c, struct bench_compared *other,
@@ -113,10 +116,12 @@ __attribute__((format(printf, 3, 4))) static bool add_difference(struct compare 
 	return true;
 }
 
+#define DIGITS 6 /* of numbers that are not whole, as bench_json.c writes them */
+
 /* As it stands in the file; to be freed. */
 static char *text_of(const json_t *value)
 {
-	return value ? json_dumps(value, JSON_ENCODE_ANY) : strdup("not said");
+	return value ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(DIGITS)) : strdup("not said");
 }
 
 static bool compare_value(struct compare *c, struct bench_compared *other, const char *of, const char *key, const json_t *a,

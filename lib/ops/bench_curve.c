@@ -32,15 +32,15 @@ static int follow(const struct bench_curve_args *args, struct stack_distance *lr
 	struct bench_access_row row;
 	int r = bench_access_open(a, &row);
 
+	if (r)
+		return r;
 	for (uint64_t i = 0; !r && i < a->nr; i++) {
-		if (i % STOP_EVERY == 0 && is_stopped(args))
-			break;
 		if (i == a->warm_up)
 			stack_distance_start(lru);
 		stack_distance_access(lru, bench_access_next(&row));
+		r = i % STOP_EVERY == 0 && is_stopped(args) ? -EINTR : 0;
 	}
-	if (!r)
-		bench_access_close(&row);
+	bench_access_close(&row);
 	return r;
 }
 
@@ -190,11 +190,12 @@ static int make(const struct bench_curve_args *args, struct stack_distance *lru,
 {
 	int r = follow(args, lru);
 
+	if (r)
+		return r;
 	curve->footprint = stack_distance_footprint(lru);
 	curve->lru_rate = stack_distance_rate(lru);
 	curve->cold_ratio = stack_distance_miss_ratio(lru, UINT64_MAX);
-	if (!r)
-		r = args->nr_limits ? take_limits(args, curve) : choose_points(args, curve);
+	r = args->nr_limits ? take_limits(args, curve) : choose_points(args, curve);
 	for (size_t i = 0; !r && i < curve->nr_points; i++)
 		curve->points[i].lru_hits = 1 - stack_distance_miss_ratio(lru, curve->points[i].buffers);
 	if (!r)
@@ -205,7 +206,7 @@ static int make(const struct bench_curve_args *args, struct stack_distance *lru,
 int bench_curve_make(const struct bench_curve_args *args, struct bench_curve *curve)
 {
 	size_t nr = args->nr_limits ? args->nr_limits : NR_USUAL;
-	struct bench_curve made = { .points = calloc(nr, sizeof(*made.points)) };
+	struct bench_curve made = { .points = calloc(nr, sizeof(*made.points)), .cold_ratio = NAN };
 	struct stack_distance *lru = stack_distance_create(STACK_DISTANCE_USUAL);
 	int r = !made.points || !lru ? -ENOMEM : 0;
 

@@ -36,10 +36,10 @@ struct bench_curve_size {
 
 struct bench_curve {
 	struct bench_curve_point *points;
-	size_t nr_points;
+	size_t nr_points; /* 0: stopped before anything was known */
 	struct bench_curve_size sizes[BENCH_CURVE_SIZES];
 	uint64_t footprint; /* different blocks, of the warm-up too; about, unless @lru_rate is 1 */
-	double cold_ratio;  /* the part of the counted accesses that are the first of their block, and miss in any cache */
+	double cold_ratio;  /* the part of the counted accesses that are the first of their block, and miss in any cache; NAN: stopped */
 	double lru_rate;    /* the part of the blocks that the LRU curve was made from: 1 is exact */
 	bool is_partial;    /* stopped */
 };

@@ -177,7 +177,7 @@ static void put_curve(struct text_out *o, const struct bench_curve *c)
 
 	text_puts(o, "{");
 	put_number(o, "footprint", c->footprint, &is_next);
-	put_real(o, "cold_ratio", c->cold_ratio, &is_next);
+	put_part(o, "cold_ratio", c->cold_ratio, &is_next);
 	put_real(o, "lru_rate", c->lru_rate, &is_next);
 	put_boolean(o, "partial", c->is_partial, &is_next);
 	put_key(o, "points", &is_next);
@@ -211,31 +211,58 @@ static void put_median(struct text_out *o, const struct bench_run *run)
 	text_puts(o, "}");
 }
 
+/* What the pattern takes; what it does not is 0. */
+static void put_parameters(struct text_out *o, const struct workload *w, bool *is_next)
+{
+	const struct {
+		const char *name;
+		double value;
+	} rows[] = {
+		{ "stride", (double)w->stride },
+		{ "theta", w->theta },
+		{ "shape", w->shape },
+		{ "deviation", w->deviation },
+		{ "hot_accesses", w->hot_accesses },
+		{ "hot_blocks", w->hot_blocks },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (rows[i].value > 0)
+			put_real(o, rows[i].name, rows[i].value, is_next);
+}
+
+/* What was asked for. */
+static void put_args(struct text_out *o, const struct bench_run_args *a, bool *is_next)
+{
+	put_string(o, "name", a->name, is_next);
+	put_string(o, "pattern", bench_pattern_name(a), is_next);
+	if (a->replay) {
+		put_string(o, "trace", a->replay, is_next);
+		put_real(o, "speed", a->speed, is_next);
+	} else {
+		put_parameters(o, &a->workload, is_next);
+	}
+	put_boolean(o, "is_cached", a->is_cached, is_next);
+	put_number(o, "block_size", a->block_size, is_next);
+	put_number(o, "depth", a->depth, is_next);
+	put_number(o, "threads", a->threads, is_next);
+	put_number(o, "read_percent", a->workload.read_percent, is_next);
+	put_number(o, "region_begin", a->begin, is_next);
+	put_number(o, "region_end", a->end, is_next);
+	put_real(o, "rate", a->rate, is_next);
+	put_string(o, "arrival", bench_arrival_name(a->arrival), is_next);
+	put_number(o, "flush_every", a->flush_every, is_next);
+	put_number(o, "seed", a->workload.seed, is_next);
+	if (a->is_cached)
+		put_number(o, "memory_limit", a->memory_limit, is_next);
+}
+
 static void put_run(struct text_out *o, const struct bench_run *run)
 {
-	const struct bench_run_args *a = &run->args;
 	bool is_next = false;
 
 	text_puts(o, "{");
-	put_string(o, "name", a->name, &is_next);
-	put_string(o, "pattern", bench_pattern_name(a), &is_next);
-	if (a->replay) {
-		put_string(o, "trace", a->replay, &is_next);
-		put_real(o, "speed", a->speed, &is_next);
-	}
-	put_boolean(o, "is_cached", a->is_cached, &is_next);
-	put_number(o, "block_size", a->block_size, &is_next);
-	put_number(o, "depth", a->depth, &is_next);
-	put_number(o, "threads", a->threads, &is_next);
-	put_number(o, "read_percent", a->workload.read_percent, &is_next);
-	put_number(o, "region_begin", a->begin, &is_next);
-	put_number(o, "region_end", a->end, &is_next);
-	put_real(o, "rate", a->rate, &is_next);
-	put_string(o, "arrival", bench_arrival_name(a->arrival), &is_next);
-	put_number(o, "flush_every", a->flush_every, &is_next);
-	put_number(o, "seed", a->workload.seed, &is_next);
-	if (a->is_cached)
-		put_number(o, "memory_limit", a->memory_limit, &is_next);
+	put_args(o, &run->args, &is_next);
 	put_key(o, "repeats", &is_next);
 	for (unsigned i = 0; i < run->nr_repeats; i++) {
 		text_puts(o, i ? ",\n" : "[\n");

@@ -378,7 +378,7 @@ static void put_human(struct report *r)
 			put_range_line(r, run);
 		if (run->nr_repeats && run->args.is_cached)
 			put_cache_line(r, run);
-		if (run->curve)
+		if (run->curve && run->curve->nr_points)
 			put_curve(r, run);
 	}
 	put_verdict(r);

@@ -148,11 +148,13 @@ static void first_accesses_cannot_hit(void)
 
 	for (unsigned i = 0; i < BENCH_CURVE_SIZES; i++)
 		CU_ASSERT(!c.sizes[i].is_found);
+	CU_ASSERT_DOUBLE_EQUAL(c.cold_ratio, 1, 1e-9);
 	bench_curve_free(&c);
 	args = args_of(&twice, 12000, 0); /* of twelve rounds eleven can hit */
 	c = make(&args);
 	CU_ASSERT(c.sizes[0].is_found);
 	CU_ASSERT(!c.sizes[1].is_found && !c.sizes[2].is_found);
+	CU_ASSERT_DOUBLE_EQUAL(c.cold_ratio, 1.0 / 12, 1e-9);
 	bench_curve_free(&c);
 }
 
@@ -172,6 +174,7 @@ static void stopped_is_partial(void)
 		CU_ASSERT(isnan(c.points[i].policy_hits));
 	for (unsigned i = 0; i < BENCH_CURVE_SIZES; i++)
 		CU_ASSERT(!c.sizes[i].is_found && c.sizes[i].hits >= 0.9);
+	CU_ASSERT(isnan(c.cold_ratio));
 	bench_curve_free(&c);
 }
 
