@@ -42,8 +42,8 @@ static void check_replay(struct argp_state *state, const struct bench_door *door
 	if (run->workload.pattern != WORKLOAD_RANDOM || door->region || run->threads > 1 || door->has_read_percent ||
 	    run->rate > 0 || run->flush_every || door->sweep || run->count || run->has_curve)
 		argp_error(state,
-			   "--replay: the trace says what is asked for: not --pattern, --region, --threads, --read-percent, "
-			   "--rate, --flush-every, --sweep, --count or --curve");
+			   "--replay: the trace says what is asked for: not --pattern, --region, --threads, "
+			   "--read-percent, --rate, --flush-every, --sweep, --count or --curve");
 	if (record && !strcmp(record, run->replay))
 		argp_error(state, "--replay: %s is where the trace of this goes", record);
 }

@@ -98,8 +98,8 @@ void bench_parse_pattern(struct argp_state *state, struct workload *w, const cha
 	snprintf(name, sizeof(name), "%.*s", (int)n, arg);
 	if (!workload_pattern_find(name, &w->pattern))
 		argp_error(state,
-			   "--pattern: '%s' is none of sequential, strided, random, zipf, pareto, normal, hot-cold, zipf-scan",
-			   name);
+			   "--pattern: '%s' is none of sequential, strided, random, zipf, pareto, normal, hot-cold, "
+			   "zipf-scan", name);
 	if (!arg[n])
 		return;
 	end = parameters[w->pattern] ? parameters[w->pattern](w, arg + n + 1) : NULL;

@@ -22,8 +22,8 @@ enum {
 static const struct argp_option options[] = {
 	{ NULL, 0, NULL, 0, "What is asked for (without any of these: a first look in ten seconds):", 1 },
 	{ "pattern", KEY_PATTERN, "NAME[:N]", 0,
-	  "sequential, strided:BLOCKS, random (default), zipf:THETA, pareto:SHARE, normal:DEVIATION, hot-cold:PERCENT/PERCENT, "
-	  "zipf-scan:THETA", 0 },
+	  "sequential, strided:BLOCKS, random (default), zipf:THETA, pareto:SHARE, normal:DEVIATION, "
+	  "hot-cold:PERCENT/PERCENT, zipf-scan:THETA", 0 },
 	{ "region", KEY_REGION, "A..B", 0, "In these blocks only, or bytes with units: A..B without B, or A+N", 0 },
 	{ "depth", KEY_DEPTH, "N", 0,
 	  "Requests under way in each thread (default 1); of a cache: how far ahead it is asked", 0 },
@@ -70,10 +70,10 @@ static const struct argp_option options[] = {
 static const char args_doc[] = "PATH\n--compare FILE FILE...\n--trace-stats FILE";
 static const char doc[] =
 	"Measure how fast a block device or file is, and a cache over it.\v"
-	"Nothing is written without --write. Alone, PATH is read in three ways of about three seconds: in sequence, one block "
-	"anywhere, and zipf through a cache.\n\n"
-	"Exit status: 0 measured, or nothing is worse, 1 something is worse than the tolerance, 2 usage, 3 refused (in use, holds "
-	"something that would be lost, not measured alike), 4 cannot be read or written, 8 internal. "
+	"Nothing is written without --write. Alone, PATH is read in three ways of about three seconds: in sequence, one "
+	"block anywhere, and zipf through a cache.\n\n"
+	"Exit status: 0 measured, or nothing is worse, 1 something is worse than the tolerance, 2 usage, 3 refused (in "
+	"use, holds something that would be lost, not measured alike), 4 cannot be read or written, 8 internal. "
 	"A signal ends it as usual, after what there is has been said.";
 
 #define MAX_DEPTH 4096
@@ -129,7 +129,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_PATTERN: bench_parse_pattern(state, &run->workload, arg); return 0;
 	case KEY_REGION: door->region = arg; return 0;
 	case KEY_DEPTH: run->depth = (unsigned)bench_parse_bounded(state, "depth", arg, 1, MAX_DEPTH); return 0;
-	case KEY_THREADS: run->threads = (unsigned)bench_parse_bounded(state, "threads", arg, 1, BENCH_MAX_THREADS); return 0;
+	case KEY_THREADS:
+		run->threads = (unsigned)bench_parse_bounded(state, "threads", arg, 1, BENCH_MAX_THREADS);
+		return 0;
 	case KEY_READ_PERCENT:
 		run->workload.read_percent = (unsigned)bench_parse_bounded(state, "read-percent", arg, 0, 100);
 		door->has_read_percent = true;

@@ -194,7 +194,8 @@ static int prepare(const char *path, int fd, struct bufio_reason *reason)
 	if (!r)
 		r = check_contents(path, fd, st.st_size, reason);
 	if (!r && flock(fd, LOCK_EX | LOCK_NB))
-		r = refuse(reason, errno == EWOULDBLOCK ? -EBUSY : -errno, "%s: another program writes a trace there", path);
+		r = refuse(reason, errno == EWOULDBLOCK ? -EBUSY : -errno, "%s: another program writes a trace there",
+			   path);
 	if (!r && ftruncate(fd, 0))
 		r = refuse(reason, -errno, "%s: %s", path, strerror(errno));
 	return r;

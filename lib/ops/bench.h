@@ -54,7 +54,7 @@ struct bench_run_args {
 	enum bench_arrival arrival;
 	unsigned repeats;
 	bool has_curve;          /* find out how many would be hits, by memory limit; not of a trace */
-	const char *replay; /* a trace instead of a workload, whose read_percent < 100 then says that it may write; or NULL */
+	const char *replay; /* a trace instead of a workload, whose read_percent < 100 says that it may write; or NULL */
 	double speed;            /* of the trace: 0 as soon as may be, 1 as it was, 2 twice as fast */
 	struct bench_trace *trace; /* in memory, once it is settled; of the bench */
 };

@@ -76,7 +76,8 @@ static bool load(struct compare *c, size_t i)
 	c->saved[i] = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
 	fclose(f);
 	if (!c->saved[i]) {
-		op_fail(c->result, OP_INPUT, -EINVAL, "%s:%d:%d: is no JSON: %s", file, error.line, error.column, error.text);
+		op_fail(c->result, OP_INPUT, -EINVAL, "%s:%d:%d: is no JSON: %s", file, error.line, error.column,
+			error.text);
 		return false;
 	}
 	if (!strcmp(string_of(c->saved[i], "schema"), SCHEMA) && has_runs(c->saved[i]))
@@ -314,7 +315,8 @@ static bool fill_series(const json_t *run, unsigned metric, struct bench_series 
 	return ok;
 }
 
-static bool compare_metric(struct compare *c, unsigned metric, const json_t *a, const json_t *b, struct bench_comparison *row)
+static bool compare_metric(struct compare *c, unsigned metric, const json_t *a, const json_t *b,
+			   struct bench_comparison *row)
 {
 	struct bench_series x = { 0 }, y = { 0 };
 	bool ok = fill_series(a, metric, &x) && fill_series(b, metric, &y) &&

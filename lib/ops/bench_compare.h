@@ -2,9 +2,9 @@
 /*
  * bench --compare: results that were saved as JSON, beside each other.
  *
- * A measure is better or worse only if it is so by more than the tolerance, and if chance alone is not likely to have made it
- * so: the seconds of all repeats of one side, brought nearer by the tolerance, are still on the other side (a rank sum, in
- * which seconds that are alike because they are neighbours count as fewer). All else is the same.
+ * A measure is better or worse only if it is so by more than the tolerance, and if chance alone is not likely to have
+ * made it so: the seconds of all repeats of one side, brought nearer by the tolerance, are still on the other side (a rank
+ * sum, in which seconds that are alike because they are neighbours count as fewer). All else is the same.
  */
 #ifndef OPS_BENCH_COMPARE_H
 #define OPS_BENCH_COMPARE_H

@@ -75,7 +75,8 @@ static void put_human(struct text_out *o, const struct op_bench_compare_args *ar
 		text_printf(o, "  %-14s %10s %10s %8s\n", "", "was", "is", "ratio");
 		for (size_t j = 0; j < other->nr_runs; j++)
 			put_run(o, &other->runs[j]);
-		text_printf(o, "%s, with a tolerance of %g %%\n", bench_verdict_name(other->verdict), 100 * args->tolerance);
+		text_printf(o, "%s, with a tolerance of %g %%\n", bench_verdict_name(other->verdict),
+			    100 * args->tolerance);
 	}
 }
 

@@ -39,7 +39,7 @@ struct bench_curve {
 	size_t nr_points; /* 0: stopped before anything was known */
 	struct bench_curve_size sizes[BENCH_CURVE_SIZES];
 	uint64_t footprint; /* different blocks, of the warm-up too; about, unless @lru_rate is 1 */
-	double cold_ratio;  /* the part of the counted accesses that are the first of their block, and miss in any cache; NAN: stopped */
+	double cold_ratio;  /* of the counted accesses the part that is the first of its block; NAN: stopped before */
 	double lru_rate;    /* the part of the blocks that the LRU curve was made from: 1 is exact */
 	bool is_partial;    /* stopped */
 };

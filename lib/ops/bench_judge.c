@@ -2,9 +2,9 @@
 /*
  * Whether one series of measurements is better than another.
  *
- * Separate runs of the same thing on the same machine differ by some percent, which the seconds of one run do not show: so a
- * difference from nothing proves nothing, however small its chance. What is asked is whether the difference is beyond the
- * tolerance, by more than the seconds of each side scatter.
+ * Separate runs of the same thing on the same machine differ by some percent, which the seconds of one run do not show: so
+ * that there is a difference proves nothing, however small its chance. What is asked is whether the difference is beyond
+ * the tolerance, by more than the seconds of each side scatter.
  */
 #include <errno.h>
 #include <math.h>
@@ -85,8 +85,8 @@ int bench_judge(const struct bench_metric *metric, double tolerance, struct benc
 	double *room;
 
 	*c = (struct bench_comparison){
-		.is_there = a->nr && b->nr, .a = a->value, .b = b->value, .ratio = ratio_of(a->value, b->value), .chance = 1,
-		.is_beyond = is_lower || is_higher,
+		.is_there = a->nr && b->nr, .a = a->value, .b = b->value, .ratio = ratio_of(a->value, b->value),
+		.chance = 1, .is_beyond = is_lower || is_higher,
 	};
 	if (!c->is_there || !c->is_beyond)
 		return 0;

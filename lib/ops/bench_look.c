@@ -204,13 +204,15 @@ static const char *what_is_read(const struct op_bench_result *bench, const struc
 {
 	if (bench->device.is_in_memory)
 		return NULL;
+	if (bench->device.info.direct && is_cached_below(args->image))
+		return "the loop device reads its file through the page cache: what is in memory is measured too (losetup "
+		       "--direct-io)";
 	if (bench->device.info.direct)
-		return is_cached_below(args->image) ? "the loop device reads its file through the page cache: what is in memory "
-						      "is measured too (losetup --direct-io)" : NULL;
-	return can_be_direct(args->image) ? "reads go through the page cache: what is in memory is measured too; --direct=on "
-					    "measures the device"
-					  : "reads go through the page cache, as this file system knows no other way: what is "
-					    "in memory is measured too";
+		return NULL;
+	if (can_be_direct(args->image))
+		return "reads go through the page cache: what is in memory is measured too; --direct=on measures the "
+		       "device";
+	return "reads go through the page cache, as there is no other way here: what is in memory is measured too";
 }
 
 static void look_at_page_cache(struct op_bench_result *bench, const struct op_bench_args *args, uint64_t bytes)
@@ -401,7 +403,8 @@ static void look_at_cache(struct op_bench_result *bench, const struct bench_run 
 	const struct bench_repeat *last = &run->repeats[run->nr_repeats - 1];
 	uint64_t region = run->args.end - run->args.begin;
 
-	if (run->args.is_cached && !run->args.replay && run->args.memory_limit < region && last->misses && !last->stats.evictions)
+	if (run->args.is_cached && !run->args.replay && run->args.memory_limit < region && last->misses &&
+	    !last->stats.evictions)
 		bench_warn(bench, "not-warm",
 			   "%s: the cache was not full yet, so the hit ratio would still rise; --warm-up=steady, or "
 			   "measure longer",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The picture of a bench. Latency is drawn by the number of nines of its percentile, as that is where runs differ; no further
- * than there are operations for. Throughput is in bytes, so that runs of different blocks have a common scale.
+ * The picture of a bench. Latency is drawn by the number of nines of its percentile, as that is where runs differ; no
+ * further than there are operations for. Throughput is in bytes, so that runs of different blocks have a common scale.
  */
 #include "ops/bench_picture.h"
 

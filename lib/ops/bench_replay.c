@@ -264,7 +264,8 @@ static void do_blocks(struct bench_worker *w, const struct text_trace_record *r,
 	uint64_t size = w->machine->run->block_size, end = (r->offset + r->bytes + size - 1) / size;
 	uint64_t nr_blocks = bufio_get_device_size(w->machine->client);
 
-	for (uint64_t block = r->offset / size; block < end && block < nr_blocks && !bench_is_stopped(w->machine); block++) {
+	end = end < nr_blocks ? end : nr_blocks;
+	for (uint64_t block = r->offset / size; block < end && !bench_is_stopped(w->machine); block++) {
 		struct step s = { r, block, due, bench_now() };
 
 		if (w->machine->run->speed == 0)

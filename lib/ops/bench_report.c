@@ -240,11 +240,13 @@ static void put_cache_line(struct report *r, const struct bench_run *run)
 	char longest[UNITS_TIME_MAX];
 
 	put_sentence(r,
-		     "%s: %" PRIu64 " evictions, %" PRIu64 " waits; the slowest of a thousand took %.1f %% of the time, the "
-		     "longest %s",
-		     run->args.name, s->evictions, s->waits, 100 * bench_stall_share(h), units_format_time(h->max, longest));
+		     "%s: %" PRIu64 " evictions, %" PRIu64 " waits; the slowest of a thousand took %.1f %% of the time, "
+		     "the longest %s",
+		     run->args.name, s->evictions, s->waits, 100 * bench_stall_share(h),
+		     units_format_time(h->max, longest));
 	if (s->blocks_written)
-		text_printf(r->out, "%s: written back %" PRIu64 " blocks in %" PRIu64 " requests; %" PRIu64 " still dirty\n",
+		text_printf(r->out,
+			    "%s: written back %" PRIu64 " blocks in %" PRIu64 " requests; %" PRIu64 " still dirty\n",
 			    run->args.name, s->blocks_written, s->write_requests, s->dirty);
 	if (ahead->issued)
 		text_printf(r->out, "%s: asked ahead for %" PRIu64 " blocks: used %" PRIu64 ", gone again %" PRIu64 "\n",
@@ -338,8 +340,8 @@ static void put_verdict(struct report *r)
 		return;
 	text_puts(r->out, "\n");
 	put_sentence(r,
-		     "Reads %.0f MiB/s in sequence, and a block anywhere in %s; with %s of cache %.0f %% of the zipf reads are "
-		     "hits, in %s each.",
+		     "Reads %.0f MiB/s in sequence, and a block anywhere in %s; with %s of cache %.0f %% of the zipf reads "
+		     "are hits, in %s each.",
 		     all->median.bytes_per_s / (1 << 20), units_format_time(one->median.p50, time),
 		     units_format_size(cached->args.memory_limit, limit), 100 * cached->median.hit_ratio,
 		     units_format_time(histogram_percentile(&typical(cached)->measures[BENCH_HIT], 50), hit));
@@ -416,8 +418,8 @@ static void put_csv_line(struct text_out *o, const struct bench_run *run, unsign
 static void put_csv(struct report *r)
 {
 	text_puts(r->out,
-		  "name,pattern,is_cached,block_size,depth,threads,read_percent,repeat,ns,ops,bytes,ops_per_s,cpu_ns_per_op,hits,"
-		  "misses,p50,p90,p99,p99.9,p99.99,p99.999,max\n");
+		  "name,pattern,is_cached,block_size,depth,threads,read_percent,repeat,ns,ops,bytes,ops_per_s,"
+		  "cpu_ns_per_op,hits,misses,p50,p90,p99,p99.9,p99.99,p99.999,max\n");
 	for (size_t i = 0; i < r->bench->nr_runs; i++)
 		for (unsigned j = 0; j < r->bench->runs[i].nr_repeats; j++)
 			put_csv_line(r->out, &r->bench->runs[i], j);

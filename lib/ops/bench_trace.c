@@ -166,7 +166,8 @@ static void put_sizes(struct text_out *o, const struct sums *s)
 			text_printf(o, "hits %.0f %%       with %s of blocks, least recently used thrown out\n",
 				    100 * hit_ratios[i], units_format_size(bytes, size));
 		else
-			text_printf(o, "hits %.0f %%       never: too much is used for the first time\n", 100 * hit_ratios[i]);
+			text_printf(o, "hits %.0f %%       never: too many accesses are the first of their block\n",
+				    100 * hit_ratios[i]);
 }
 
 static void put_human(struct text_out *o, const char *file, const struct text_trace *trace, const struct sums *s)
@@ -176,13 +177,15 @@ static void put_human(struct text_out *o, const char *file, const struct text_tr
 
 	text_printf(o, "%.1000s: %s trace, of %s", file, trace->format, trace->files[s->file].block_size ? "client " : "");
 	text_printf(o, "%.1000s\n", text_trace_name(trace, s->file));
-	text_printf(o, "lines           %" PRIu64 " in %s; %" PRIu64 " of others\n", s->nr_lines, units_format_time(s->ns, time),
-		    trace->nr - s->nr_lines);
+	text_printf(o, "lines           %" PRIu64 " in %s; %" PRIu64 " of others\n", s->nr_lines,
+		    units_format_time(s->ns, time), trace->nr - s->nr_lines);
 	for (unsigned i = 0; i < NR_TEXT_TRACE_OPS; i++)
 		if (s->lines[i])
 			text_printf(o, "  %-13s %" PRIu64 "\n", words[i], s->lines[i]);
-	text_printf(o, "accesses        %" PRIu64 " to blocks of %s\n", s->accesses, units_format_size(s->block_size, size));
-	text_printf(o, "different       %" PRIu64 " blocks, %s\n", footprint, units_format_size(footprint * s->block_size, size));
+	text_printf(o, "accesses        %" PRIu64 " to blocks of %s\n", s->accesses,
+		    units_format_size(s->block_size, size));
+	text_printf(o, "different       %" PRIu64 " blocks, %s\n", footprint,
+		    units_format_size(footprint * s->block_size, size));
 	text_printf(o, "sequential      %.1f %% of the accesses\n", 100 * share(s->sequential, s->accesses));
 	put_sizes(o, s);
 }
@@ -196,16 +199,16 @@ static void put_json(struct text_out *o, const char *file, const struct text_tra
 	text_put_json_string(o, file);
 	text_printf(o, ",\"format\":\"%s\",\"of\":", trace->format);
 	text_put_json_string(o, text_trace_name(trace, s->file));
-	text_printf(o, ",\"ns\":%" PRIu64 ",\"lines\":%" PRIu64 ",\"other_lines\":%" PRIu64 ",\"operations\":{", s->ns, s->nr_lines,
-		    trace->nr - s->nr_lines);
+	text_printf(o, ",\"ns\":%" PRIu64 ",\"lines\":%" PRIu64 ",\"other_lines\":%" PRIu64 ",\"operations\":{", s->ns,
+		    s->nr_lines, trace->nr - s->nr_lines);
 	for (unsigned i = 0; i < NR_TEXT_TRACE_OPS; i++) {
 		if (!s->lines[i])
 			continue;
 		text_printf(o, "%s\"%s\":%" PRIu64, is_next ? "," : "", words[i], s->lines[i]);
 		is_next = true;
 	}
-	text_printf(o, "},\"block_size\":%" PRIu32 ",\"accesses\":%" PRIu64 ",\"different_blocks\":%" PRIu64 ",", s->block_size,
-		    s->accesses, stack_distance_footprint(s->distances));
+	text_printf(o, "},\"block_size\":%" PRIu32 ",\"accesses\":%" PRIu64 ",\"different_blocks\":%" PRIu64 ",",
+		    s->block_size, s->accesses, stack_distance_footprint(s->distances));
 	text_printf(o, "\"sequential_share\":%.6g,\"sizes\":[", share(s->sequential, s->accesses));
 	for (size_t i = 0; i < NR_RATIOS; i++) {
 		text_printf(o, "%s{\"hit_ratio\":%g,\"bytes\":", i ? "," : "", hit_ratios[i]);

@@ -156,7 +156,8 @@ static const struct word *find_word(const struct word *words, const char *name)
 
 /* --- ours --- */
 
-static const char bufio_line[] = "nanoseconds, what was asked, block, number of blocks, and a client's number if it is not 1";
+static const char bufio_line[] =
+	"nanoseconds, what was asked, block, number of blocks, and a client's number if it is not 1";
 static const char bufio_client_line[] = "'client N block-size BYTES device-size BYTES offset BYTES'";
 static const char bufio_fits[] = "blocks whose bytes can be counted";
 
@@ -203,7 +204,8 @@ static bool to_bytes(const struct text_trace_file *f, uint64_t block, uint64_t n
 {
 	uint64_t end;
 
-	return checked_mul(block, f->block_size, &record->offset) && checked_add(record->offset, f->begin, &record->offset) &&
+	return checked_mul(block, f->block_size, &record->offset) &&
+	       checked_add(record->offset, f->begin, &record->offset) &&
 	       checked_mul(nr, f->block_size, &record->bytes) && checked_add(record->offset, record->bytes, &end);
 }
 
@@ -302,8 +304,9 @@ static int take_fio3(struct reader *r)
 
 /* --- blkparse's --- */
 
-static const char blkparse_line[] = "a line as blkparse prints them by default: device, processor, number, seconds, process, "
-				    "action, kind, sector + sectors";
+static const char blkparse_line[] =
+	"a line as blkparse prints them by default: device, processor, number, seconds, process, action, kind, "
+	"sector + sectors";
 static const char kinds[] = "QDC"; /* of lines, in the order in which they are preferred */
 #define KIND_SHIFT 8 /* of a record's operation, until all are read and it is known which counts */
 

@@ -63,8 +63,8 @@ struct text_trace_info {
 };
 
 /*
- * Reads @file to its end, in @memory bytes at most. Of blkparse's lines one kind is taken, the first of queued (Q), issued (D)
- * and completed (C) that there is, and the end of it, where sums stand, is passed over.
+ * Reads @file to its end, in @memory bytes at most. Of blkparse's lines one kind is taken, the first of queued (Q), issued
+ * (D) and completed (C) that there is, and the end of it, where sums stand, is passed over.
  *
  * -EINVAL, -E2BIG more memory is needed, -ENOMEM, or how reading failed. *@info is filled in any case; the trace is the
  * caller's to destroy, whatever is returned.

@@ -90,9 +90,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #define MAX_BYTES 8192
 
 static const char *const pieces[] = {
-	"bufio trace 1\n", "fio version 2 iolog\n", "fio version 3 iolog\n", "client 1 block-size 4096 device-size 0 offset 0\n",
+	"bufio trace 1\n", "fio version 2 iolog\n", "fio version 3 iolog\n",
+		"client 1 block-size 4096 device-size 0 offset 0\n",
 	"client ", " block-size ", " offset ", "\n", "\r\n", " ", "\t", "0", "18446744073709551615", "18446744073709551616",
-	"4503599627370496", "-1", "0x1", " read ", " wait ", " write ", " flush 0 0", " trim ", " sync", " add", "Q", "D", "C",
+	"4503599627370496", "-1", "0x1", " read ", " wait ", " write ", " flush 0 0", " trim ", " sync", " add",
+		"Q", "D", "C",
 	" FWS ", " + ", "8,0", ",", "0.000000001", "CPU0", "[", "]", "(8,17)",
 };
 
@@ -119,7 +121,8 @@ static void bufio_line(struct rng *r, char *line, size_t size, uint64_t i)
 	static const char *const ops[] = { "read", "get", "new", "prefetch", "scan", "dirty", "move", "discard", "forget" };
 
 	if (!rng_below(r, 10))
-		snprintf(line, size, "client %" PRIu64 " block-size 512 device-size 65536 offset 512\n", 1 + rng_below(r, 3));
+		snprintf(line, size, "client %" PRIu64 " block-size 512 device-size 65536 offset 512\n",
+			 1 + rng_below(r, 3));
 	else if (!rng_below(r, 8))
 		snprintf(line, size, "%" PRIu64 " flush 0 0\n", i);
 	else

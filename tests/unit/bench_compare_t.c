@@ -108,7 +108,8 @@ static void few(void)
 
 static void nothing(void)
 {
-	struct bench_series none = { 0 }, zero = { .samples = room_a, .nr = 3 }, one = { .value = 1, .samples = room_b, .nr = 3 };
+	struct bench_series none = { 0 }, zero = { .samples = room_a, .nr = 3 };
+	struct bench_series one = { .value = 1, .samples = room_b, .nr = 3 };
 	struct bench_comparison c;
 
 	for (unsigned i = 0; i < 3; i++) {
@@ -145,7 +146,8 @@ static void many_pairs(void)
 #define HEAD "{\"schema\":\"bufio.bench/1\",\"image\":\"disk\",\"partial\":false,\"device\":{\"size\":1048576},\"runs\":["
 #define RUN "{\"name\":\"random\",\"pattern\":\"random\",\"block_size\":4096,\"repeats\":["
 #define SECOND(n) "{\"ns\":" #n "000000000,\"ops\":%u,\"bytes\":4096000,\"p50\":1,\"p99\":2}"
-#define REPEAT "{\"ns\":3000000000,\"ops\":%u,\"bytes\":12288000,\"samples\":[" SECOND(1) "," SECOND(2) "," SECOND(3) "]}]}]}\n"
+#define REPEAT \
+	"{\"ns\":3000000000,\"ops\":%u,\"bytes\":12288000,\"samples\":[" SECOND(1) "," SECOND(2) "," SECOND(3) "]}]}]}\n"
 
 static char names[2][32];
 
@@ -227,7 +229,8 @@ static void no_results(void)
 {
 	static const char *const texts[] = {
 		"", "{", "[]", "null", "{\"schema\":\"bufio.bench/2\"}", "{\"schema\":\"bufio.bench/1\"}",
-		"{\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":7}", "{\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":[7]}",
+		"{\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":7}",
+		"{\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":[7]}",
 		"{\"schema\":\"bufio.bench/1\",\"runs\":[]}",
 		"{\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":[{\"name\":\"a\"}]}",
 		"{\"schema\":\"bufio.bench/1\",\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":[]}",
@@ -235,7 +238,8 @@ static void no_results(void)
 	};
 	/* What has the form, and no sense. */
 	static const char *const odd[] = {
-		HEAD RUN "]}]}", HEAD RUN "7,null,[]]}]}", HEAD RUN "{\"ns\":-1,\"ops\":1}]}]}", HEAD RUN "{\"ns\":0,\"ops\":1}]}]}",
+		HEAD RUN "]}]}", HEAD RUN "7,null,[]]}]}",
+		HEAD RUN "{\"ns\":-1,\"ops\":1}]}]}", HEAD RUN "{\"ns\":0,\"ops\":1}]}]}",
 		HEAD RUN "{\"ns\":\"1\",\"ops\":1,\"samples\":[{\"ns\":3},{\"ns\":1},7]}]}]}",
 		HEAD RUN "{\"ns\":1e300,\"ops\":1e300,\"service_ns\":[],\"samples\":{}}]}]}", HEAD "]}",
 	};

@@ -20,7 +20,9 @@ static struct bench_repeat repeat_of(size_t nr_samples)
 	for (unsigned i = 0; i < 1000; i++)
 		histogram_record(&measures[BENCH_SERVICE], 1000 + i * i);
 	for (size_t i = 0; i < nr_samples; i++)
-		samples[i] = (struct bench_sample){ .ns = (i + 1) * 1000000000, .ops = 10 * (i + 1), .bytes = 40960 * (i + 1) };
+		samples[i] = (struct bench_sample){
+			.ns = (i + 1) * 1000000000, .ops = 10 * (i + 1), .bytes = 40960 * (i + 1),
+		};
 	return (struct bench_repeat){ .ns = nr_samples * 1000000000, .ops = 1000, .measures = measures, .samples = samples,
 				      .nr_samples = nr_samples };
 }
@@ -61,14 +63,19 @@ static void both_charts(void)
 static void curves(void)
 {
 	struct bench_curve_point points[] = {
-		{ .limit = 1 << 20, .lru_hits = 0.5, .policy_hits = 0.6 }, { .limit = 4 << 20, .lru_hits = 0.7, .policy_hits = 0.75 },
+		{ .limit = 1 << 20, .lru_hits = 0.5, .policy_hits = 0.6 },
+		{ .limit = 4 << 20, .lru_hits = 0.7, .policy_hits = 0.75 },
 		{ .limit = 48 << 20, .lru_hits = 0.9, .policy_hits = NAN },
 	};
 	struct bench_curve curve = { .points = points, .nr_points = 3 };
 	struct bench_repeat repeat = repeat_of(5);
 	struct bench_run run = { .args = { .name = "zipf" }, .repeats = &repeat, .nr_repeats = 1, .curve = &curve };
-	struct op_bench_result bench = { .image = "disk", .device = { .info = { .engine = "uring" } }, .runs = &run, .nr_runs = 1 };
-	static const char *const texts[] = { ">Misses<", ">zipf<", ">zipf, LRU<", ">1 MiB<", ">4 MiB<", ">64 MiB<", ">50<", ">0<" };
+	struct op_bench_result bench = {
+		.image = "disk", .device = { .info = { .engine = "uring" } }, .runs = &run, .nr_runs = 1,
+	};
+	static const char *const texts[] = {
+		">Misses<", ">zipf<", ">zipf, LRU<", ">1 MiB<", ">4 MiB<", ">64 MiB<", ">50<", ">0<",
+	};
 
 	draw(&bench);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
@@ -82,7 +89,10 @@ static void curves(void)
 static void little(void)
 {
 	struct bench_repeat repeat = repeat_of(0);
-	struct bench_run runs[] = { { .args = { .name = "none" } }, { .args = { .name = "one" }, .repeats = &repeat, .nr_repeats = 1 } };
+	struct bench_run runs[] = {
+		{ .args = { .name = "none" } },
+		{ .args = { .name = "one" }, .repeats = &repeat, .nr_repeats = 1 },
+	};
 	struct op_bench_result bench = { .image = "disk", .device = { .info = { .engine = "uring" } } };
 
 	draw(&bench);
@@ -112,14 +122,16 @@ static void bars(void)
 	struct bench_run run = { .repeats = &repeat, .nr_repeats = 1 };
 	char text[BENCH_SPARKLINE_BYTES];
 
-	CU_ASSERT_STRING_EQUAL(bench_sparkline(&run, 60, text), "\xE2\x96\x81\xE2\x96\x82\xE2\x96\x83\xE2\x96\x84\xE2\x96\x85"
+	CU_ASSERT_STRING_EQUAL(bench_sparkline(&run, 60, text),
+			       "\xE2\x96\x81\xE2\x96\x82\xE2\x96\x83\xE2\x96\x84\xE2\x96\x85"
 								"\xE2\x96\x86\xE2\x96\x87\xE2\x96\x88");
 	CU_ASSERT_STRING_EQUAL(bench_sparkline(&run, 2, text), "\xE2\x96\x84\xE2\x96\x88"); /* 25 and 65 a second */
 	CU_ASSERT_STRING_EQUAL(bench_sparkline(&run, 0, text), "");
 	repeat = repeat_of(100);
 	CU_ASSERT_EQUAL(strlen(bench_sparkline(&run, 1000, text)), 180);
 	run.nr_repeats = 0;
-	CU_ASSERT_STRING_EQUAL(bench_sparkline(&run, 60, text), "");
+	CU_ASSERT_STRING_EQUAL(bench_sparkline(&run, 60, text),
+			       "");
 }
 
 static const struct unit_case cases[] = {

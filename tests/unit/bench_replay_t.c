@@ -61,7 +61,8 @@ static void through_a_cache(void)
 {
 	const struct bench_repeat *r;
 
-	CU_ASSERT_TRUE_FATAL(replay(OURS "1 get 7 1\n2 read 7 1\n3 read 7 1\n4 prefetch 20 2\n5 scan 30 4\n6 get 7 1\n", reading));
+	CU_ASSERT_TRUE_FATAL(replay(OURS "1 get 7 1\n2 read 7 1\n"
+					 "3 read 7 1\n4 prefetch 20 2\n5 scan 30 4\n6 get 7 1\n", reading));
 	CU_ASSERT_EQUAL_FATAL(bench.runs[0].nr_repeats, 1);
 	r = &bench.runs[0].repeats[0];
 	CU_ASSERT_EQUAL(bench.runs[0].args.block_size, 4096);
@@ -87,7 +88,8 @@ static void with_writing(void)
 {
 	const struct bench_repeat *r;
 
-	CU_ASSERT_TRUE_FATAL(replay("fio version 2 iolog\nf add\nf write 8192 4096\nf write 20480 512\nf sync 0 0\nf read 40960 4096\n",
+	CU_ASSERT_TRUE_FATAL(replay("fio version 2 iolog\nf add\nf write 8192 4096\n"
+				    "f write 20480 512\nf sync 0 0\nf read 40960 4096\n",
 				    writing));
 	r = &bench.runs[0].repeats[0];
 	CU_ASSERT_EQUAL(r->ops, 3);
@@ -150,7 +152,9 @@ static void not_at_all(void)
 	static const struct {
 		const char *text, *word;
 	} rows[] = {
-		{ "nothing\n", ":1: expected" }, { OURS "1 read x 1\n", ":3: expected" }, { OURS, "nothing that could be replayed" },
+		{ "nothing\n", ":1: expected" },
+		{ OURS "1 read x 1\n", ":3: expected" },
+		{ OURS, "nothing that could be replayed" },
 		{ OURS "1 read 256 1\n", "nothing that could be replayed" },
 	};
 

@@ -52,7 +52,8 @@ static void refuses(const char *text, uint64_t line)
 static void ours(void)
 {
 	CU_ASSERT_EQUAL(read_text(OURS "5 read 7 1\n9 new 3 2\n9 dirty 3 1\n12 prefetch 0 8\n13 get 7 1\n14 scan 8 64\n"
-				  "20 move 5 1\n21 write 0 0\n22 flush 0 0\n23 barrier 0 0\n24 discard 9 1\n25 forget 1 1\n"), 0);
+				  "20 move 5 1\n21 write 0 0\n22 flush 0 0\n23 barrier 0 0\n"
+				  "24 discard 9 1\n25 forget 1 1\n"), 0);
 	CU_ASSERT_STRING_EQUAL(t.format, "bufio");
 	CU_ASSERT_EQUAL(t.nr, 12);
 	has(0, 5, TEXT_TRACE_READ, 28672, 4096);
@@ -131,7 +132,8 @@ static void of_blkparse(void)
 				  "  8,16   0        3     1.000000003   333  Q FWS [jbd2/sdb-8]\n"
 				  "  8,16   0        4     1.000000004   333  Q  DS 4096 + 2048 [fstrim]\n"
 				  "  8,16   0        5     1.000000005   333  D   R 36 (12 00 00 00 24 00 ..) [smartctl]\n"
-				  "CPU0 (8,16):\n Reads Queued:           1,        4KiB\n\nThroughput (R/W): 1KiB/s\n"), 0);
+				  "CPU0 (8,16):\n Reads Queued:           1,        4KiB\n\n"
+				  "Throughput (R/W): 1KiB/s\n"), 0);
 	CU_ASSERT_STRING_EQUAL(t.format, "blkparse");
 	CU_ASSERT_EQUAL(t.nr, 4);
 	has(0, 1257, TEXT_TRACE_READ, 1052672, 4096);

@@ -87,8 +87,8 @@ static void each_call(void)
 {
 	static const char *const lines[] = {
 		"bufio trace 1", "client 1 block-size 4096 device-size 2097152 offset 0", "read 7 1", "get 7 1",
-		"new 9 1", "dirty 9 1", "move 11 1", "prefetch 20 8", "write 0 0", "flush 0 0", "barrier 0 0", "forget 20 8",
-		"discard 40 3", "flush 0 0", NULL,
+		"new 9 1", "dirty 9 1", "move 11 1", "prefetch 20 8", "write 0 0", "flush 0 0", "barrier 0 0",
+		"forget 20 8", "discard 40 3", "flush 0 0", NULL,
 	};
 	struct bufio_buffer *b, *b2;
 
@@ -170,8 +170,8 @@ static void several_clients(void)
 {
 	static const char *const lines[] = {
 		"bufio trace 1", "client 1 block-size 4096 device-size 2097152 offset 0",
-		"client 2 block-size 8192 device-size 2097152 offset 0", "read 5 1 2", "read 5 1", "flush 0 0 2", "flush 0 0",
-		"client 3 block-size 4096 device-size 2097152 offset 0", "flush 0 0 3", NULL,
+		"client 2 block-size 8192 device-size 2097152 offset 0", "read 5 1 2", "read 5 1",
+		"flush 0 0 2", "flush 0 0", "client 3 block-size 4096 device-size 2097152 offset 0", "flush 0 0 3", NULL,
 	};
 	struct bufio_client *other;
 	struct bufio_buffer *b;
