@@ -174,33 +174,12 @@ static void make_map(struct rng *r)
 	}
 }
 
-static void damage(struct rng *r)
-{
-	size_t at = rng_below(r, len + 1), n;
-	const char *piece = pieces[rng_below(r, sizeof(pieces) / sizeof(*pieces))];
-	uint64_t kind = rng_below(r, 4);
-
-	if (kind == 0 && at < len) {
-		text[at] = (uint8_t)rng_next(r);
-	} else if (kind == 1) {
-		n = rng_below(r, len - at + 1) % 40;
-		memmove(text + at, text + at + n, len - at - n);
-		len -= n;
-	} else if (kind == 2 && len + strlen(piece) <= MAX_BYTES) {
-		memmove(text + at + strlen(piece), text + at, len - at);
-		memcpy(text + at, piece, strlen(piece));
-		len += strlen(piece);
-	} else if (!rng_below(r, 8)) {
-		len = at;
-	}
-}
-
 static void make_case(struct rng *r, void *context)
 {
 	(void)context;
 	make_map(r);
 	for (uint64_t i = rng_below(r, 5); i; i--)
-		damage(r);
+		len = mutate_text(text, len, MAX_BYTES, pieces, sizeof(pieces) / sizeof(*pieces), r);
 	run_case(text, len);
 }
 

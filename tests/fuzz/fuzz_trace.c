@@ -91,10 +91,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static const char *const pieces[] = {
 	"bufio trace 1\n", "fio version 2 iolog\n", "fio version 3 iolog\n",
-		"client 1 block-size 4096 device-size 0 offset 0\n",
+	"client 1 block-size 4096 device-size 0 offset 0\n",
 	"client ", " block-size ", " offset ", "\n", "\r\n", " ", "\t", "0", "18446744073709551615", "18446744073709551616",
 	"4503599627370496", "-1", "0x1", " read ", " wait ", " write ", " flush 0 0", " trim ", " sync", " add",
-		"Q", "D", "C",
+	"Q", "D", "C",
 	" FWS ", " + ", "8,0", ",", "0.000000001", "CPU0", "[", "]", "(8,17)",
 };
 
@@ -178,33 +178,12 @@ static void make_trace(struct rng *r)
 	}
 }
 
-static void damage(struct rng *r)
-{
-	size_t at = rng_below(r, len + 1), n;
-	const char *piece = one_of(r, pieces, sizeof(pieces) / sizeof(*pieces));
-	uint64_t kind = rng_below(r, 4);
-
-	if (kind == 0 && at < len) {
-		text[at] = (uint8_t)rng_next(r);
-	} else if (kind == 1) {
-		n = rng_below(r, len - at + 1) % 40;
-		memmove(text + at, text + at + n, len - at - n);
-		len -= n;
-	} else if (kind == 2 && len + strlen(piece) <= MAX_BYTES) {
-		memmove(text + at + strlen(piece), text + at, len - at);
-		memcpy(text + at, piece, strlen(piece));
-		len += strlen(piece);
-	} else if (!rng_below(r, 8)) {
-		len = at;
-	}
-}
-
 static void make_case(struct rng *r, void *context)
 {
 	(void)context;
 	make_trace(r);
 	for (uint64_t i = rng_below(r, 5); i; i--)
-		damage(r);
+		len = mutate_text(text, len, MAX_BYTES, pieces, sizeof(pieces) / sizeof(*pieces), r);
 	run_case(text, len);
 }
 

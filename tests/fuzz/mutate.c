@@ -88,3 +88,25 @@ void mutate(uint8_t *image, size_t size, struct rng *r)
 	if (reseal)
 		pd_block_seal(block, kind, n);
 }
+
+size_t mutate_text(uint8_t *text, size_t len, size_t max, const char *const *pieces, size_t nr, struct rng *r)
+{
+	size_t at = rng_below(r, len + 1), n;
+	const char *piece = pieces[rng_below(r, nr)];
+	uint64_t kind = rng_below(r, 4);
+
+	if (kind == 0 && at < len) {
+		text[at] = (uint8_t)rng_next(r);
+	} else if (kind == 1) {
+		n = rng_below(r, len - at + 1) % 40;
+		memmove(text + at, text + at + n, len - at - n);
+		return len - n;
+	} else if (kind == 2 && len + strlen(piece) <= max) {
+		memmove(text + at + strlen(piece), text + at, len - at);
+		memcpy(text + at, piece, strlen(piece));
+		return len + strlen(piece);
+	} else if (!rng_below(r, 8)) {
+		return at;
+	}
+	return len;
+}
