@@ -16,11 +16,13 @@
 #include "ops/bench.h"
 #include "ops/bench_compare.h"
 #include "ops/bench_picture.h"
+#include "ops/bench_trace.h"
 
 enum {
 	KEY_PATTERN = 0x200, KEY_REGION, KEY_DEPTH, KEY_THREADS, KEY_READ_PERCENT, KEY_WRITE, KEY_FLUSH_EVERY, KEY_WARM_UP, KEY_RAW,
-	KEY_CACHED, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV, KEY_MARKDOWN, KEY_SVG,
-	KEY_RECORD, KEY_REPLAY, KEY_SPEED, KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
+	KEY_CACHED, KEY_CURVE, KEY_RATE, KEY_ARRIVAL, KEY_REPEAT, KEY_SEED, KEY_SWEEP, KEY_FORCE_SIGNATURE, KEY_CSV,
+	KEY_MARKDOWN, KEY_SVG, KEY_RECORD, KEY_REPLAY, KEY_SPEED,
+	KEY_TRACE_STATS, KEY_COMPARE, KEY_TOLERANCE, KEY_FORCE_CONDITIONS
 };
 
 static const struct argp_option options[] = {
@@ -43,6 +45,7 @@ static const struct argp_option options[] = {
 	{ "raw", KEY_RAW, NULL, 0, "Straight to the device (default)", 0 },
 	{ "cached", KEY_CACHED, NULL, 0, "Through a cache of libbufio, of --memory-limit (default: an eighth of the region, up to 64MiB)",
 	  0 },
+	{ "curve", KEY_CURVE, NULL, 0, "Also how many would be hits, by memory limit; the least limit for 90, 95 and 99 %", 0 },
 	{ "rate", KEY_RATE, "N/s", 0, "So many operations a second, on time or late: latency counts from when each was due", 0 },
 	{ "arrival", KEY_ARRIVAL, "HOW", 0, "They are due: fixed (default), poisson", 0 },
 	{ NULL, 0, NULL, 0, "Writing:", 3 },
@@ -52,6 +55,7 @@ static const struct argp_option options[] = {
 	{ "record", KEY_RECORD, "FILE", 0, "What is asked of caches goes there, as with BUFIO_TRACE", 0 },
 	{ "replay", KEY_REPLAY, "FILE", 0, "What was asked for in a trace: ours, fio's iolog, blkparse's text", 0 },
 	{ "speed", KEY_SPEED, "HOW", 0, "asap (default), timed, or a factor such as x2", 0 },
+	{ "trace-stats", KEY_TRACE_STATS, NULL, 0, "Measure nothing: what is in the trace FILE", 0 },
 	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 5 },
 	{ "compare", KEY_COMPARE, NULL, 0, "The FILEs, which --json wrote: each with the first", 0 },
 	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 5)", 0 },
@@ -66,7 +70,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char args_doc[] = "PATH\n--compare FILE FILE...";
+static const char args_doc[] = "PATH\n--compare FILE FILE...\n--trace-stats FILE";
 static const char doc[] =
 	"Measure how fast a block device or file is, and a cache over it.\v"
 	"Nothing is written without --write. Alone, PATH is read in three ways of about three seconds: in sequence, one block anywhere, "
@@ -82,7 +86,7 @@ static const char doc[] =
 #define USUAL_NS UINT64_C(10000000000)
 #define OPEN_DEPTH 64
 #define MAX_SWEEP 16
-#define NAME_MAX_LENGTH 48
+#define NAME_MAX_LENGTH 96
 #define DEFAULT_TOLERANCE 0.05
 
 enum sweep { SWEEP_NONE, SWEEP_BLOCK_SIZE, SWEEP_DEPTH, SWEEP_THREADS };
@@ -93,7 +97,7 @@ struct door {
 	struct op_bench_args args;
 	struct op_bench_compare_args compare;
 	const char **files; /* words that are no options */
-	bool is_comparison;
+	bool is_comparison, is_trace_stats;
 	struct bench_run_args run;
 	struct cli_device device;
 	struct cli_output svg;
@@ -286,9 +290,9 @@ static void check_replay(struct argp_state *state, const struct door *door)
 		return;
 	}
 	if (run->workload.pattern != WORKLOAD_RANDOM || door->region || run->threads > 1 || door->has_read_percent || run->rate > 0 ||
-	    run->flush_every || door->sweep || run->count)
+	    run->flush_every || door->sweep || run->count || run->has_curve)
 		argp_error(state, "--replay: the trace says what is asked for: not --pattern, --region, --threads, --read-percent, --rate, "
-				  "--flush-every, --sweep or --count");
+				  "--flush-every, --sweep, --count or --curve");
 	if (record && !strcmp(record, run->replay))
 		argp_error(state, "--replay: %s is where the trace of this goes", record);
 }
@@ -364,7 +368,7 @@ static void check_comparison(struct argp_state *state, struct door *door)
 {
 	if (door->compare.nr_files < 2)
 		argp_error(state, "--compare: name two FILEs at least, which --json wrote");
-	if (door->is_run || door->may_write || door->device.block_size || door->device.memory_limit)
+	if (door->is_run || door->may_write || door->is_trace_stats || door->device.block_size || door->device.memory_limit)
 		argp_error(state, "--compare: nothing is measured, so nothing can be asked for");
 	if (door->svg.path)
 		argp_error(state, "--svg: there is no picture of a comparison");
@@ -375,6 +379,14 @@ static void check_comparison(struct argp_state *state, struct door *door)
 	door->compare.out_fd = door->is_quiet ? -1 : STDOUT_FILENO;
 }
 
+static void check_trace_stats(struct argp_state *state, const struct door *door)
+{
+	if (door->is_run || door->may_write || door->device.memory_limit || door->svg.path)
+		argp_error(state, "--trace-stats: nothing is measured, so nothing can be asked for");
+	if (door->args.format == BENCH_CSV || door->args.format == BENCH_MARKDOWN)
+		argp_error(state, "--trace-stats: only --json is another form of it");
+}
+
 static void check(struct argp_state *state, struct door *door)
 {
 	if (door->is_comparison) {
@@ -383,12 +395,18 @@ static void check(struct argp_state *state, struct door *door)
 	}
 	if (door->compare.tolerance != DEFAULT_TOLERANCE || door->compare.may_differ)
 		argp_error(state, "--tolerance and --force-conditions go with --compare");
+	if (!door->compare.nr_files && door->is_trace_stats)
+		argp_error(state, "--trace-stats: name a FILE with a trace");
 	if (!door->compare.nr_files)
 		argp_error(state, "no PATH: name a block device or a file");
 	if (door->compare.nr_files > 1)
 		argp_error(state, "too many words: '%s'", door->files[1]);
 	door->args.image = door->files[0];
 	door->args.memory_limit = door->device.memory_limit;
+	if (door->is_trace_stats) {
+		check_trace_stats(state, door);
+		return;
+	}
 	if (door->args.signature && !door->may_write)
 		argp_error(state, "--force-signature: goes with --write");
 	if (!door->is_run && !door->device.block_size)
@@ -448,6 +466,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_SWEEP: door->sweep = parse_sweep(state, arg); return 0;
 	case KEY_RAW: door->is_raw = true; return 0;
 	case KEY_CACHED: run->is_cached = true; return 0;
+	case KEY_CURVE: run->has_curve = true; return 0;
 	case KEY_RATE: parse_rate(state, run, arg); return 0;
 	case KEY_ARRIVAL: parse_arrival(state, run, arg); return 0;
 	case KEY_RECORD:
@@ -462,6 +481,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		parse_speed(state, run, arg);
 		door->is_run = true;
 		return 0;
+	case KEY_TRACE_STATS: door->is_trace_stats = true; return 0;
 	case KEY_COMPARE: door->is_comparison = true; return 0;
 	case KEY_TOLERANCE: parse_tolerance(state, door, arg); return 0;
 	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
@@ -585,6 +605,22 @@ static enum cli_status compare(const struct door *door)
 	return cli_status_of(&result);
 }
 
+static enum cli_status show_trace(const struct door *door)
+{
+	struct op_bench_trace_args args = {
+		.file = door->files[0],
+		.block_size = (uint32_t)door->device.block_size,
+		.json = door->args.format == BENCH_JSON,
+		.out_fd = door->is_quiet ? -1 : STDOUT_FILENO,
+	};
+	struct op_result result;
+
+	op_bench_trace(&args, &result);
+	if (result.outcome != OP_DONE)
+		cli_error(door->args.program, "%s", result.reason);
+	return cli_status_of(&result);
+}
+
 /* As if it had not been caught. */
 static void end_by_signal(void)
 {
@@ -594,32 +630,36 @@ static void end_by_signal(void)
 	raise(stop);
 }
 
+static enum cli_status measure(struct door *door)
+{
+	enum cli_status status = open_device(door);
+
+	if (status)
+		return status;
+	status = run(door);
+	door->device.stats = false;
+	cli_device_close(&door->device, door->args.program);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct door door = {
 		.args = { .program = cli_program(argv[0]), .out_fd = STDOUT_FILENO, .stop = &stop },
 		.run = { .workload = { .pattern = WORKLOAD_RANDOM }, .end = UINT64_MAX, .threads = 1, .repeats = 1 },
 		.compare = { .tolerance = DEFAULT_TOLERANCE },
-		.files = calloc((size_t)argc, sizeof(*door.files)),
 	};
 	enum cli_status status;
 
 	cli_init();
-	if (!door.files)
-		return CLI_INTERNAL;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &door))
+	door.files = calloc((size_t)argc, sizeof(*door.files));
+	if (!door.files || argp_parse(&argp, argc, argv, 0, NULL, &door))
 		return CLI_INTERNAL;
 	if (door.is_quiet)
 		cli_be_quiet();
-	if (door.is_comparison)
-		return compare(&door);
 	door.args.has_bars = isatty(STDOUT_FILENO) && setlocale(LC_CTYPE, "") && !strcmp(nl_langinfo(CODESET), "UTF-8");
-	status = open_device(&door);
-	if (status)
-		return status;
-	status = run(&door);
-	door.device.stats = false;
-	cli_device_close(&door.device, door.args.program);
+	status = door.is_comparison ? compare(&door) : door.is_trace_stats ? show_trace(&door) : measure(&door);
+	free(door.files);
 	end_by_signal();
 	return status;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How often each value was seen, in buckets that are narrow for small values and wide for large ones: 256 for each power of
- * two, so that the middle of a bucket is within 0.2 % of every value in it, however these lie there. What is below 512 is
- * exact.
+ * How often each value was seen, in buckets that are narrow for small values and wide for large ones: 256 for each
+ * power of two, so that the middle of a bucket is within 0.2 % of every value in it, however these lie there. What is
+ * below 512 is exact.
  *
- * Any 64-bit value fits; most are nanoseconds. 114 KiB each. One thread records; histograms of several threads are added up
- * afterwards.
+ * Any 64-bit value fits; most are nanoseconds. 114 KiB each. One thread records; histograms of several threads are
+ * added up afterwards.
  */
 #ifndef BASE_HISTOGRAM_H
 #define BASE_HISTOGRAM_H
@@ -46,8 +46,8 @@ static inline void histogram_record(struct histogram *h, uint64_t value)
 void histogram_add(struct histogram *h, const struct histogram *from);
 
 /*
- * The value that @percent of 100 of all values do not exceed (nearest rank): the middle of its bucket, and never below the
- * least or above the greatest value that was recorded, which are what 0 and 100 give. 0 if there are none.
+ * The value that @percent of 100 of all values do not exceed (nearest rank): the middle of its bucket, and never below
+ * the least or above the greatest value that was recorded, which are what 0 and 100 give. 0 if there are none.
  */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 

@@ -3,8 +3,8 @@
  * Each access takes the next slot of a row; the slot of a block's last access is marked, so the marks behind it are the
  * blocks that came since. A Fenwick tree counts marks. When the row is full, the marked slots move to its beginning.
  *
- * As long as all blocks are followed, those that are used most are known. They go on being followed whatever their number,
- * and stand for themselves; each of the others stands for 2^shift.
+ * As long as all blocks are followed, those that are used most are known. They go on being followed whatever their
+ * number, and stand for themselves; each of the others stands for 2^shift.
  */
 #include "base/stack_distance.h"
 
@@ -54,9 +54,9 @@ static uint64_t mix(uint64_t x)
 #define RANGE_BITS 12
 
 /*
- * A number for each block: those that begin with enough zeroes are followed. In each range of 4096 blocks every beginning of 12
- * bits comes once, in an order of the range's own: so of a range as many are followed as should be, and the length of a
- * scan is known better than by chance.
+ * A number for each block: those that begin with enough zeroes are followed. In each range of 4096 blocks every
+ * beginning of 12 bits comes once, in an order of the range's own: so of a range as many are followed as should be, and
+ * the length of a scan is known better than by chance.
  */
 static uint64_t number_of(uint64_t block)
 {
@@ -336,9 +336,10 @@ struct correction {
 };
 
 /*
- * How many accesses there were is known; that those of the chosen blocks stand for more or for fewer is a matter of which these
- * are. A block that is used often is to blame for more of it, so the difference is shared out as uses are (a regression
- * through 0 on them). What chance cannot explain is the use of a block that came up late and was not chosen.
+ * How many accesses there were is known; that those of the chosen blocks stand for more or for fewer is a matter of
+ * which these are. A block that is used often is to blame for more of it, so the difference is shared out as uses are
+ * (a regression through 0 on them). What chance cannot explain is the use of a block that came up late and was not
+ * chosen.
  */
 static struct correction correct(const struct stack_distance *s)
 {

@@ -83,8 +83,8 @@ static double mean_of(const double *values, size_t nr)
 }
 
 /*
- * The variance of a mean grows with the sum of all correlations. That is taken as far as two lags, 0 and 1, 2 and 3, are
- * positive together (Geyer's initial positive sequence): behind that there is noise alone.
+ * The variance of a mean grows with the sum of all correlations. That is taken as far as two lags, 0 and 1, 2 and 3,
+ * are positive together (Geyer's initial positive sequence): behind that there is noise alone.
  */
 double statistics_worth(const double *in_time, size_t nr)
 {

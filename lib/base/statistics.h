@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Whether two sets of measurements differ, and by how much: ranks and medians, which a few stalls do not move, and which ask
- * for no bell shape. Nothing here allocates.
+ * Whether two sets of measurements differ, and by how much: ranks and medians, which a few stalls do not move, and
+ * which ask for no bell shape. Nothing here allocates.
  *
- *	double worth_a = statistics_worth(a, nr_a), worth_b = statistics_worth(b, nr_b);	// in the order of time
+ *	// in the order of time
+ *	double worth_a = statistics_worth(a, nr_a), worth_b = statistics_worth(b, nr_b);
  *
  *	statistics_sort(a, nr_a);
  *	statistics_sort(b, nr_b);
@@ -11,9 +12,9 @@
  *	if (statistics_compare_ranks(&x, &y) < 0.01)
  *		printf("differ, by a factor of %g", statistics_ratio(&x, &y));
  *
- * What no arithmetic can tell from one run each is how much whole runs differ from each other: of the same binary on the same
- * disk that is some percent. So a verdict needs a tolerance besides, or several runs one behind the other as one sequence,
- * whose worth is then near the number of runs if these differ.
+ * What no arithmetic can tell from one run each is how much whole runs differ from each other: of the same binary on
+ * the same disk that is some percent. So a verdict needs a tolerance besides, or several runs one behind the other as
+ * one sequence, whose worth is then near the number of runs if these differ.
  */
 #ifndef BASE_STATISTICS_H
 #define BASE_STATISTICS_H
@@ -24,8 +25,8 @@
 void statistics_sort(double *values, size_t nr);
 
 /*
- * What @part (0 to 1) of the values lie below, linear between neighbours: 0.5 is the median, 0.25 and 0.75 the quartiles.
- * 0 if there are none.
+ * What @part (0 to 1) of the values lie below, linear between neighbours: 0.5 is the median, 0.25 and 0.75 the
+ * quartiles. 0 if there are none.
  */
 double statistics_quantile(const double *sorted, size_t nr, double part);
 
@@ -34,12 +35,12 @@ static inline double statistics_median(const double *sorted, size_t nr)
 	return statistics_quantile(sorted, nr, 0.5);
 }
 
-/* The median of the distances from the median; times 1.4826 it is the standard deviation of a bell. 0 if there are none. */
+/* The median of the distances from the median; times 1.4826 a bell's standard deviation. 0 if there are none. */
 double statistics_deviation(const double *sorted, size_t nr);
 
 /*
- * How many independent values these are worth, which are in the order of time: neighbours that are alike (a burst, a slow
- * second half) say less than they seem to. 1 to @nr; 0 if there are none.
+ * How many independent values these are worth, which are in the order of time: neighbours that are alike (a burst, a
+ * slow second half) say less than they seem to. 1 to @nr; 0 if there are none.
  */
 double statistics_worth(const double *in_time, size_t nr);
 
@@ -50,15 +51,15 @@ struct statistics_samples {
 };
 
 /*
- * The chance that two sets of the same origin differ as much as these do, either way (rank sum of Mann and Whitney, normal
- * approximation, with ties; usable from about 4 values each, and wide where they are worth fewer). 1 if one is empty, or if
- * all values are equal.
+ * The chance that two sets of the same origin differ as much as these do, either way (rank sum of Mann and Whitney,
+ * normal approximation, with ties; usable from about 4 values each, and wide where they are worth fewer). 1 if one is
+ * empty, or if all values are equal.
  */
 double statistics_compare_ranks(const struct statistics_samples *a, const struct statistics_samples *b);
 
 /*
- * By how much they differ (Hodges and Lehmann): the median of a's values less b's, of all pairs; and the same of a's divided
- * by b's, where all are above 0. Neither may be empty. Takes time for their sum, not their product.
+ * By how much they differ (Hodges and Lehmann): the median of a's values less b's, of all pairs; and the same of a's
+ * divided by b's, where all are above 0. Neither may be empty. Takes time for their sum, not their product.
  */
 double statistics_shift(const struct statistics_samples *a, const struct statistics_samples *b);
 double statistics_ratio(const struct statistics_samples *a, const struct statistics_samples *b);

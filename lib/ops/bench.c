@@ -9,6 +9,7 @@
 
 #include "base/statistics.h"
 #include "base/units.h"
+#include "ops/bench_curve.h"
 #include "ops/bench_int.h"
 #include "ops/target.h"
 
@@ -277,6 +278,34 @@ static int repeat(struct bench *b, struct bench_machine *m, struct bench_run *ru
 	return r;
 }
 
+/* As many accesses as were measured, within what does not take long. The first fifth fills the caches. */
+#define LEAST_CURVE 100000
+#define MOST_CURVE 1000000
+
+static int make_curve(struct bench *b, struct bench_run *run)
+{
+	uint64_t nr = run->repeats[0].ops;
+	struct bench_curve_args args = {
+		.accesses = { .workload = &run->args.workload },
+		.block_size = run->args.block_size,
+		.stop = b->args->stop,
+	};
+	int r;
+
+	nr = nr < LEAST_CURVE ? LEAST_CURVE : nr > MOST_CURVE ? MOST_CURVE : nr;
+	args.accesses.nr = nr;
+	args.accesses.warm_up = nr / 5;
+	run->curve = calloc(1, sizeof(*run->curve));
+	if (!run->curve)
+		return -ENOMEM;
+	r = bench_curve_make(&args, run->curve);
+	if (r) {
+		free(run->curve);
+		run->curve = NULL;
+	}
+	return r;
+}
+
 static bool do_run(struct bench *b, struct bench_run *run)
 {
 	struct bench_machine m;
@@ -296,6 +325,9 @@ static bool do_run(struct bench *b, struct bench_run *run)
 	if (!take_medians(run))
 		return fail_run(b, run, -ENOMEM);
 	bench_look_at_run(b->out, run);
+	r = run->args.has_curve ? make_curve(b, run) : 0;
+	if (r)
+		return fail_run(b, run, r);
 	if (run->args.is_cached)
 		b->out->memory_limit = run->args.memory_limit;
 	return true;
@@ -346,6 +378,9 @@ void op_bench_free(struct op_bench_result *bench)
 		for (unsigned j = 0; j < bench->runs[i].nr_repeats; j++)
 			bench_repeat_free(&bench->runs[i].repeats[j]);
 		free(bench->runs[i].repeats);
+		if (bench->runs[i].curve)
+			bench_curve_free(bench->runs[i].curve);
+		free(bench->runs[i].curve);
 		bench_replay_free(bench->runs[i].args.trace);
 	}
 	free(bench->runs);

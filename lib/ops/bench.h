@@ -50,6 +50,7 @@ struct bench_run_args {
 	double rate;           /* operations a second of all threads, unless closed */
 	enum bench_arrival arrival;
 	unsigned repeats;
+	bool has_curve;          /* find out how many would be hits, by memory limit; not of a trace */
 	const char *replay;      /* a trace instead of a workload, which then says with read_percent < 100 that it may write; or NULL */
 	double speed;            /* of the trace: 0 as soon as may be, 1 as it was, 2 twice as fast */
 	struct bench_trace *trace; /* in memory, once it is settled; of the bench */
@@ -106,7 +107,7 @@ struct bench_run {
 	struct bench_repeat *repeats;
 	unsigned nr_repeats;        /* that have something in them; fewer than asked for if stopped */
 	struct bench_median median;
-	const struct bench_curve *curve; /* misses by memory limit, if that was found out; or NULL */
+	struct bench_curve *curve;  /* hits by memory limit, if that was found out; or NULL */
 };
 
 /* The facts about what was measured. */

@@ -153,7 +153,8 @@ static int close_bracket(const struct bench_curve_args *args, struct bracket *b,
 	return r;
 }
 
-static int find_size(const struct bench_curve_args *args, const struct bench_curve *curve, struct bench_curve_size *size)
+static int find_size(const struct bench_curve_args *args, const struct bench_curve *curve,
+		     struct bench_curve_size *size)
 {
 	struct bracket b = find_bracket(curve, size->hits);
 	uint64_t all = enough_for_all(curve);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How much memory a cache needs: the part of the accesses that hit, by memory limit. Once for a cache that throws out what
- * was used least recently, for every size from one pass (stack_distance.h), and once as libbufio does it, replayed at
- * some limits (bench_policy.h).
+ * How much memory a cache needs: the part of the accesses that hit, by memory limit. Once for a cache that throws out
+ * what was used least recently, for every size from one pass (stack_distance.h), and once as libbufio does it, replayed
+ * at some limits (bench_policy.h).
  */
 #ifndef OPS_BENCH_CURVE_H
 #define OPS_BENCH_CURVE_H

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The report for programs: all that is known, as one document. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
+#include "ops/bench_curve.h"
 #include "ops/bench_int.h"
 #include "text/emit.h"
 
@@ -138,6 +140,64 @@ static void put_repeat(struct text_out *o, const struct bench_run *run, const st
 	text_puts(o, r->nr_samples ? "]}" : "[]}");
 }
 
+/* What is not known is null. */
+static void put_part(struct text_out *o, const char *key, double part, bool *is_next)
+{
+	put_key(o, key, is_next);
+	if (isnan(part))
+		text_puts(o, "null");
+	else
+		text_printf(o, "%.6g", part);
+}
+
+static void put_point(struct text_out *o, const struct bench_curve_point *p)
+{
+	bool is_next = false;
+
+	text_puts(o, "{");
+	put_number(o, "limit", p->limit, &is_next);
+	put_number(o, "buffers", p->buffers, &is_next);
+	put_part(o, "lru_hits", p->lru_hits, &is_next);
+	put_part(o, "hits", p->policy_hits, &is_next);
+	text_puts(o, "}");
+}
+
+static void put_size(struct text_out *o, const struct bench_curve_size *s)
+{
+	bool is_next = false;
+
+	text_puts(o, "{");
+	put_real(o, "asked", s->hits, &is_next);
+	put_key(o, "limit", &is_next);
+	if (s->is_found)
+		text_put_dec(o, s->limit);
+	else
+		text_puts(o, "null");
+	text_puts(o, "}");
+}
+
+static void put_curve(struct text_out *o, const struct bench_curve *c)
+{
+	bool is_next = false;
+
+	text_puts(o, "{");
+	put_number(o, "footprint", c->footprint, &is_next);
+	put_real(o, "lru_rate", c->lru_rate, &is_next);
+	put_boolean(o, "partial", c->is_partial, &is_next);
+	put_key(o, "points", &is_next);
+	for (size_t i = 0; i < c->nr_points; i++) {
+		text_puts(o, i ? ",\n" : "[\n");
+		put_point(o, &c->points[i]);
+	}
+	text_puts(o, c->nr_points ? "]" : "[]");
+	put_key(o, "least_limits", &is_next);
+	for (unsigned i = 0; i < BENCH_CURVE_SIZES; i++) {
+		text_puts(o, i ? "," : "[");
+		put_size(o, &c->sizes[i]);
+	}
+	text_puts(o, "]}");
+}
+
 static void put_median(struct text_out *o, const struct bench_run *run)
 {
 	const struct bench_median *m = &run->median;
@@ -189,6 +249,10 @@ static void put_run(struct text_out *o, const struct bench_run *run)
 	if (run->nr_repeats) {
 		put_key(o, "median", &is_next);
 		put_median(o, run);
+	}
+	if (run->curve) {
+		put_key(o, "curve", &is_next);
+		put_curve(o, run->curve);
 	}
 	text_puts(o, "}");
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What libbufio's own replacement does with a row of accesses: they are replayed on a client over a device that has nothing
- * and is as large as can be. No disk is touched, and no data: a buffer costs its header and its place in the index, some
- * 200 bytes, whatever its block size.
+ * What libbufio's own replacement does with a row of accesses: they are replayed on a client over a device that has
+ * nothing and is as large as can be. No disk is touched, and no data: a buffer costs its header and its place in the
+ * index, some 200 bytes, whatever its block size.
  */
 #ifndef OPS_BENCH_POLICY_H
 #define OPS_BENCH_POLICY_H
@@ -42,8 +42,9 @@ int bench_policy_hits(const struct bench_accesses *accesses, unsigned buffers, c
 		      double *hits);
 
 /*
- * What a memory limit means for clients of @block_size: the least limit with so many buffers (1 or more; a client has 8), and
- * the most buffers in a limit. Everything is in it: data, headers, index. Above BENCH_POLICY_MAX buffers it is in proportion.
+ * What a memory limit means for clients of @block_size: the least limit with so many buffers (1 or more; a client has
+ * 8), and the most buffers in a limit. Everything is in it: data, headers, index. Above BENCH_POLICY_MAX buffers it is
+ * in proportion.
  * Errors: -EINVAL no block size of a client; -ENOMEM.
  */
 int bench_policy_limit(unsigned block_size, uint64_t buffers, uint64_t *limit);

@@ -13,9 +13,8 @@
 #include <string.h>
 
 #include "ops/bench_int.h"
-#include "text/trace_read.h"
+#include "ops/bench_trace.h"
 
-#define TRACE_MEMORY (UINT64_C(1) << 30)
 #define MAX_REQUEST (UINT64_C(1) << 20)
 #define DATA_ALIGNMENT 4096
 
@@ -35,23 +34,6 @@ static bool moves_bytes(const struct text_trace_record *r)
 static bool writes(uint32_t op)
 {
 	return op == TEXT_TRACE_WRITE || op == TEXT_TRACE_NEW || op == TEXT_TRACE_DIRTY || op == TEXT_TRACE_MOVE;
-}
-
-/* The file with the most bytes. */
-static int find_main_file(const struct text_trace *t, uint32_t *file)
-{
-	uint64_t *bytes = calloc(t->nr_files + 1, sizeof(*bytes));
-
-	if (!bytes)
-		return -ENOMEM;
-	*file = 0;
-	for (uint64_t i = 0; i < t->nr; i++)
-		bytes[t->records[i].file] += t->records[i].bytes;
-	for (uint32_t i = 1; i < t->nr_files; i++)
-		if (bytes[i] > bytes[*file])
-			*file = i;
-	free(bytes);
-	return 0;
 }
 
 struct sums {
@@ -94,28 +76,6 @@ static void warn(struct op_bench_result *bench, const struct bench_run_args *run
 			   s->nr_written);
 }
 
-/* Reads the text. False: said in @result. */
-static bool read_text(const char *path, struct text_trace *text, struct op_result *result)
-{
-	struct text_trace_info info;
-	FILE *f = fopen(path, "re");
-	int r;
-
-	if (!f) {
-		op_fail_errno(result, path, -errno);
-		return false;
-	}
-	r = text_trace_read(f, TRACE_MEMORY, text, &info);
-	fclose(f);
-	if (r == -EINVAL)
-		op_fail(result, OP_INPUT, r, "%s:%" PRIu64 ": expected %s", path, info.line, info.expected);
-	else if (r == -E2BIG)
-		op_fail(result, OP_INPUT, r, "%s: takes more than 1 GiB of memory", path);
-	else if (r)
-		op_fail_errno(result, path, r);
-	return !r;
-}
-
 bool bench_replay_load(struct op_bench_result *bench, const struct op_bench_args *args, struct bench_run_args *run,
 		       struct op_result *result)
 {
@@ -123,9 +83,9 @@ bool bench_replay_load(struct op_bench_result *bench, const struct op_bench_args
 	uint32_t file = 0;
 	struct sums s;
 
-	if (trace && !read_text(run->replay, &trace->text, result))
+	if (trace && !bench_trace_read(run->replay, &trace->text, result))
 		return false;
-	if (!trace || find_main_file(&trace->text, &file)) {
+	if (!trace || bench_trace_find_main(&trace->text, &file)) {
 		op_fail(result, OP_INTERNAL, -ENOMEM, "out of memory");
 		return false;
 	}

@@ -2,12 +2,14 @@
 /* The report: for people, as rows of a table; and for other programs. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/units.h"
+#include "ops/bench_curve.h"
 #include "ops/bench_int.h"
 #include "ops/bench_picture.h"
 #include "text/out.h"
@@ -264,6 +266,38 @@ static void put_bars(struct report *r, const struct bench_run *run)
 	text_printf(r->out, "%*.31s %s\n", columns[NAME].width, run->args.name, bench_sparkline(run, BENCH_SPARKLINE_MAX - 1, bars));
 }
 
+static void put_part(char cell[CELL_MAX], double part)
+{
+	if (isnan(part))
+		snprintf(cell, CELL_MAX, "-");
+	else
+		snprintf(cell, CELL_MAX, "%.1f", 100 * part);
+}
+
+static void put_size(struct report *r, const struct bench_curve_size *s, const char *before)
+{
+	char limit[UNITS_SIZE_MAX];
+
+	text_printf(r->out, "%s%s for %.0f %%", before, s->is_found ? units_format_size(s->limit, limit) : "none", 100 * s->hits);
+}
+
+/* How much memory a cache needs. */
+static void put_curve(struct report *r, const struct bench_run *run)
+{
+	const struct bench_curve *curve = run->curve;
+	char limit[UNITS_SIZE_MAX], lru[CELL_MAX], policy[CELL_MAX];
+
+	text_printf(r->out, "%s: hits by memory limit, in %%\n%12s %8s %8s\n", run->args.name, "limit", "libbufio", "LRU");
+	for (size_t i = 0; i < curve->nr_points; i++) {
+		put_part(lru, curve->points[i].lru_hits);
+		put_part(policy, curve->points[i].policy_hits);
+		text_printf(r->out, "%12s %8s %8s\n", units_format_size(curve->points[i].limit, limit), policy, lru);
+	}
+	for (unsigned i = 0; i < BENCH_CURVE_SIZES; i++)
+		put_size(r, &curve->sizes[i], i ? ", " : "least limit: ");
+	text_puts(r->out, "\n");
+}
+
 static void put_range_line(struct report *r, const struct bench_run *run)
 {
 	text_printf(r->out, "%s: median of %u; %.0f to %.0f operations a second\n", run->args.name, run->nr_repeats,
@@ -329,6 +363,8 @@ static void put_human(struct report *r)
 			put_range_line(r, run);
 		if (run->nr_repeats && run->args.is_cached)
 			put_cache_line(r, run);
+		if (run->curve)
+			put_curve(r, run);
 	}
 	put_verdict(r);
 	put_warnings(r);

@@ -77,8 +77,9 @@ static uint64_t spread_rank(const struct spread *p, uint64_t rank)
 
 /*
  * Rejection-inversion (Hoermann and Derflinger, "Rejection-inversion to generate variates from monotone discrete
- * distributions", 1996): a real number is drawn under the curve x to the power of -theta, by the inverse of its integral, and
- * rounded; it is drawn again where the curve lies above the steps. No table, whatever the number of ranks.
+ * distributions", 1996): a real number is drawn under the curve x to the power of -theta, by the inverse of its
+ * integral, and rounded; it is drawn again where the curve lies above the steps. No table, whatever the number of
+ * ranks.
  */
 struct zipf {
 	double theta;
@@ -145,7 +146,7 @@ struct workload_source {
 	struct workload w;
 	uint64_t random, write_random;
 	uint64_t begin, end;         /* this thread's share of a sequence */
-	uint64_t at, lane;           /* the next block of it, and the first of this round of strides; both from begin on */
+	uint64_t at, lane;           /* the next block of it, and the first of this round of strides: from begin on */
 	uint64_t turn;               /* accesses since the scan's last */
 	struct spread spread;
 	struct zipf zipf;

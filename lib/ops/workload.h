@@ -10,8 +10,8 @@
  *	struct workload_source *s = wrong ? NULL : workload_open(&w, 0, 1);
  *	struct workload_access a = workload_next(s);
  *
- * An access takes about 5 ns, of zipf, pareto and normal 60 to 80: little beside I/O, not beside a hit. Who measures hits draws
- * beforehand.
+ * An access takes about 5 ns, of zipf, pareto and normal 60 to 80: little beside I/O, not beside a hit. Who measures
+ * hits draws beforehand.
  */
 #ifndef OPS_WORKLOAD_H
 #define OPS_WORKLOAD_H
@@ -21,8 +21,8 @@
 #include <stdint.h>
 
 /*
- * Blocks that are wanted often lie anywhere in the region with zipf, pareto and hot-cold: ranks are spread over it, in a way
- * that depends on the seed and is the same for all threads.
+ * Blocks that are wanted often lie anywhere in the region with zipf, pareto and hot-cold: ranks are spread over it, in
+ * a way that depends on the seed and is the same for all threads.
  */
 enum workload_pattern {
 	WORKLOAD_SEQUENTIAL, /* from the first block on, and again from the first */
@@ -62,16 +62,16 @@ const char *workload_pattern_name(enum workload_pattern pattern);
 bool workload_pattern_find(const char *name, enum workload_pattern *pattern);
 
 /*
- * Fills in what is usual where a parameter of the pattern is 0: a stride of 16, theta 0.99, shape 0.8, deviation 0.1, 90 % of
- * accesses to 10 % of the blocks, a scan's turn every 2. Returns NULL, or what is wrong with @w: "zipf: theta is not above 0
- * and at most 10". Only what the pattern uses is looked at.
+ * Fills in what is usual where a parameter of the pattern is 0: a stride of 16, theta 0.99, shape 0.8, deviation 0.1,
+ * 90 % of accesses to 10 % of the blocks, a scan's turn every 2. Returns NULL, or what is wrong with @w: "zipf: theta
+ * is not above 0 and at most 10". Only what the pattern uses is looked at.
  */
 const char *workload_settle(struct workload *w);
 
 /*
- * A source of accesses, @thread of @nr_threads, of what was settled. Each has its own share of what goes in sequence (of
- * sequential, strided, and the scan: a part of the region; threads beyond the number of blocks go where others go), or
- * draws by itself. One thread uses it. Errors: ENOMEM.
+ * A source of accesses, @thread of @nr_threads, of what was settled. Each has its own share of what goes in sequence
+ * (of sequential, strided, and the scan: a part of the region; threads beyond the number of blocks go where others go),
+ * or draws by itself. One thread uses it. Errors: ENOMEM.
  */
 struct workload_source;
 struct workload_source *workload_open(const struct workload *w, unsigned thread, unsigned nr_threads);

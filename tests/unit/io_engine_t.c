@@ -378,6 +378,36 @@ static void reopened(void)
 	}
 }
 
+/* By the thread that opens it: what waits, what only asks, and what leaves the work to the wait. */
+static void opened_again(void)
+{
+	struct bufio_device *dev, *again, *other;
+	unsigned char data[512];
+	char path[64];
+
+	for_each_file_engine(dev) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		CU_ASSERT_EQUAL_FATAL(io_open_again(dev, &again), 0);
+		CU_ASSERT_STRING_EQUAL(bufio_device_describe(again)->engine, engines[at]);
+		for (unsigned i = 0; i < 2; i++) {
+			requests_prepare(i ? IO_READ : IO_WRITE, NR_REQUESTS, BLOCK);
+			requests_submit(again, 0, NR_REQUESTS);
+			if (i)
+				requests_take_all(again, 3);
+			else
+				requests_poll(again, NR_REQUESTS);
+			CU_ASSERT_EQUAL(requests_count_bad(), 0);
+		}
+		CU_ASSERT_EQUAL(requests_transfer(again, IO_READ, 0, data, sizeof(data), true), 0);
+		CU_ASSERT_EQUAL(requests_transfer(dev, IO_READ, 0, data, sizeof(data), true), 0);
+		CU_ASSERT_EQUAL(bufio_device_close(again), 0);
+		CU_ASSERT_EQUAL(bufio_device_open(path, BUFIO_OPEN_WRITE, engines[at], NULL, &other), -EBUSY);
+	}
+	CU_ASSERT_EQUAL_FATAL(bufio_device_open_memory(SIZE, &dev), 0);
+	CU_ASSERT_EQUAL(io_open_again(dev, &again), -EOPNOTSUPP);
+	bufio_device_close(dev);
+}
+
 static void flush(void)
 {
 	static unsigned char data[BLOCK];
@@ -505,6 +535,7 @@ static const struct unit_case cases[] = {
 	{ "several threads submit and wait at once", many_threads },
 	{ "requests outlive the thread that submitted them", submitter_ends },
 	{ "what was closed can be opened for writing at once", reopened },
+	{ "a file that is opened again has requests of its own, and stays locked when that is closed", opened_again },
 	{ "flush succeeds, with and without writes before it", flush },
 	{ "a discard makes a hole, and leaves the neighbours alone", discard },
 	{ "a discard at the end leaves the size alone", discard_last },

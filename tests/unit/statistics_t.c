@@ -43,7 +43,7 @@ static struct statistics_samples sorted(double *values, size_t nr)
 	return (struct statistics_samples){ values, nr, (double)nr };
 }
 
-/* Hollander and Wolfe, "Nonparametric statistical methods", 1973: permeability of membranes, term and weeks 12 to 26. */
+/* Hollander and Wolfe, "Nonparametric statistical methods", 1973: permeability, at term and in weeks 12 to 26. */
 static double term[] = { 0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46 };
 static double earlier[] = { 1.15, 0.88, 0.90, 0.74, 1.21 };
 
@@ -310,7 +310,7 @@ static const struct unit_case cases[] = {
 	{ "a stall does not move the ratio", stalls_do_not_move_it },
 	{ "equal values, and none, do not differ", nothing_to_compare },
 	{ "of equal runs one in 20 differs by a chance of 5 %", equal_runs_seldom_differ },
-	{ "where neighbours are alike, far fewer differ than by the number of values", alike_neighbours_are_allowed_for },
+	{ "where neighbours are alike, far fewer differ than by number alone", alike_neighbours_are_allowed_for },
 	{ "runs that are 20 % slower differ", slower_runs_always_differ },
 	{ NULL, NULL },
 };

@@ -532,7 +532,7 @@ static const struct unit_case cases[] = {
 	{ "random: each block comes as often as any other", random_is_even },
 	{ "pareto: 80 % go to 20 % of the blocks, and 64 % to 4 %", pareto_shares },
 	{ "pareto: a shape of a half is random", pareto_of_half },
-	{ "normal: 68 % are within one deviation, 95 % within two; one too wide for the region is cut off", normal_shares },
+	{ "normal: 68 % are within one deviation, 95 % within two; a wide one is cut off", normal_shares },
 	{ "hot-cold: 90 % go to 10 % of the blocks; one block at least is hot, and all may be", hot_and_cold_shares },
 	{ "zipf-scan: the scan has its turn, the rest is as zipf alone", zipf_and_scan_in_turn },
 	{ "sequential: each block comes once a round", all_come },
