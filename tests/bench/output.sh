@@ -94,6 +94,25 @@ sane "threads" --sweep=threads -n 100 --cached
 shows '[.runs[].threads] | [first, last]' "[1,$((2 * processors))]" "up to twice the processors"
 same old disk "nothing of all that has written"
 
+# --- the curve of hits ---
+
+for pattern in zipf:0.9 random sequential; do
+	sane "$pattern with a curve" --curve --cached --memory-limit=1MiB --pattern=$pattern -n 50
+	shows '.runs[0].curve.points | (map(.limit) == (map(.limit) | sort)), all(.[]; .hits >= 0 and .hits <= 1 and .lru_hits >= 0 and .lru_hits <= 1),
+		(map(.lru_hits) == (map(.lru_hits) | sort)), (length >= 5)' "true true true true" "$pattern: more memory is more hits, from 0 to 1"
+	shows '.runs[0].curve | . as $c | all(.least_limits[]; .limit == null or (.asked as $asked | .limit as $limit |
+		all($c.points[]; if .limit >= $limit then .hits >= $asked - 0.01 else .hits <= $asked + 0.01 end)))' true \
+		"$pattern: the least limits are on it"
+	# What a run has with the limit of a point.
+	cp output curve
+	for n in 3 6; do
+		limit=$(jq ".runs[0].curve.points[$n].limit" curve)
+		foreseen=$(jq ".runs[0].curve.points[$n].hits" curve)
+		sane "$pattern with a limit of the curve" --cached --memory-limit=$limit --pattern=$pattern -n 20000 --warm-up=500ms
+		shows ".runs[0].repeats[0] | .hits / .ops - $foreseen | . < 0.03 and . > -0.03" true "$pattern: as many hits as foreseen, to 3 %"
+	done
+done
+
 # --- which blocks ---
 
 # blocks OPTION...: "asked" has the blocks that a cache is asked for, in their order, and "output" the result.
@@ -286,5 +305,6 @@ done <<-END
 	--memory-limit=1KiB
 	--speed=x2
 	--tolerance=3
+	--curve --replay=disk
 END
 finish

@@ -118,6 +118,37 @@ else
 	skip "a trace of bufio-check needs the image of a pool"
 fi
 
+# --- what is in a trace ---
+
+if command -v jq >/dev/null; then
+	rm -f trace
+	bench --csv --cached --memory-limit=8MiB --pattern=zipf -n 3000 --record=trace disk >output 2>messages
+	counts >first
+	bench --trace-stats --json trace >stats 2>messages
+	is "$? $(cat messages)" "0 " "what is in a trace is told"
+	is "$(jq -c '[.accesses, .different_blocks]' stats)" "[$(cut -d, -f1 first),$(cut -d, -f4 first)]" \
+		"accesses are the operations, and different blocks what was missed when all had room"
+	cat >small <<-END
+		bufio trace 1
+		client 1 block-size 4096 device-size 4194304 offset 0
+		1 read 1 1
+		2 read 2 1
+		3 read 1 1
+		4 read 2 1
+		5 read 3 1
+		6 read 3 1
+	END
+	bench --trace-stats --json small >stats 2>messages
+	is "$(jq -c '[.accesses, .different_blocks]' stats)" "[6,3]" "by hand: six accesses to three blocks"
+	is "$(jq -c '.sizes[] | select(.hit_ratio == 0.5).bytes' stats)" 8192 "by hand: half are hits when two blocks have room"
+else
+	skip "what is in a trace needs jq"
+fi
+for bad in missing disk; do
+	bench --trace-stats $bad >output 2>messages
+	is "$? $(wc -l <messages) $(wc -l <output)" "4 1 0" "what is in $bad: refused in one line"
+done
+
 # --- times ---
 
 cat >slow <<-END
