@@ -170,16 +170,31 @@ refuses 2 compare "other options" --pattern=zipf was was
 
 # At a rate that anything can do the operations are as many whatever else this machine does: 4 s, all at a time.
 head -c 1048576 /dev/urandom >disk
-for run in "a 1000" "b 1000" "c 800"; do
-	bufio-bench --json --cached --memory-limit=4MiB -t 4s --rate="${run#* }" disk >"run-${run% *}" 2>"messages-${run% *}" &
-done
-wait
+at_rates() {
+	for run in "a 1000" "b 1000" "c 800"; do
+		bufio-bench --json --cached --memory-limit=4MiB -t 4s --rate="${run#* }" disk >"run-${run% *}" 2>"messages-${run% *}" &
+	done
+	wait
+}
+at_rates
 bufio-bench --compare --json run-a run-b >output 2>messages
 is "$(metric ops_per_s verdict)" same "two runs at one rate do as much"
 refuses 3 rate "another rate is another workload" run-a run-c
 compares 1 worse "a fifth less" --force-conditions run-a run-c
 is "$(metric ops_per_s verdict)" worse "in operations"
 compares 0 same "a run with itself" run-c run-c
+
+pairs_at_rates() {
+	n=0 equal=0 worse=0
+	while [ $n -lt "$pairs" ]; do
+		n=$((n + 1))
+		at_rates
+		bufio-bench --compare -q run-a run-b && equal=$((equal + 1))
+		bufio-bench --compare -q --force-conditions run-a run-c || worse=$((worse + 1))
+	done
+	ok $((equal * 20 >= pairs * 19)) "at a rate: equal runs are not worse in $equal of $pairs pairs"
+	is "$worse" "$pairs" "at a rate: a fifth less is worse in $worse of $pairs"
+}
 
 # pairs_of WHAT OPTION...: one after the other, so that what else goes on here meets all.
 pairs_of() {
@@ -207,6 +222,7 @@ if [ "$pairs" = 0 ]; then
 elif ! command -v python3 >/dev/null; then
 	skip "pairs of runs need python3"
 else
+	pairs_at_rates
 	head -c 268435456 /dev/urandom >disk
 	pairs_of "random reads"
 	pairs_of "hits" --cached --region=0..1MiB --memory-limit=8MiB --warm-up=200ms
