@@ -168,11 +168,11 @@ refuses 2 compare "other options" --pattern=zipf was was
 
 # --- runs ---
 
-# At a rate that anything can do the operations are as many whatever else this machine does: 4 s, all at a time.
+# At a rate that anything can do the operations are as many whatever else this machine does: 6 s, all at a time.
 head -c 1048576 /dev/urandom >disk
 at_rates() {
 	for run in "a 1000" "b 1000" "c 800"; do
-		bufio-bench --json --cached --memory-limit=4MiB -t 4s --rate="${run#* }" disk >"run-${run% *}" 2>"messages-${run% *}" &
+		bufio-bench --json --cached --memory-limit=4MiB -t 6s --rate="${run#* }" disk >"run-${run% *}" 2>"messages-${run% *}" &
 	done
 	wait
 }
