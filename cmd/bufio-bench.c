@@ -155,6 +155,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_RECORD:
 		if (setenv("BUFIO_TRACE", arg, 1))
 			argp_error(state, "--record: %s", strerror(errno));
+		door->device.trace_option = "--record";
 		return 0;
 	case KEY_REPLAY: run->replay = arg; return 0;
 	case KEY_SPEED: bench_parse_speed(state, run, arg); return 0;

@@ -65,6 +65,7 @@ struct cli_device {
 	unsigned flags; /* BUFIO_OPEN_*, preset by the door */
 	bool prefers_direct; /* where --direct leaves it open: files of any size */
 	bool stats;
+	const char *trace_option; /* of the door, where that is what BUFIO_TRACE comes from; or NULL */
 	/* after cli_device_open() */
 	struct bufio_device *device;
 	struct bufio_client *client;

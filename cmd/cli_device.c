@@ -131,6 +131,18 @@ static int open_device(struct cli_device *d, const char *path, struct bufio_reas
 	return r == -EINVAL ? bufio_device_open(path, d->flags, d->engine, reason, &d->device) : r;
 }
 
+/* What a variable is blamed for may have been said by an option. */
+static void print_reason(const struct cli_device *d, const char *program, const struct bufio_reason *reason)
+{
+	static const char variable[] = "the environment variable BUFIO_TRACE";
+	size_t n = sizeof(variable) - 1;
+
+	if (d->trace_option && !strncmp(reason->text, variable, n))
+		cli_error(program, "%s%s", d->trace_option, reason->text + n);
+	else
+		cli_error(program, "%s", reason->text);
+}
+
 enum cli_status cli_device_open_bare(struct cli_device *d, const char *program, const char *path)
 {
 	struct bufio_reason reason;
@@ -140,7 +152,7 @@ enum cli_status cli_device_open_bare(struct cli_device *d, const char *program, 
 		r = open_device(d, path, &reason);
 	if (!r)
 		return CLI_OK;
-	cli_error(program, "%s", reason.text);
+	print_reason(d, program, &reason);
 	return r == -EBUSY || r == -EROFS ? CLI_REFUSED : r == -EINVAL ? CLI_USAGE : CLI_IO;
 }
 
@@ -220,7 +232,7 @@ void cli_device_close(struct cli_device *d, const char *program)
 	bufio_client_destroy(d->client);
 	/* A trace may not be complete; the work is done all the same. */
 	if (d->device && bufio_check_environment(&reason))
-		cli_error(program, "%s", reason.text);
+		print_reason(d, program, &reason);
 	bufio_device_close(d->device);
 	d->client = NULL;
 	d->device = NULL;
