@@ -89,6 +89,9 @@ static bool fail_region(struct bench *b, const struct bench_run_args *run, uint6
 		op_fail(b->result, OP_INPUT, 0, "%s: is empty: there is nothing to read", b->args->image);
 	else if (run->begin >= size)
 		op_fail(b->result, OP_USAGE, 0, "%s: ends at %s, before the region begins", b->args->image, have);
+	else if (run->end != UINT64_MAX && run->end > size)
+		op_fail(b->result, OP_USAGE, 0, "%s: ends at byte %" PRIu64 ", %s, before the region does",
+			b->args->image, size, have);
 	else if (size >= run->block_size)
 		op_fail(b->result, OP_USAGE, 0, "%s: the region is smaller than a block of %s", b->args->image, block);
 	else
@@ -100,7 +103,7 @@ static bool fail_region(struct bench *b, const struct bench_run_args *run, uint6
 static bool settle_region(struct bench *b, struct bench_run_args *run)
 {
 	const struct bufio_device_info *info = bufio_device_describe(b->args->device);
-	uint64_t end = run->end < info->size ? run->end : info->size;
+	uint64_t end = run->end == UINT64_MAX ? info->size : run->end;
 
 	if (run->block_size % info->alignment) {
 		op_fail(b->result, OP_USAGE, 0,
@@ -108,7 +111,7 @@ static bool settle_region(struct bench *b, struct bench_run_args *run)
 			run->block_size, info->alignment);
 		return false;
 	}
-	if (run->begin >= end || (end - run->begin) / run->block_size == 0)
+	if (end > info->size || run->begin >= end || (end - run->begin) / run->block_size == 0)
 		return fail_region(b, run, info->size);
 	if (run->begin % run->block_size) {
 		op_fail(b->result, OP_USAGE, 0, "%s: the region begins at %" PRIu64 ", which is not where a block does",

@@ -371,6 +371,8 @@ static void misfits(void)
 		{ 2 * SIZE, 0, UINT64_MAX },
 		{ BLOCK, 0, 100 },
 		{ BLOCK, 512, UINT64_MAX },
+		{ BLOCK, 0, SIZE + 1 },
+		{ BLOCK, 0, UINT64_MAX - 1 },
 	};
 	struct bench_run_args run = one_run(WORKLOAD_RANDOM);
 
