@@ -89,6 +89,15 @@ static void check_buffers(struct argp_state *state, const struct bench_run_args 
 		argp_error(state, "--depth: so many requests of such blocks take more than 1GiB");
 }
 
+/* "4KiB": one word. */
+static const char *format_block_size(uint64_t bytes, char text[UNITS_SIZE_MAX])
+{
+	char *blank = strchr(units_format_size(bytes, text), ' ');
+
+	memmove(blank, blank + 1, strlen(blank));
+	return text;
+}
+
 /* @v: what is swept over. */
 static void add_run(struct argp_state *state, struct bench_door *door, uint64_t v)
 {
@@ -99,7 +108,7 @@ static void add_run(struct argp_state *state, struct bench_door *door, uint64_t 
 	*run = door->run;
 	if (door->sweep == SWEEP_BLOCK_SIZE) {
 		run->block_size = (uint32_t)v;
-		snprintf(what, sizeof(what), " %s", units_format_whole_size(v, size));
+		snprintf(what, sizeof(what), " %s", format_block_size(v, size));
 	} else if (door->sweep == SWEEP_DEPTH) {
 		run->depth = (unsigned)v;
 		snprintf(what, sizeof(what), " x%" PRIu64, v);
