@@ -25,7 +25,7 @@ struct bench_door {
 	const char *region;
 	enum bench_sweep sweep;
 	bool is_run; /* something says what is asked for */
-	bool is_raw, may_write, has_read_percent, has_time, is_quiet;
+	bool is_raw, may_write, has_read_percent, has_time, has_speed, is_quiet;
 	struct bench_run_args runs[BENCH_MAX_SWEEP];
 	char names[BENCH_MAX_SWEEP][BENCH_NAME_MAX_LENGTH];
 };

@@ -35,7 +35,7 @@ static void check_replay(struct argp_state *state, const struct bench_door *door
 	const char *record = getenv("BUFIO_TRACE");
 
 	if (!run->replay) {
-		if (run->speed > 0)
+		if (door->has_speed)
 			argp_error(state, "--speed: goes with --replay");
 		return;
 	}
@@ -62,9 +62,9 @@ static void settle_run(struct argp_state *state, struct bench_door *door)
 	check_replay(state, door);
 	run->block_size = choose_block_size(door);
 	run->memory_limit = door->device.memory_limit;
-	run->is_cached |= run->memory_limit && !door->is_raw;
-	if (run->is_cached && door->is_raw)
-		argp_error(state, "--raw and --cached: only one of them");
+	if (door->is_raw && (run->is_cached || run->memory_limit))
+		argp_error(state, "--raw: without a cache, so neither --cached nor --memory-limit");
+	run->is_cached |= run->memory_limit > 0;
 	if (run->arrival && run->rate == 0)
 		argp_error(state, "--arrival: goes with --rate");
 	if (run->rate > 0 && !run->arrival)

@@ -118,6 +118,13 @@ static bool is_of_run(int key)
 	return key == 't' || key == 'n' || (key >= KEY_PATTERN && key <= KEY_SPEED);
 }
 
+static void set_format(struct argp_state *state, struct bench_door *door, enum bench_format format)
+{
+	if (door->args.format != BENCH_HUMAN && door->args.format != format)
+		argp_error(state, "--json, --csv and --markdown: only one of them");
+	door->args.format = format;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct bench_door *door = state->input;
@@ -158,15 +165,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		door->device.trace_option = "--record";
 		return 0;
 	case KEY_REPLAY: run->replay = arg; return 0;
-	case KEY_SPEED: bench_parse_speed(state, run, arg); return 0;
+	case KEY_SPEED:
+		bench_parse_speed(state, run, arg);
+		door->has_speed = true;
+		return 0;
 	case KEY_TRACE_STATS: door->is_trace_stats = true; return 0;
 	case KEY_COMPARE: door->is_comparison = true; return 0;
 	case KEY_TOLERANCE: door->compare.tolerance = bench_parse_tolerance(state, arg); return 0;
 	case KEY_FORCE_CONDITIONS: door->compare.may_differ = true; return 0;
 	case KEY_FORCE_SIGNATURE: door->args.signature = arg; return 0;
-	case 'J': door->args.format = BENCH_JSON; return 0;
-	case KEY_CSV: door->args.format = BENCH_CSV; return 0;
-	case KEY_MARKDOWN: door->args.format = BENCH_MARKDOWN; return 0;
+	case 'J': set_format(state, door, BENCH_JSON); return 0;
+	case KEY_CSV: set_format(state, door, BENCH_CSV); return 0;
+	case KEY_MARKDOWN: set_format(state, door, BENCH_MARKDOWN); return 0;
 	case KEY_SVG:
 		if (!*arg)
 			argp_error(state, "--svg: the name is empty");

@@ -38,9 +38,9 @@ shows() {
 patterns="sequential strided strided:7 random zipf zipf:0.5 zipf:1.2 pareto pareto:0.9 normal normal:0.02
 	hot-cold hot-cold:80/20 zipf-scan zipf-scan:1.1"
 for pattern in $patterns; do
-	for how in --raw --cached; do
+	for how in --raw --memory-limit=1MiB; do
 		is_sampled || continue
-		sane "$pattern $how" --pattern=$pattern $how --memory-limit=1MiB -n 500
+		sane "$pattern $how" --pattern=$pattern $how -n 500
 	done
 done
 sane "four threads together do what was asked for" -n 1001 --threads=4
@@ -179,7 +179,7 @@ blocks -n 5000 --region=400KiB..800KiB --threads=3
 holds "threads stay in the region, which may be in bytes" '$1 < 100 || $1 > 199 { bad = 1 } END { print NR == 5000 && !bad }'
 blocks -n 5000 --block-size=16KiB --region=1MiB+1MiB
 holds "or begin and length, of larger blocks" '$1 < 64 || $1 > 127 { bad = 1 } END { print NR == 5000 && !bad }'
-bufio-bench --region=1024.. -n 5 disk >output 2>messages
+bufio-bench --region=1024+1 -n 5 disk >output 2>messages
 is $? 2 "a region beyond the end is refused"
 bufio-bench --region=0..1025 -n 5 disk >output 2>messages
 is $? 2 "one that ends beyond it as well"
@@ -301,6 +301,8 @@ done <<-END
 	--repeat=0
 	--sweep=none
 	--raw --cached
+	--raw --memory-limit=1MiB
+	--speed=asap
 	--warm-up=steady
 	--memory-limit=1KiB
 	--speed=x2
