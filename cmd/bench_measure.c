@@ -46,6 +46,9 @@ static enum cli_status report(struct bench_door *door, const struct op_bench_res
 
 	if (r)
 		cli_error(door->args.program, "standard output: %s", strerror(-r));
+	/* Where the report is for people it says so, and elsewhere nobody may look at it now. */
+	if (bench->is_partial && door->args.format != BENCH_HUMAN)
+		cli_error(door->args.program, "stopped by a signal: the result is partial");
 	if (door->device.stats)
 		print_stats(door, bench);
 	return r ? CLI_IO : status;

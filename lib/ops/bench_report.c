@@ -347,12 +347,17 @@ static void put_verdict(struct report *r)
 		     units_format_time(histogram_percentile(&typical(cached)->measures[BENCH_HIT], 50), hit));
 }
 
+static void put_partial(struct report *r)
+{
+	if (r->bench->is_partial)
+		text_puts(r->out, "PARTIAL: stopped by a signal; this is what there was until then\n");
+}
+
 static void put_warnings(struct report *r)
 {
 	for (unsigned i = 0; i < r->bench->nr_warnings; i++)
 		put_sentence(r, "warning: %s [%s]", r->bench->warnings[i].text, r->bench->warnings[i].name);
-	if (r->bench->is_partial)
-		text_puts(r->out, "PARTIAL: stopped by a signal; this is what there was until then\n");
+	put_partial(r);
 }
 
 static void put_runs(struct report *r)
@@ -397,10 +402,13 @@ static void put_markdown(struct report *r)
 		text_puts(r->out, i ? "|---:" : "|---");
 	text_puts(r->out, "|\n");
 	put_runs(r);
+	if (r->bench->is_partial)
+		text_puts(r->out, "\n"); /* which ends the table */
+	put_partial(r);
 }
 
-/* Exact, in plain units; a line for each repeat. */
-static void put_csv_line(struct text_out *o, const struct bench_run *run, unsigned i)
+/* Exact, in plain units; a line for each repeat. What is partial is so of the whole result, as in JSON. */
+static void put_csv_line(struct text_out *o, const struct bench_run *run, unsigned i, bool is_partial)
 {
 	static const double percents[] = { 50, 90, 99, 99.9, 99.99, 99.999, 100 };
 	const struct bench_repeat *r = &run->repeats[i];
@@ -412,17 +420,17 @@ static void put_csv_line(struct text_out *o, const struct bench_run *run, unsign
 		    bench_per_second(r, r->ops), r->ops ? (double)r->cpu_ns / (double)r->ops : 0, r->hits, r->misses);
 	for (size_t p = 0; p < sizeof(percents) / sizeof(*percents); p++)
 		text_printf(o, ",%" PRIu64, histogram_percentile(&r->measures[BENCH_SERVICE], percents[p]));
-	text_puts(o, "\n");
+	text_puts(o, is_partial ? ",1\n" : ",0\n");
 }
 
 static void put_csv(struct report *r)
 {
 	text_puts(r->out,
 		  "name,pattern,is_cached,block_size,depth,threads,read_percent,repeat,ns,ops,bytes,ops_per_s,"
-		  "cpu_ns_per_op,hits,misses,p50,p90,p99,p99.9,p99.99,p99.999,max\n");
+		  "cpu_ns_per_op,hits,misses,p50,p90,p99,p99.9,p99.99,p99.999,max,partial\n");
 	for (size_t i = 0; i < r->bench->nr_runs; i++)
 		for (unsigned j = 0; j < r->bench->runs[i].nr_repeats; j++)
-			put_csv_line(r->out, &r->bench->runs[i], j);
+			put_csv_line(r->out, &r->bench->runs[i], j, r->bench->is_partial);
 }
 
 static void put_json(struct report *r)
