@@ -12,7 +12,6 @@
 #include "base/statistics.h"
 #include "ops/bench_compare_int.h"
 
-#define SCHEMA "bufio.bench/1"
 #define NS_PER_S 1e9
 
 /* Seconds that were cut off by the end say little. */
@@ -31,17 +30,15 @@ static bool fail_memory(struct compare *c)
 	return false;
 }
 
-/* --- files --- */
+/* --- what is saved, which is as bench_compare_load() lets it be --- */
 
-/* A number of an object that is not negative; false if there is none. */
+/* False if there is none. */
 static bool number_of(const json_t *object, const char *key, double *value)
 {
 	const json_t *v = json_object_get(object, key);
 
-	if (!json_is_number(v) || !(json_number_value(v) >= 0) || isinf(json_number_value(v)))
-		return false;
 	*value = json_number_value(v);
-	return true;
+	return v;
 }
 
 static const char *string_of(const json_t *object, const char *key)
@@ -49,41 +46,6 @@ static const char *string_of(const json_t *object, const char *key)
 	const char *s = json_string_value(json_object_get(object, key));
 
 	return s ? s : "";
-}
-
-/* All of its runs have a name and repeats, as far as they came. */
-static bool has_runs(const json_t *saved)
-{
-	const json_t *runs = json_object_get(saved, "runs"), *run;
-	size_t i;
-
-	json_array_foreach (runs, i, run)
-		if (!json_is_string(json_object_get(run, "name")) || !json_is_array(json_object_get(run, "repeats")))
-			return false;
-	return json_is_array(runs) && json_is_object(json_object_get(saved, "device"));
-}
-
-static bool load(struct compare *c, size_t i)
-{
-	const char *file = c->args->files[i];
-	json_error_t error;
-	FILE *f = fopen(file, "re");
-
-	if (!f) {
-		op_fail_errno(c->result, file, -errno);
-		return false;
-	}
-	c->saved[i] = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
-	fclose(f);
-	if (!c->saved[i]) {
-		op_fail(c->result, OP_INPUT, -EINVAL, "%s:%d:%d: is no JSON: %s", file, error.line, error.column,
-			error.text);
-		return false;
-	}
-	if (!strcmp(string_of(c->saved[i], "schema"), SCHEMA) && has_runs(c->saved[i]))
-		return true;
-	op_fail(c->result, OP_INPUT, -EINVAL, "%s: is no result that bufio-bench --json has written", file);
-	return false;
 }
 
 /* --- whether they are alike --- */
@@ -157,8 +119,8 @@ static bool is_called(const json_t *run, const char *name)
 	return run && !strcmp(string_of(run, "name"), name);
 }
 
-/* The run of the same name, at the same place if there are several; where anything goes, the one at that place. */
-static const json_t *partner(const struct compare *c, const json_t *runs, size_t i, const char *name)
+/* The run of the same name, at the same place if there are several; or NULL. */
+static const json_t *partner(const json_t *runs, size_t i, const char *name)
 {
 	const json_t *run;
 	size_t j;
@@ -168,7 +130,7 @@ static const json_t *partner(const struct compare *c, const json_t *runs, size_t
 	json_array_foreach (runs, j, run)
 		if (is_called(run, name))
 			return run;
-	return c->args->may_differ ? json_array_get(runs, i) : NULL;
+	return NULL;
 }
 
 /* --- what was measured --- */
@@ -345,8 +307,10 @@ static bool compare_run(struct compare *c, struct bench_compared *other, const j
 	for (unsigned m = 0; m < NR_BENCH_METRICS; m++) {
 		if (!compare_metric(c, m, a, b, &run->rows[m]))
 			return false;
+		run->is_compared |= run->rows[m].is_there;
 		add_verdict(other, &run->rows[m]);
 	}
+	other->is_compared |= run->is_compared;
 	return true;
 }
 
@@ -359,7 +323,7 @@ static bool compare_runs(struct compare *c, struct bench_compared *other, const 
 	if (!other->runs)
 		return fail_memory(c);
 	json_array_foreach (ours, i, run) {
-		b = partner(c, theirs, i, string_of(run, "name"));
+		b = partner(theirs, i, string_of(run, "name"));
 		if (b ? !compare_run(c, other, run, b)
 		      : !add_difference(c, other, "%s: is not there", string_of(run, "name")))
 			return false;
@@ -382,20 +346,25 @@ static bool compare_file(struct compare *c, size_t i)
 			    json_object_get(b, "device")) ||
 	    !compare_runs(c, other, json_object_get(a, "runs"), json_object_get(b, "runs")))
 		return false;
-	if (!other->nr_differences || c->args->may_differ)
-		return true;
-	op_fail(c->result, OP_REFUSED, 0, "%s: was not measured as %s was: %s%s; --force-conditions compares them",
-		other->file, c->args->files[0], other->differences[0], other->nr_differences > 1 ? ", and more" : "");
-	return false;
+	if (other->nr_differences && !c->args->may_differ)
+		op_fail(c->result, OP_REFUSED, 0, "%s: was not measured as %s was: %s%s%s", other->file, c->args->files[0],
+			other->differences[0], other->nr_differences > 1 ? ", and more" : "",
+			other->is_compared ? "; --force-conditions compares them" : "");
+	else if (!other->is_compared)
+		op_fail(c->result, OP_INPUT, -ENODATA, "%s: no run of the same name was measured in %s too: nothing is compared",
+			other->file, c->args->files[0]);
+	return c->result->outcome == OP_DONE;
 }
 
 static void compare_all(struct compare *c)
 {
 	int r;
 
-	for (size_t i = 0; i < c->args->nr_files; i++)
-		if (!load(c, i) || (i && !compare_file(c, i)))
+	for (size_t i = 0; i < c->args->nr_files; i++) {
+		c->saved[i] = bench_compare_load(c->args->files[i], c->result);
+		if (!c->saved[i] || (i && !compare_file(c, i)))
 			return;
+	}
 	for (size_t i = 0; i + 1 < c->args->nr_files; i++)
 		c->result->differs |= c->others[i].verdict == BENCH_WORSE;
 	r = bench_compare_report(c->args, string_of(c->saved[0], "image"), c->others, c->args->nr_files - 1);

@@ -25,7 +25,7 @@ struct op_bench_compare_args {
 
 /*
  * *@result is filled in any case: it differs if something is worse. OP_INPUT a file cannot be read, or is no result of
- * bench; OP_REFUSED they were not measured alike.
+ * bench, or has nothing that the first one has too; OP_REFUSED they were not measured alike.
  */
 void op_bench_compare(const struct op_bench_compare_args *args, struct op_result *result);
 

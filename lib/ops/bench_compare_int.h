@@ -5,6 +5,8 @@
 
 #include "ops/bench_compare.h"
 
+struct json_t;
+
 enum bench_verdict { BENCH_SAME, BENCH_BETTER, BENCH_WORSE };
 
 enum bench_unit { BENCH_PER_SECOND, BENCH_BYTES_PER_SECOND, BENCH_NS, BENCH_RATIO };
@@ -40,6 +42,7 @@ struct bench_comparison {
 
 struct bench_compared_run {
 	const char *name;
+	bool is_compared; /* a row is there */
 	struct bench_comparison rows[NR_BENCH_METRICS];
 };
 
@@ -50,8 +53,15 @@ struct bench_compared {
 	size_t nr_runs;
 	char **differences; /* sentences: what was not alike */
 	size_t nr_differences;
+	bool is_compared; /* in a run at least */
 	enum bench_verdict verdict; /* worse if anything is */
 };
+
+/*
+ * A saved result, to be freed with json_decref(). All that is compared of it has the right type, if it is there at all: its
+ * device, its runs, their names and repeats are; amounts are not below 0. NULL: *@result says why, and where in the file.
+ */
+struct json_t *bench_compare_load(const char *file, struct op_result *result);
 
 /*
  * How @b compares with @a. The samples may be sorted meanwhile.

@@ -48,7 +48,7 @@ static void put_row(struct text_out *o, const struct bench_metric *metric, const
 static void put_run(struct text_out *o, const struct bench_compared_run *run)
 {
 	text_puts(o, run->name);
-	text_puts(o, "\n");
+	text_puts(o, run->is_compared ? "\n" : ": not compared, as it was not measured in both\n");
 	for (unsigned m = 0; m < NR_BENCH_METRICS; m++)
 		if (run->rows[m].is_there)
 			put_row(o, &bench_metrics[m], &run->rows[m]);

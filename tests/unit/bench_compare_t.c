@@ -206,7 +206,6 @@ static void not_alike(void)
 		HEAD "{\"name\":\"random\",\"pattern\":\"random\",\"block_size\":8192,\"repeats\":[",
 		HEAD "{\"name\":\"random\",\"pattern\":\"zipf\",\"block_size\":4096,\"repeats\":[",
 		HEAD "{\"name\":\"random\",\"pattern\":\"random\",\"block_size\":4096,\"memory_limit\":1,\"repeats\":[",
-		HEAD "{\"name\":\"other\",\"pattern\":\"random\",\"block_size\":4096,\"repeats\":[",
 		"{\"schema\":\"bufio.bench/1\",\"partial\":true,\"device\":{\"size\":1048576},\"runs\":[" RUN,
 		"{\"schema\":\"bufio.bench/1\",\"partial\":false,\"device\":{\"size\":2097152},\"runs\":[" RUN,
 	};
@@ -236,13 +235,6 @@ static void no_results(void)
 		"{\"schema\":\"bufio.bench/1\",\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":[]}",
 		"{\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":[]} more",
 	};
-	/* What has the form, and no sense. */
-	static const char *const odd[] = {
-		HEAD RUN "]}]}", HEAD RUN "7,null,[]]}]}",
-		HEAD RUN "{\"ns\":-1,\"ops\":1}]}]}", HEAD RUN "{\"ns\":0,\"ops\":1}]}]}",
-		HEAD RUN "{\"ns\":\"1\",\"ops\":1,\"samples\":[{\"ns\":3},{\"ns\":1},7]}]}]}",
-		HEAD RUN "{\"ns\":1e300,\"ops\":1e300,\"service_ns\":[],\"samples\":{}}]}]}", HEAD "]}",
-	};
 	struct op_result r;
 	char a[1024];
 
@@ -252,12 +244,64 @@ static void no_results(void)
 		CU_ASSERT_EQUAL(r.outcome, OP_INPUT);
 		CU_ASSERT_PTR_NOT_NULL(strstr(r.reason, names[1]));
 	}
-	for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
-		r = compare_texts(odd[i], odd[i], false);
-		CU_ASSERT_EQUAL(r.outcome, OP_DONE);
-		CU_ASSERT_FALSE(r.differs);
-		CU_ASSERT_EQUAL(compare_texts(a, odd[i], true).outcome, OP_DONE);
+}
+
+#define OF_REPEAT(path) ".runs[0].repeats[0]" path
+
+static void wrong_types(void)
+{
+	static const struct {
+		const char *text, *path;
+	} rows[] = {
+		{ "{\"schema\":\"bufio.bench/1\",\"device\":7,\"runs\":[]}", ".device" },
+		{ "{\"schema\":\"bufio.bench/1\",\"device\":{\"direct\":1},\"runs\":[]}", ".device.direct" },
+		{ "{\"schema\":\"bufio.bench/1\",\"partial\":0,\"device\":{},\"runs\":[]}", ".partial" },
+		{ "{\"schema\":\"bufio.bench/1\",\"device\":{},\"runs\":[{\"name\":\"a\"}]}", ".runs[0].repeats" },
+		{ HEAD RUN "]},7]}", ".runs[1]" },
+		{ HEAD RUN "{},null]}]}", ".runs[0].repeats[1]" },
+		{ HEAD RUN "{\"ops\":\"x\"}]}]}", OF_REPEAT(".ops") },
+		{ HEAD RUN "{\"ns\":-1}]}]}", OF_REPEAT(".ns") },
+		{ HEAD RUN "{\"ns\":1e300}]}]}", OF_REPEAT(".ns") },
+		{ HEAD RUN "{\"hits\":null}]}]}", OF_REPEAT(".hits") },
+		{ HEAD RUN "{\"samples\":5}]}]}", OF_REPEAT(".samples") },
+		{ HEAD RUN "{\"samples\":[{},[]]}]}]}", OF_REPEAT(".samples[1]") },
+		{ HEAD RUN "{\"samples\":[{\"p99\":[]}]}]}]}", OF_REPEAT(".samples[0].p99") },
+		{ HEAD RUN "{\"service_ns\":{\"p50\":\"\"}}]}]}", OF_REPEAT(".service_ns.p50") },
+	};
+	struct op_result r;
+	char a[1024], reason[256];
+
+	text_of_run(a, sizeof(a), HEAD RUN, 1000);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		r = compare_texts(a, rows[i].text, true);
+		CU_ASSERT_EQUAL(r.outcome, OP_INPUT);
+		snprintf(reason, sizeof(reason), "%s: %s is not ", names[1], rows[i].path);
+		CU_ASSERT_EQUAL(strncmp(r.reason, reason, strlen(reason)), 0);
+		CU_ASSERT_EQUAL(compare_texts(rows[i].text, a, true).outcome, OP_INPUT);
 	}
+}
+
+/* Neither forced nor with itself. */
+static void nothing_in_common(void)
+{
+	static const char *const odd[] = {
+		HEAD "]}", HEAD RUN "]}]}", HEAD RUN "{}]}]}", HEAD RUN "{\"ns\":0,\"ops\":1}]}]}",
+		HEAD RUN "{\"ns\":1,\"samples\":[{\"ns\":3},{\"ns\":1}]}]}]}",
+	};
+	struct op_result r;
+	char a[1024], b[1024];
+
+	text_of_run(a, sizeof(a), HEAD RUN, 1000);
+	for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+		r = compare_texts(a, odd[i], true);
+		CU_ASSERT_EQUAL(r.outcome, OP_INPUT);
+		CU_ASSERT_PTR_NOT_NULL(strstr(r.reason, "nothing is compared"));
+		CU_ASSERT_EQUAL(compare_texts(odd[i], a, true).outcome, OP_INPUT);
+		CU_ASSERT_EQUAL(compare_texts(odd[i], odd[i], false).outcome, OP_INPUT);
+	}
+	text_of_run(b, sizeof(b), HEAD "{\"name\":\"other\",\"repeats\":[", 800);
+	CU_ASSERT_EQUAL(compare_texts(a, b, false).outcome, OP_REFUSED);
+	CU_ASSERT_EQUAL(compare_texts(a, b, true).outcome, OP_INPUT);
 }
 
 static const struct unit_case cases[] = {
@@ -270,7 +314,9 @@ static const struct unit_case cases[] = {
 	{ "equal runs that drift are the same, and those a fifth slower are worse, in 200 of 200 pairs", many_pairs },
 	{ "files are compared, and what is worse is told", files },
 	{ "what was not measured alike is refused, unless forced", not_alike },
-	{ "what is no result is refused with its name, and odd numbers do no harm", no_results },
+	{ "what is no result is refused with its name", no_results },
+	{ "what has a wrong type is refused, with its place", wrong_types },
+	{ "without a run that both have measured there is no verdict, also if forced", nothing_in_common },
 	{ NULL, NULL },
 };
 
