@@ -351,8 +351,9 @@ static bool compare_file(struct compare *c, size_t i)
 			other->differences[0], other->nr_differences > 1 ? ", and more" : "",
 			other->is_compared ? "; --force-conditions compares them" : "");
 	else if (!other->is_compared)
-		op_fail(c->result, OP_INPUT, -ENODATA, "%s: no run of the same name was measured in %s too: nothing is compared",
-			other->file, c->args->files[0]);
+		op_fail(c->result, OP_INPUT, -ENODATA,
+			"%s: no run of the same name was measured in %s too: nothing is compared", other->file,
+			c->args->files[0]);
 	return c->result->outcome == OP_DONE;
 }
 
