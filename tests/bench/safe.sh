@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bufio-bench does no harm: a run without --write, of whatever, writes nothing, and ends; with --write nothing that is known
-# is lost without its name. The first look, which takes ten seconds, is at all files at a time.
+# is lost without its name. The first look, which takes ten seconds, is at all files at a time, and meanwhile
+# at what is no disk; with SAMPLE at one of several files.
 . "$srcdir/tests/tap.sh"
 
 # ends STATUS WORD SENTENCE OPTION...: in time, with one line that has the word, and nothing else; no word: it is measured.
@@ -50,7 +51,10 @@ state $files behind-loop >before
 
 sleep 60 >>held & # has it open, and will not write
 holder=$!
+looks= looked=
 for name in $files ${loop:+loop}; do
+	is_sampled || continue
+	looked="$looked $name"
 	path=$name
 	[ "$name" != loop ] || path=$loop
 	(
@@ -61,57 +65,7 @@ for name in $files ${loop:+loop}; do
 	) &
 	looks="$looks $!"
 done
-wait $looks
-kill $holder
-for name in $files ${loop:+loop}; do
-	cp messages-$name messages
-	is "$(cat status-$name messages-$name)" 0 "first look at $name: measured, without a word besides"
-	is "$(grep -cE '^(sequential|random|zipf, cached) +[0-9.]+ [KM]iB +[0-9]+ +[0-9]' said-$name)" 3 "first look at $name: three parts"
-	ok $(($(wc -l <said-$name) <= 40)) "first look at $name: one screen"
-done
-state $files behind-loop >after
-same before after "contents, times and what is allocated are as before"
-for name in $files; do
-	if [ ! "$has_strace" ]; then
-		skip "first look at $name: needs strace"
-		continue
-	fi
-	grep -qE 'open.*"'$name'", O_RDONLY' trace-$name
-	is $? 0 "first look at $name: opened for reading"
-	is "$(grep -E 'open.*(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC)' trace-$name | grep -v '"/dev/null"')" "" \
-		"first look at $name: nothing is opened for writing"
-	is "$(grep -E '(pwrite|truncate|fallocate|unlink|rename|link|mkdir|chmod|chown|utime)[a-z0-9]*\(' trace-$name)" "" \
-		"first look at $name: nothing is changed"
-done
-grep -q '\[holes\]' said-sparse
-is $? 0 "holes are told"
-grep -q '\[compressible\]\|\[constant\]' said-text
-is $? 0 "so is data that is easy to compress"
-grep -q '\[holes\]\|\[compressible\]\|\[constant\]' said-file
-is $? 1 "and neither where there is none of it"
-
-# --- what else is read only ---
-
-if [ "$has_strace" ]; then
-	for options in "--raw --io-engine=threads" "--cached --io-engine=threads --pattern=zipf-scan" "--sweep=depth --direct=off" \
-		"--rate=1000 --threads=2 --warm-up=50ms"; do
-		timeout 60 strace -f -qq -o trace -e trace=file,pwrite64,pwritev,pwritev2,fallocate,ftruncate \
-			bufio-bench -n 100 $options file >output 2>messages
-		is $? 0 "$options: measured"
-		is "$(grep -E 'open.*(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC)' trace | grep -v '"/dev/null"';
-			grep -E '(pwrite|truncate|fallocate)[a-z0-9]*\(' trace)" "" "$options: nothing is written"
-	done
-else
-	skip "what is opened needs strace"
-fi
-printf '%s\n' 'fio version 2 iolog' '/x add' '/x open' '/x write 0 65536' '/x trim 65536 65536' '/x sync' '/x close' >writes
-for how in --raw --cached; do
-	ends 0 "" "a trace of writes, $how" $how --replay=writes file
-done
-state $files behind-loop >after
-same before after "nothing of that has written"
-
-# --- what is no disk ---
+# --- what is no disk, meanwhile ---
 
 : >empty
 head -c 100 /dev/urandom >tiny
@@ -135,6 +89,7 @@ ends 2 PATH "no name"
 ends 2 "too many" "two names" file text
 for path in empty tiny folder /dev/null fifo missing; do
 	for form in --json --csv --markdown --cached --write; do
+		is_sampled || continue
 		timeout 30 bufio-bench $form $path >output 2>messages </dev/null
 		is "$? $(wc -l <messages) $(wc -l <output)" "4 1 0" "$path $form: the same with other options"
 	done
@@ -151,6 +106,43 @@ else
 	skip "root may read everything"
 fi
 
+# --- what the first looks came to ---
+
+[ ! "$looks" ] || wait $looks
+kill $holder
+for name in $looked; do
+	cp messages-$name messages
+	is "$(cat status-$name messages-$name)" 0 "first look at $name: measured, without a word besides"
+	is "$(grep -cE '^(sequential|random|zipf, cached) +[0-9.]+ [KM]iB +[0-9]+ +[0-9]' said-$name)" 3 "first look at $name: three parts"
+	ok $(($(wc -l <said-$name) <= 40)) "first look at $name: one screen"
+done
+state $files behind-loop >after
+same before after "contents, times and what is allocated are as before"
+for name in $looked; do
+	[ "$name" != loop ] || continue
+	if [ ! "$has_strace" ]; then
+		skip "first look at $name: needs strace"
+		continue
+	fi
+	grep -qE 'open.*"'$name'", O_RDONLY' trace-$name
+	is $? 0 "first look at $name: opened for reading"
+	is "$(grep -E 'open.*(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC)' trace-$name | grep -v '"/dev/null"')" "" \
+		"first look at $name: nothing is opened for writing"
+	is "$(grep -E '(pwrite|truncate|fallocate|unlink|rename|link|mkdir|chmod|chown|utime)[a-z0-9]*\(' trace-$name)" "" \
+		"first look at $name: nothing is changed"
+done
+# tells STATUS NAME WARNINGS SENTENCE
+tells() {
+	[ -f "said-$2" ] || return
+	grep -q "$3" "said-$2"
+	is $? "$1" "$4"
+}
+tells 0 sparse '\[holes\]' "holes are told"
+tells 0 text '\[compressible\]\|\[constant\]' "so is data that is easy to compress"
+tells 1 file '\[holes\]\|\[compressible\]\|\[constant\]' "and neither where there is none of it"
+
+# --- what shrinks ---
+
 cp file shrinks
 (sleep 0.3; : >shrinks) &
 timeout 30 bufio-bench --json -t 1s shrinks >output 2>messages
@@ -158,6 +150,27 @@ status=$?
 ok $((status == 0 || status == 4)) "a file that becomes empty meanwhile ends it as errors do"
 grep -q '"name":"errors"' output
 is $? 0 "which are told"
+
+# --- what else is read only ---
+
+if [ "$has_strace" ]; then
+	for options in "--raw --io-engine=threads" "--cached --io-engine=threads --pattern=zipf-scan" "--sweep=depth --direct=off" \
+		"--rate=1000 --threads=2 --warm-up=50ms"; do
+		timeout 60 strace -f -qq -o trace -e trace=file,pwrite64,pwritev,pwritev2,fallocate,ftruncate \
+			bufio-bench -n 100 $options file >output 2>messages
+		is $? 0 "$options: measured"
+		is "$(grep -E 'open.*(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC)' trace | grep -v '"/dev/null"';
+			grep -E '(pwrite|truncate|fallocate)[a-z0-9]*\(' trace)" "" "$options: nothing is written"
+	done
+else
+	skip "what is opened needs strace"
+fi
+printf '%s\n' 'fio version 2 iolog' '/x add' '/x open' '/x write 0 65536' '/x trim 65536 65536' '/x sync' '/x close' >writes
+for how in --raw --cached; do
+	ends 0 "" "a trace of writes, $how" $how --replay=writes file
+done
+state $files behind-loop >after
+same before after "nothing of that has written"
 
 # --- writing ---
 
@@ -187,6 +200,7 @@ is $? 1 "and differs then"
 # signed NAME FILE: of the type of this name
 signed() {
 	for options in "" --cached "--region=1MiB..2MiB" "--read-percent=90" "--replay=writes"; do
+		is_sampled || continue
 		count="-n 20"
 		[ "$options" != --replay=writes ] || count=
 		cp "$2" "$2.kept"

@@ -5,11 +5,12 @@
 
 head -c 4194304 /dev/urandom >disk
 
-# All at a time, each in a folder of its own. stop NAME SIGNAL SECONDS OPTION...
+# All at a time, each in a folder of its own; with SAMPLE one of several. stop NAME SIGNAL SECONDS OPTION...
 #
 # Not what this shell starts in the background, which ignores SIGINT.
 jobs=
 stop() {
+	is_sampled || return
 	mkdir "$1" && ln disk "$1/disk" && echo "$2" >"$1/signal"
 	(
 		cd "$1" || exit
@@ -89,11 +90,14 @@ for job in */; do
 		;;
 	esac
 done
-if command -v jq >/dev/null; then
-	is "$(jq -c '[.runs[0].repeats | length] | . > [1] and . < [4]' json-repeat/output)" true "repeats that were done are there"
-	is "$(jq -c '[.runs[] | .repeats | length] | add > 1' json-sweep/output)" true "so are values of a sweep"
-	is "$(jq -c '[.runs[0].name, (.runs[0].repeats | length)]' json-first/output)" '["sequential",1]' "and parts of the first look"
-fi
+# has JOB JQ EXPECTED SENTENCE
+has() {
+	command -v jq >/dev/null && [ -d "$1" ] || return
+	is "$(jq -c "$2" "$1/output")" "$3" "$4"
+}
+has json-repeat '[.runs[0].repeats | length] | . > [1] and . < [4]' true "repeats that were done are there"
+has json-sweep '[.runs[] | .repeats | length] | add > 1' true "so are values of a sweep"
+has json-first '[.runs[0].name, (.runs[0].repeats | length)]' '["sequential",1]' "and parts of the first look"
 
 # Again and again ends it at once, whatever it waits for.
 (
@@ -106,6 +110,6 @@ fi
 is $? 130 "two signals end it"
 
 # Who ignores a signal, such as nohup, goes on.
-(trap '' HUP; bufio-bench -t 1s disk >output 2>messages & pid=$!; sleep 0.3; kill -HUP $pid; wait $pid)
+(trap '' HUP; bufio-bench -t 500ms disk >output 2>messages & pid=$!; sleep 0.2; kill -HUP $pid; wait $pid)
 is "$? $(grep -c PARTIAL output)" "0 0" "a signal that is ignored stays so"
 finish

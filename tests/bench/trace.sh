@@ -40,6 +40,7 @@ counts() {
 # --- what was recorded ---
 
 while read -r options; do
+	is_sampled || continue
 	rm -f trace
 	bench --csv --cached --record=trace $options disk >output 2>messages
 	is "$? $(cat messages)" "0 " "$options: recorded"
@@ -82,6 +83,7 @@ ok $((ops > 1960 && ops < 2040)) "three threads: about as many operations: $ops 
 rm -f trace
 bench -q --cached --memory-limit=2MiB --pattern=zipf -n 3000 --record=trace disk
 for limit in 256KiB 512KiB 1MiB 2MiB 8MiB; do
+	is_sampled || continue
 	bench --csv --cached --memory-limit=$limit --pattern=zipf -n 3000 disk >output 2>messages
 	counts >first
 	bench --csv --cached --memory-limit=$limit --replay=trace disk >output 2>messages
@@ -160,6 +162,7 @@ cat >slow <<-END
 	600000000 read 9 1
 END
 for speed in timed:599 x2:299 x4:149; do
+	is_sampled || continue
 	bench --csv --cached --replay=slow --speed=${speed%:*} disk >output 2>messages
 	is $? 0 "${speed%:*}: replayed"
 	ns=$(tail -n 1 output | sed 's/"[^"]*"/NAME/g' | cut -d, -f9)
@@ -219,6 +222,7 @@ END
 grep -v ' Q ' blkparse >blkparse-issued
 grep -E ' C |CPU0|Reads' blkparse >blkparse-done
 for format in fio2 fio3 blkparse; do
+	is_sampled || continue
 	replay $format $format
 	is "$(echo $(cat blocks))" "0 1 4 1 2" "$format: each block that a line touches, in order"
 	bench --csv --raw --replay=$format disk >output 2>messages
@@ -275,6 +279,7 @@ damaged() {
 
 # broken FORMAT LINE TEXT: one good trace with this in place of a line
 broken() {
+	is_sampled || return
 	awk -v line="$2" -v text="$3" 'NR == line { print text; next } { print }' "$1" >bad
 	damaged "$2" "$1, line $2: '$3'" bad
 }
