@@ -310,6 +310,36 @@ static void saturated(void)
 	close_device();
 }
 
+/* How many arrive at random differs by more than 5 % of so few, from one second to another. */
+static void kept_up(void)
+{
+	struct bench_run_args run = one_run(WORKLOAD_RANDOM);
+
+	run.count = 0;
+	run.ns = SECOND / 5;
+	run.rate = 500;
+	run.arrival = BENCH_POISSON;
+	for (run.workload.seed = 0; run.workload.seed < 6; run.workload.seed++) {
+		run.is_cached = run.workload.seed % 2;
+		open_memory();
+		CU_ASSERT_FALSE(measure_one(&run)->is_saturated);
+		CU_ASSERT_FALSE(is_warned_of("halves-differ"));
+		close_device();
+	}
+}
+
+static void nothing_done(void)
+{
+	struct bench_run_args run = one_run(WORKLOAD_RANDOM);
+
+	run.count = 0;
+	run.ns = 1;
+	open_memory();
+	CU_ASSERT_FALSE(measure(&run, 1, NULL));
+	CU_ASSERT_EQUAL(result.outcome, OP_USAGE);
+	close_device();
+}
+
 static void failures(void)
 {
 	struct io_fault_plan plan = {
@@ -466,6 +496,8 @@ static const struct unit_case cases[] = {
 	{ "after so many writes there is a flush", flushed },
 	{ "with a rate no more begin than are due, and each has a response time", open_loop },
 	{ "a rate that cannot be had is saturated, and that is said", saturated },
+	{ "one that can be had is not, however many arrive at random", kept_up },
+	{ "a time that is too short for any operation is refused", nothing_done },
 	{ "an operation that fails is counted as that, and nowhere else", failures },
 	{ "a run in which all fail is no result", nothing_but_failures },
 	{ "what would be lost is refused, but for the one that is named", signatures },
