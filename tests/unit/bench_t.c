@@ -320,6 +320,7 @@ static void kept_up(void)
 	run.ns = SECOND;
 	run.rate = 100;
 	run.arrival = BENCH_POISSON;
+	run.is_cached = true;
 	run.workload.seed = 6;
 	open_memory();
 	r = measure_one(&run);
