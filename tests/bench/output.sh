@@ -119,7 +119,7 @@ done
 blocks() {
 	rm -f trace
 	timeout 60 bufio-bench --json --cached "$@" --record=trace disk >output 2>messages
-	awk '$2 == "get" || $2 == "new" { print $3 }' trace >asked
+	awk '$2 == "get" || $2 == "new" || $2 == "read" { print $3 }' trace >asked
 }
 
 # holds SENTENCE AWK: for the numbers in "asked", of which "n" is the number, it prints 1.
