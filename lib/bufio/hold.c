@@ -206,11 +206,11 @@ void *bufio_get(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp
 	struct bufio_buffer *b;
 	int r;
 
-	record(c, TRACE_GET, block, 1);
 	b = hold_hit(c, block, READER);
 	r = b ? 0 : get_miss(c, block, &b);
 	if (r)
 		return fail(r);
+	record(c, TRACE_GET, block, 1);
 	*bp = b;
 	return b->data;
 }

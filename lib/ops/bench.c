@@ -258,7 +258,7 @@ static bool fail_run(struct bench *b, const struct bench_run *run, int error)
 	else if (error == -EOPNOTSUPP)
 		op_fail(b->result, OP_USAGE, error, "%s: cannot be opened once more for each thread", b->args->image);
 	else if (error == NOTHING_DONE)
-		op_fail(b->result, OP_USAGE, error, run->args.replay ?
+		op_fail(b->result, run->args.replay ? OP_INPUT : OP_USAGE, error, run->args.replay ?
 			"%s: the trace has nothing that would be asked for in this way" :
 			"%s: no operation was done in that time: measure longer", b->args->image);
 	else

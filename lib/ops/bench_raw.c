@@ -98,6 +98,7 @@ static struct io_request *arm(struct bench_worker *w, struct raw *raw, uint64_t 
 	};
 	if (access.is_write)
 		bench_fill(w, s->data, sizeof(uint64_t)); /* other than before is enough */
+	w->unflushed += access.is_write;
 	raw->nr_busy++;
 	return &s->request;
 }
@@ -111,7 +112,6 @@ static void finish(struct bench_worker *w, struct raw *raw, struct io_request *r
 		bench_note_error(w, r->result);
 	else
 		bench_note(w, s->due, s->start, now, is_write);
-	w->unflushed += is_write;
 	s->next = raw->free;
 	raw->free = s;
 	raw->nr_busy--;
@@ -170,7 +170,7 @@ static void work_closed(struct bench_worker *w, struct raw *raw)
 
 		if (is_flush_due(w))
 			now = flush(w, raw);
-		while (raw->free && bench_goes_on(w, now)) {
+		while (raw->free && !is_flush_due(w) && bench_goes_on(w, now)) {
 			hand_over(w, armed, false);
 			now = armed ? bench_now() : now;
 			armed = arm(w, raw, now, now);
@@ -189,7 +189,7 @@ static void work_open(struct bench_worker *w, struct raw *raw)
 	do {
 		if (is_flush_due(w))
 			now = flush(w, raw);
-		while (raw->free && due <= now && bench_goes_on(w, now)) {
+		while (raw->free && due <= now && !is_flush_due(w) && bench_goes_on(w, now)) {
 			hand_over(w, arm(w, raw, due, now), false);
 			now = bench_now();
 			due = bench_next_arrival(w);
@@ -204,6 +204,8 @@ static void raw_work(struct bench_worker *w)
 		work_open(w, w->buffer);
 	else
 		work_closed(w, w->buffer);
+	if (is_flush_due(w))
+		flush(w, w->buffer);
 }
 
 const struct bench_engine bench_raw = { raw_open, raw_close, raw_begin, raw_work, raw_end };

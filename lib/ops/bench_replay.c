@@ -169,15 +169,13 @@ static void done(struct bench_worker *w, const struct step *s, bool is_write)
 	bench_note(w, s->due, s->start, bench_now(), is_write);
 }
 
-/* NULL: there was an error, or of what is only looked for that it is not there. */
+/* NULL: there was an error. */
 static void *hold(struct bench_worker *w, const struct step *s, struct bufio_buffer **b)
 {
 	struct bufio_client *c = w->machine->client;
 	void *data = bufio_get(c, s->block, b);
 	bool was_there = data;
 
-	if (!data && s->record->op == TEXT_TRACE_GET)
-		return NULL;
 	if (!data)
 		data = bufio_read(c, s->block, b);
 	if (!data) {
@@ -200,7 +198,7 @@ static void read_block(struct bench_worker *w, const struct step *s)
 	done(w, s, false);
 }
 
-/* Part of a block, or one that was read before. */
+/* Part of a block. */
 static void change_block(struct bench_worker *w, const struct step *s)
 {
 	struct bufio_buffer *b;
@@ -212,6 +210,21 @@ static void change_block(struct bench_worker *w, const struct step *s)
 	bufio_mark_buffer_dirty(b);
 	bufio_release(b);
 	done(w, s, true);
+}
+
+/* Of a block that is counted already: it was held when it was marked. */
+static void mark_block(struct bench_worker *w, const struct step *s)
+{
+	struct bufio_buffer *b;
+	char *data = bufio_read(w->machine->client, s->block, &b);
+
+	if (!data) {
+		bench_note_error(w, -errno);
+		return;
+	}
+	bench_fill(w, data, sizeof(uint64_t));
+	bufio_mark_buffer_dirty(b);
+	bufio_release(b);
 }
 
 static void make_block(struct bench_worker *w, const struct step *s)
@@ -256,7 +269,7 @@ static const struct {
 	[TEXT_TRACE_WRITE] = { write_block, read_block },
 	[TEXT_TRACE_NEW] = { make_block, read_block },
 	[TEXT_TRACE_MOVE] = { make_block, read_block },
-	[TEXT_TRACE_DIRTY] = { change_block, ignore },
+	[TEXT_TRACE_DIRTY] = { mark_block, ignore },
 };
 
 static void do_blocks(struct bench_worker *w, const struct text_trace_record *r, uint64_t due)

@@ -74,8 +74,8 @@ struct sums {
 static bool is_access(uint32_t op)
 {
 	static const bool is[NR_TEXT_TRACE_OPS] = {
-		[TEXT_TRACE_READ] = true, [TEXT_TRACE_WRITE] = true, [TEXT_TRACE_NEW] = true,
-		[TEXT_TRACE_SCAN] = true, [TEXT_TRACE_MOVE] = true,
+		[TEXT_TRACE_READ] = true, [TEXT_TRACE_WRITE] = true, [TEXT_TRACE_GET] = true,
+		[TEXT_TRACE_NEW] = true, [TEXT_TRACE_SCAN] = true, [TEXT_TRACE_MOVE] = true,
 	};
 
 	return is[op];

@@ -19,7 +19,7 @@ enum text_trace_op {
 	TEXT_TRACE_FLUSH,    /* all that was written, to stable media; of no bytes, nor are the others that say so */
 	TEXT_TRACE_DISCARD,
 	/* The others are in traces of a cache alone. */
-	TEXT_TRACE_GET,      /* if it is in the cache */
+	TEXT_TRACE_GET,      /* that was in the cache: who looks and finds nothing reads it, or has not had it */
 	TEXT_TRACE_NEW,      /* blocks whose contents do not matter, to be written */
 	TEXT_TRACE_PREFETCH,
 	TEXT_TRACE_SCAN,     /* read in bulk */

@@ -123,7 +123,7 @@ done
 ask() {
 	rm -f trace
 	timeout 60 bufio-bench --json --cached "$@" --record=trace disk >output 2>messages
-	awk '$2 == "get" || $2 == "new" { print $3 }' trace >asked
+	awk '$2 == "get" || $2 == "new" || $2 == "read" { print $3 }' trace >asked
 }
 
 # The same for what is looked at below; with SAMPLE one of several.

@@ -12,13 +12,9 @@ bench() {
 	timeout 60 bufio-bench "$@" </dev/null
 }
 
-# asked TRACE: the blocks that the cache of most operations was asked for. First it is looked whether they are there: so
-# before a read, or before it is asked for ahead, nothing is counted.
+# asked TRACE: the blocks that the cache of most operations was asked for.
 asked() {
-	awk '{ client = NF > 4 ? $5 : 1 }
-		$2 == "read" || $2 == "prefetch" { while (n[client] && looked[client, n[client]] && block[client, n[client]] == $3) n[client]-- }
-		$2 == "get" || $2 == "new" || $2 == "read" {
-			n[client]++; block[client, n[client]] = $3; looked[client, n[client]] = $2 == "get" }
+	awk '$2 == "get" || $2 == "new" || $2 == "read" { client = NF > 4 ? $5 : 1; block[client, ++n[client]] = $3 }
 		END { most = 1; for (c in n) if (n[c] > n[most]) most = c
 			for (i = 1; i <= n[most]; i++) print block[most, i] }' "$1"
 }
@@ -51,8 +47,13 @@ while read -r options; do
 	limit=$(echo "$options" | grep -o -e '--memory-limit=[^ ]*')
 	replay "$options" trace $limit
 	counts >second
+	# Looking ahead is asking too.
+	case $options in *--depth*)
+		ok $(($(cut -d, -f1 second) >= $(cut -d, -f1 first))) "$options: as many operations and more"
+		continue
+		;;
+	esac
 	is "$(cut -d, -f1 second)" "$(cut -d, -f1 first)" "$options: as many operations"
-	case $options in *--depth*) continue ;; esac
 	same expected blocks "$options: the same blocks in the same order"
 	case $options in *--write*) continue ;; esac
 	same first second "$options: as many hits"

@@ -183,7 +183,7 @@ static void warm(void)
 
 	run.is_cached = true;
 	run.memory_limit = 4 * SIZE;
-	run.warm_up_ns = SECOND / 20;
+	run.warm_up_ns = SECOND / 4; /* a hundred times as long as it takes */
 	open_memory();
 	CU_ASSERT_EQUAL(measure_one(&run)->misses, 0);
 	close_device();
@@ -307,6 +307,38 @@ static void saturated(void)
 	open_memory();
 	CU_ASSERT_TRUE(measure_one(&run)->is_saturated);
 	CU_ASSERT_TRUE(is_warned_of("saturated"));
+	close_device();
+}
+
+/* With this seed 84 of 100 arrive in the second that is looked at. */
+static void kept_up(void)
+{
+	struct bench_run_args run = one_run(WORKLOAD_RANDOM);
+	const struct bench_repeat *r;
+
+	run.count = 0;
+	run.ns = SECOND;
+	run.rate = 100;
+	run.arrival = BENCH_POISSON;
+	run.is_cached = true;
+	run.workload.seed = 6;
+	open_memory();
+	r = measure_one(&run);
+	CU_ASSERT_TRUE(r->ops < 95);
+	CU_ASSERT_FALSE(r->is_saturated);
+	CU_ASSERT_FALSE(is_warned_of("halves-differ"));
+	close_device();
+}
+
+static void nothing_done(void)
+{
+	struct bench_run_args run = one_run(WORKLOAD_RANDOM);
+
+	run.count = 0;
+	run.ns = 1;
+	open_memory();
+	CU_ASSERT_FALSE(measure(&run, 1, NULL));
+	CU_ASSERT_EQUAL(result.outcome, OP_USAGE);
 	close_device();
 }
 
@@ -468,6 +500,8 @@ static const struct unit_case cases[] = {
 	{ "after so many writes there is a flush", flushed },
 	{ "with a rate no more begin than are due, and each has a response time", open_loop },
 	{ "a rate that cannot be had is saturated, and that is said", saturated },
+	{ "one that can be had is not, however many arrive at random", kept_up },
+	{ "a time that is too short for any operation is refused", nothing_done },
 	{ "an operation that fails is counted as that, and nowhere else", failures },
 	{ "a run in which all fail is no result", nothing_but_failures },
 	{ "what would be lost is refused, but for the one that is named", signatures },

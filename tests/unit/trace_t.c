@@ -94,6 +94,7 @@ static void each_call(void)
 
 	setup();
 	rig_create(3, 0, NULL, NULL);
+	CU_ASSERT_PTR_NULL(bufio_get(rig.c, 7, &b)); /* there is nothing to be had, and no line */
 	CU_ASSERT_PTR_NOT_NULL_FATAL(bufio_read(rig.c, 7, &b));
 	CU_ASSERT_PTR_NOT_NULL_FATAL(bufio_get(rig.c, 7, &b2));
 	bufio_release(b);
