@@ -47,6 +47,7 @@ if [ "${SANITIZERS:-no}" = no ] && strace -o /dev/null true 2>/dev/null; then
 	has_strace=yes
 fi
 loop=$(losetup --show -f "$PWD/behind-loop" 2>/dev/null) && [ -b "$loop" ] || loop=
+sync $files behind-loop # until then it is not settled what is allocated
 state $files behind-loop >before
 
 sleep 60 >>held & # has it open, and will not write
