@@ -182,8 +182,22 @@ refuses 2 compare "other options" --pattern=zipf was was
 
 # --- runs ---
 
+# Whether a and b are the same, and c is worse. Where the machine stands still for a while they are run again, twice at most.
+are_as_asked() {
+	bufio-bench --compare --json run-a run-b >output 2>messages
+	[ "$(metric ops_per_s verdict)" = same ] || return 1
+	bufio-bench --compare -q --force-conditions run-a run-c 2>messages
+	[ $? = 1 ]
+}
+
 if [ "$rates" ]; then
 	wait $rates
+	for try in 2 3; do
+		are_as_asked && break
+		echo "# at a rate: try $try"
+		start_at_rates
+		wait $rates
+	done
 	bufio-bench --compare --json run-a run-b >output 2>messages
 	is "$(metric ops_per_s verdict)" same "two runs at one rate do as much"
 	refuses 3 rate "another rate is another workload" run-a run-c
