@@ -25,3 +25,18 @@ int table_grow(void *table, size_t size, uint64_t nr, uint64_t *max, uint64_t *m
 	*max = wanted;
 	return 0;
 }
+
+uint64_t table_find(const void *table, size_t size, uint64_t nr, uint64_t (*key_of)(const void *entry), uint64_t key)
+{
+	uint64_t begin = 0, end = nr;
+
+	while (begin < end) {
+		uint64_t middle = begin + (end - begin) / 2;
+
+		if (key_of((const char *)table + middle * size) < key)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	return begin;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tables that grow as entries come, inside a budget of memory. */
+/* Tables that grow as entries come, inside a budget of memory; and finding in those that are sorted. */
 #ifndef BASE_TABLE_H
 #define BASE_TABLE_H
 
@@ -13,5 +13,8 @@
  *         -ENOMEM
  */
 int table_grow(void *table, size_t size, uint64_t nr, uint64_t *max, uint64_t *memory);
+
+/* Of @nr entries of @size bytes, in rising order of what @key_of gives for each: the first that is not below @key, or @nr. */
+uint64_t table_find(const void *table, size_t size, uint64_t nr, uint64_t (*key_of)(const void *entry), uint64_t key);
 
 #endif

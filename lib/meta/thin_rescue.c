@@ -39,24 +39,26 @@ static bool has_other_version(struct thin_rescue *r, uint64_t block)
 	return !r->steps;
 }
 
-bool rescue_is_counted_below(struct thin_rescue *r, uint64_t block)
+int rescue_is_counted_below(struct thin_rescue *r, uint64_t block)
 {
 	uint64_t uncounted = PROBLEM_NO_BLOCK;
 	struct node_entries *n;
 	unsigned nr = 0;
-	bool is;
+	int e;
 
 	if (r->s->nodes[block].level < 2 || thin_missing_found(r->m, block))
-		return true;
+		return 1;
 	n = malloc(sizeof(*n));
-	is = n && rescue_read(r, block, n) > 0;
-	for (unsigned i = 0; is && i < n->nr && nr < 2; i++)
+	e = n ? rescue_read(r, block, n) : -ENOMEM;
+	for (unsigned i = 0; e > 0 && i < n->nr && nr < 2; i++)
 		if (!is_counted(r, n->values[i])) {
 			uncounted = n->values[i];
 			nr++;
 		}
 	free(n);
-	return is && (!nr || (nr == 1 && !has_other_version(r, block) && !has_other_version(r, uncounted)));
+	if (e <= 0 || !nr)
+		return e;
+	return nr == 1 && !has_other_version(r, block) && !has_other_version(r, uncounted);
 }
 
 /* --- roots that some top level has --- */
@@ -135,6 +137,20 @@ static bool is_within(const struct thin_place *p, const struct node *n)
 	return n->first >= p->begin && n->last < p->end && (!p->height || n->level <= p->height);
 }
 
+static int reattach_top_node(struct thin_rescue *r, const struct thin_missing_walk *walk, uint64_t block, uint64_t nr_holes)
+{
+	struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = block };
+	int e = rescue_is_counted_below(r, block);
+
+	if (e <= 0)
+		return e;
+	e = 0;
+	for (uint64_t h = 0; h < nr_holes && !e; h++)
+		if (is_within(&r->top_holes[h], &r->s->nodes[block]) && thin_missing_of(r->m, block))
+			e = thin_missing_follow(walk, &place);
+	return e;
+}
+
 /* Nodes of the top level whose parent is dead, the highest first: what is below them is found on the way. */
 static int reattach_top(struct thin_rescue *r, const struct thin_missing_walk *walk)
 {
@@ -144,14 +160,10 @@ static int reattach_top(struct thin_rescue *r, const struct thin_missing_walk *w
 	for (unsigned level = 2 * PD_MAX_DEPTH; nr_holes && level && !e; level--)
 		for (uint64_t b = 1; b < r->s->nr && !e; b++) {
 			const struct node *n = &r->s->nodes[b];
-			struct thin_place place = { .parent = PROBLEM_NO_BLOCK, .block = b };
 
-			if (n->level != level || node_kind(n) != NODE_TOP || thin_missing_is_unknown(r->m, b) ||
-			    !thin_missing_of(r->m, b) || !rescue_is_counted_below(r, b))
-				continue;
-			for (uint64_t h = 0; h < nr_holes && !e; h++)
-				if (is_within(&r->top_holes[h], n) && thin_missing_of(r->m, b))
-					e = thin_missing_follow(walk, &place);
+			if (n->level == level && node_kind(n) == NODE_TOP && !thin_missing_is_unknown(r->m, b) &&
+			    thin_missing_of(r->m, b))
+				e = reattach_top_node(r, walk, b, nr_holes);
 		}
 	return e;
 }

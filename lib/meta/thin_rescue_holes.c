@@ -156,23 +156,20 @@ static int by_hole_and_key(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
+static uint64_t hole_of(const void *piece)
+{
+	return ((const struct piece *)piece)->hole;
+}
+
 struct piece *rescue_pieces_of(struct thin_rescue *r, uint64_t hole, unsigned *nr)
 {
-	uint64_t begin = 0, end = r->nr_pieces;
+	uint64_t begin;
 
 	if (r->nr_sorted != r->nr_pieces)
 		qsort(r->pieces, r->nr_pieces, sizeof(*r->pieces), by_hole_and_key);
 	r->nr_sorted = r->nr_pieces;
-	while (begin < end) {
-		uint64_t middle = begin + (end - begin) / 2;
-
-		if (r->pieces[middle].hole < hole)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	for (*nr = 0; begin + *nr < r->nr_pieces && r->pieces[begin + *nr].hole == hole; ++*nr)
-		;
+	begin = table_find(r->pieces, sizeof(*r->pieces), r->nr_pieces, hole_of, hole);
+	*nr = (unsigned)(table_find(r->pieces, sizeof(*r->pieces), r->nr_pieces, hole_of, hole + 1) - begin);
 	return r->pieces + begin;
 }
 
@@ -188,12 +185,13 @@ static bool overlaps(struct thin_rescue *r, uint64_t hole, const struct node *n)
 	return !r->steps;
 }
 
+/* While pieces are placed they are not sorted. */
 static bool has_pieces(struct thin_rescue *r, uint64_t hole)
 {
-	unsigned nr;
-
-	rescue_pieces_of(r, hole, &nr);
-	return nr;
+	for (uint64_t i = 0; i < r->nr_pieces && take_step(r); i++)
+		if (r->pieces[i].hole == hole)
+			return true;
+	return !r->steps;
 }
 
 /* Where a pointer leads to what is sound, but belongs elsewhere, or to nothing, the pointer is wrong, and no block is dead. */
@@ -287,10 +285,11 @@ static int try_to_place(struct thin_rescue *r, uint64_t block)
 	unsigned missing = thin_missing_of(r->m, block), nr;
 	uint64_t found[MAX_FITS];
 	bool lies_anywhere;
-	int e = 0;
+	int e = missing ? rescue_is_counted_below(r, block) : 0;
 
-	if (!missing || !rescue_is_counted_below(r, block))
-		return 0;
+	if (e <= 0)
+		return e;
+	e = 0;
 	nr = rescue_find_holes(r, block, found, &lies_anywhere);
 	if (!lies_anywhere)
 		return 0;

@@ -142,8 +142,8 @@ int rescue_read(const struct thin_rescue *r, uint64_t block, struct node_entries
 /*
  * Whether the space map counts a pointer more to each child of a node that was not followed yet. If not, the node itself is
  * counted by mistake: it is an older version. But if it is one child alone, and there is no other version of either, it is
- * the child that is not counted by mistake.
+ * the child that is not counted by mistake. 1, 0, -errno.
  */
-bool rescue_is_counted_below(struct thin_rescue *r, uint64_t block);
+int rescue_is_counted_below(struct thin_rescue *r, uint64_t block);
 
 #endif

@@ -252,20 +252,17 @@ static int judge_claims(struct thin_rescue *r)
 
 /* --- what comes of it --- */
 
+static uint64_t owner_of(const void *claim)
+{
+	return ((const struct thin_claim *)claim)->owner;
+}
+
 void rescue_claims_of(const struct thin_rescue *r, uint32_t owner, uint64_t *begin, uint64_t *end)
 {
-	uint64_t low = 0, high = r->claims.nr;
+	const struct thin_claims *c = &r->claims;
 
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-
-		if (r->claims.table[middle].owner < owner)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (*begin = *end = low; *end < r->claims.nr && r->claims.table[*end].owner == owner; ++*end)
-		;
+	*begin = table_find(c->table, sizeof(*c->table), c->nr, owner_of, owner);
+	*end = table_find(c->table, sizeof(*c->table), c->nr, owner_of, (uint64_t)owner + 1);
 }
 
 /* Neighbours are said together. */

@@ -108,16 +108,16 @@ static int use_root(struct thin_rescue *r, size_t i, uint64_t block)
 	});
 }
 
-/* A tree that has all of the device's mappings; or, with @has_holes, one that has lost some. */
-static bool is_root_of(struct thin_rescue *r, size_t device, uint64_t block, bool has_holes)
+/* A tree that has all of the device's mappings; or, with @has_holes, one that has lost some. 1, 0, -errno. */
+static int is_root_of(struct thin_rescue *r, size_t device, uint64_t block, bool has_holes)
 {
 	const struct node *n = &r->s->nodes[block];
 	uint64_t mapped = r->origins[device].mapped;
 
 	if (node_kind(n) != NODE_MAPPINGS || !thin_missing_of(r->m, block))
-		return false;
+		return 0;
 	if (has_holes ? !n->holes || n->count >= mapped : n->holes || n->count != mapped)
-		return false;
+		return 0;
 	return rescue_is_counted_below(r, block);
 }
 
@@ -143,7 +143,8 @@ static int all_by_last_known(struct thin_rescue *r, bool has_holes)
 	for (size_t i = 0; i < r->nr && !e; i++) {
 		uint64_t root = is_rootless(r, i) ? rescue_last_known_root(r, r->devices[i].id) : PROBLEM_NO_BLOCK;
 
-		if (root != PROBLEM_NO_BLOCK && is_root_of(r, i, root, has_holes))
+		e = root == PROBLEM_NO_BLOCK ? 0 : is_root_of(r, i, root, has_holes);
+		if (e > 0)
 			e = use_root(r, i, root);
 	}
 	return e;
@@ -213,20 +214,9 @@ static int list_trees(struct thin_rescue *r, bool is_counted, struct trees *t)
 	return e;
 }
 
-/* The first tree that has as many mappings, or more. */
-static uint64_t find_tree(const struct trees *t, uint64_t mappings)
+static uint64_t mappings_of(const void *tree)
 {
-	uint64_t begin = 0, end = t->nr;
-
-	while (begin < end) {
-		uint64_t middle = begin + (end - begin) / 2;
-
-		if (t->table[middle].mappings < mappings)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	return begin;
+	return ((const struct tree *)tree)->mappings;
 }
 
 static bool has_more_rivals(const struct thin_rescue *r, size_t device, unsigned most)
@@ -241,17 +231,20 @@ static bool has_more_rivals(const struct thin_rescue *r, size_t device, unsigned
 /* The only one that has the right number of mappings, unless other devices have as many. */
 static int root_by_contents(struct thin_rescue *r, size_t device, const struct trees *t)
 {
-	unsigned nr = 0;
 	uint64_t found = PROBLEM_NO_BLOCK, mapped = r->origins[device].mapped;
+	uint64_t i = table_find(t->table, sizeof(*t->table), t->nr, mappings_of, mapped);
+	unsigned nr = 0;
+	int e = 0;
 
-	for (uint64_t i = find_tree(t, mapped); i < t->nr && t->table[i].mappings == mapped && nr < 2; i++) {
-		if (!is_root_of(r, device, t->table[i].block, false))
+	for (; i < t->nr && t->table[i].mappings == mapped && nr < 2 && e >= 0; i++) {
+		e = is_root_of(r, device, t->table[i].block, false);
+		if (e <= 0)
 			continue;
 		found = t->table[i].block;
 		nr++;
 	}
-	if (!nr)
-		return 0;
+	if (e < 0 || !nr)
+		return e < 0 ? e : 0;
 	if (nr > 1 || has_more_rivals(r, device, thin_missing_of(r->m, found)))
 		return rescue_add_doubt(r, found, r->devices[device].id);
 	r->origins[device].is_by_number = true;

@@ -180,45 +180,36 @@ static int build(struct writer *w, const struct hole *h, unsigned highest, uint6
 	return e || w->nr == 1 ? e : -E2BIG;
 }
 
+static uint64_t hole_of(const void *gap)
+{
+	return ((const struct gap *)gap)->hole;
+}
+
 static int by_hole(const void *a, const void *b)
 {
-	const struct gap *x = a, *y = b;
+	uint64_t x = hole_of(a), y = hole_of(b);
 
-	return x->hole < y->hole ? -1 : x->hole > y->hole;
+	return x < y ? -1 : x > y;
 }
 
-/* The first of the hole's; they are in the order of holes now. */
-static uint64_t find_gaps(const struct thin_rescue *r, uint64_t hole)
-{
-	uint64_t begin = 0, end = r->nr_gaps;
-
-	while (begin < end) {
-		uint64_t middle = begin + (end - begin) / 2;
-
-		if (r->gaps[middle].hole < hole)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	return begin;
-}
-
+/* The gaps are in the order of holes now. */
 static int mend_hole(struct writer *w, uint64_t hole, const struct piece *pieces, unsigned nr)
 {
 	struct thin_rescue *r = w->r;
 	const struct hole *h = &r->holes[hole];
+	uint64_t i = table_find(r->gaps, sizeof(*r->gaps), r->nr_gaps, hole_of, hole);
 	bool is_whole = nr == 1 && (!h->height || pieces[0].level == h->height);
 	uint64_t root = pieces[0].block;
 	unsigned highest = 0;
 	int e = 0;
 
-	for (unsigned i = 0; i < nr; i++)
-		highest = pieces[i].level > highest ? pieces[i].level : highest;
+	for (unsigned k = 0; k < nr; k++)
+		highest = pieces[k].level > highest ? pieces[k].level : highest;
 	if (!is_whole)
 		e = list_children(w, pieces, nr);
 	if (!e && !is_whole)
 		e = build(w, h, highest, &root);
-	for (uint64_t i = find_gaps(r, hole); i < r->nr_gaps && r->gaps[i].hole == hole && !e; i++) {
+	for (; i < r->nr_gaps && r->gaps[i].hole == hole && !e; i++) {
 		const struct thin_place *p = &r->gaps[i].place;
 
 		if (p->parent != PROBLEM_NO_BLOCK) {
@@ -281,18 +272,18 @@ static int add_stale(struct writer *w, uint64_t hole)
 	return e;
 }
 
-/* Whether the claim of @owner on @key is in the way of somebody. */
+static uint64_t key_of(const void *claim)
+{
+	return ((const struct thin_claim *)claim)->key;
+}
+
+/* Whether the claim on @key, among those of one owner, is in the way of somebody. */
 static bool is_rejected(const struct thin_rescue *r, uint64_t begin, uint64_t end, uint64_t key)
 {
-	while (begin < end) {
-		uint64_t middle = begin + (end - begin) / 2;
+	const struct thin_claim *c = r->claims.table + begin;
+	uint64_t i = table_find(c, sizeof(*c), end - begin, key_of, key);
 
-		if (r->claims.table[middle].key < key)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	return begin < r->claims.nr && r->claims.table[begin].key == key && r->claims.table[begin].is_rejected;
+	return i < end - begin && c[i].key == key && c[i].is_rejected;
 }
 
 /* What is left of a leaf takes its place; living devices have no part in it. */

@@ -17,19 +17,14 @@ int repair_add_loss(struct op_repair *r, const struct loss *loss)
 	return 0;
 }
 
+static uint64_t id_of(const void *device)
+{
+	return ((const struct thin_device *)device)->id;
+}
+
 size_t repair_index_of(const struct op_repair *r, uint64_t dev_id)
 {
-	size_t begin = 0, end = r->nr_devices;
-
-	while (begin < end) {
-		size_t middle = begin + (end - begin) / 2;
-
-		if (r->devices[middle].id < dev_id)
-			begin = middle + 1;
-		else
-			end = middle;
-	}
-	return begin;
+	return table_find(r->devices, sizeof(*r->devices), r->nr_devices, id_of, dev_id);
 }
 
 static struct device_report *report_of(struct op_repair *r, uint64_t dev_id)

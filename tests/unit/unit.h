@@ -32,7 +32,7 @@ extern const struct unit_suite scan_beside_suite, stall_suite;
 extern const struct unit_suite bench_compare_suite, bench_picture_suite, bench_replay_suite, chart_suite, trace_suite, trace_read_suite, dm_bufio_suite, dm_bufio_60000_suite;
 extern const struct unit_suite block_suite, btree_suite, space_map_suite, problem_suite, thin_suite, emit_suite;
 extern const struct unit_suite lvm_backup_suite, cli_progress_suite, thin_delta_suite, block_diff_suite;
-extern const struct unit_suite thin_survey_suite, svg_suite, range_set_suite, radix_sort_suite, range_list_suite;
+extern const struct unit_suite thin_survey_suite, svg_suite, range_set_suite, radix_sort_suite, table_suite, range_list_suite;
 extern const struct unit_suite thin_rmap_suite, thin_sharing_suite, thin_share_suite, thin_scavenge_suite;
 extern const struct unit_suite ref_counts_suite, string_set_suite, btree_build_suite, xml_read_suite, thin_build_suite;
 extern const struct unit_suite tally_suite, walk_disk_suite, space_map_check_suite, thin_check_suite, journal_suite;
