@@ -28,6 +28,31 @@ struct fuzz_image fuzz_image_load(const char *path)
 	return im;
 }
 
+struct fuzz_image *fuzz_images_load(char **paths, unsigned nr)
+{
+	struct fuzz_image *images = calloc(nr, sizeof(*images));
+
+	if (!images)
+		abort();
+	for (unsigned i = 0; i < nr; i++)
+		images[i] = fuzz_image_load(paths[i]);
+	return images;
+}
+
+void fuzz_images_free(struct fuzz_image *images, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		free(images[i].data);
+	free(images);
+}
+
+void fuzz_fail(const char *what, const struct op_result *result)
+{
+	printf("%s: outcome %d, %s\n", what, result ? result->outcome : 0, result ? result->reason : "");
+	fflush(stdout);
+	abort();
+}
+
 struct bufio_device *fuzz_device(const void *data, size_t size)
 {
 	struct bufio_device *dev;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "bufio/bufio.h"
+#include "ops/op.h"
 
 struct fuzz_image {
 	uint8_t *data; /* to be freed */
@@ -15,6 +16,13 @@ struct fuzz_image {
 };
 
 struct fuzz_image fuzz_image_load(const char *path);
+
+/* Several, and giving them back. */
+struct fuzz_image *fuzz_images_load(char **paths, unsigned nr);
+void fuzz_images_free(struct fuzz_image *images, unsigned nr);
+
+/* Ends the program: the case did @what must not be; @result may be NULL. */
+__attribute__((noreturn)) void fuzz_fail(const char *what, const struct op_result *result);
 
 /* A device in memory with these bytes. */
 struct bufio_device *fuzz_device(const void *data, size_t size);

@@ -27,13 +27,6 @@ static struct {
 	uint64_t mended, refused, sound; /* cases */
 } test;
 
-__attribute__((noreturn)) static void fail(const char *what, const struct op_result *result)
-{
-	printf("%s: outcome %d, %s\n", what, result ? result->outcome : 0, result ? result->reason : "");
-	fflush(stdout);
-	abort();
-}
-
 /* --- a case --- */
 
 static struct op_result repair(struct bufio_device *dev, uint64_t memory, bool dry_run)
@@ -57,9 +50,9 @@ static void replay(struct bufio_device *dev, bool forward, const uint8_t *want, 
 	op_journal_replay(c, "image", test.journal, forward, &result);
 	fuzz_client_destroy(c);
 	if (result.outcome != OP_DONE)
-		fail(forward ? "resume" : "undo", &result);
+		fuzz_fail(forward ? "resume" : "undo", &result);
 	if (memcmp(io_mem_data(dev), want, size))
-		fail("other bytes after undo or resume", NULL);
+		fuzz_fail("other bytes after undo or resume", NULL);
 }
 
 static void judge_mended(struct bufio_device *dev, uint64_t memory, const struct fuzz_sum *before, const uint8_t *old, size_t size)
@@ -72,15 +65,15 @@ static void judge_mended(struct bufio_device *dev, uint64_t memory, const struct
 		abort();
 	memcpy(new, io_mem_data(dev), size);
 	if (!fuzz_is_clean(dev))
-		fail("not clean", NULL);
+		fuzz_fail("not clean", NULL);
 	if (after.value != before->value || after.nr != before->nr)
-		fail("other mappings", NULL);
+		fuzz_fail("other mappings", NULL);
 	replay(dev, false, old, size);
 	replay(dev, true, new, size);
 	unlink(test.journal);
 	again = repair(dev, memory, false);
 	if (again.outcome != OP_DONE || again.blocks || memcmp(io_mem_data(dev), new, size))
-		fail("a second run has something to do", &again);
+		fuzz_fail("a second run has something to do", &again);
 	free(new);
 }
 
@@ -90,12 +83,12 @@ static void judge(struct bufio_device *dev, uint64_t memory, const uint8_t *old,
 	struct op_result plan = repair(dev, memory, true), result;
 
 	if (memcmp(io_mem_data(dev), old, size))
-		fail("a plan writes", &plan);
+		fuzz_fail("a plan writes", &plan);
 	result = repair(dev, memory, false);
 	if (plan.outcome != result.outcome)
-		fail("the plan was another one", &result);
+		fuzz_fail("the plan was another one", &result);
 	if (result.outcome == OP_INTERNAL || result.outcome == OP_PARTLY || result.outcome == OP_OUTPUT)
-		fail("should not happen", &result);
+		fuzz_fail("should not happen", &result);
 	if (result.outcome == OP_DONE && result.blocks) {
 		test.mended++;
 		judge_mended(dev, memory, &before, old, size);
@@ -103,7 +96,7 @@ static void judge(struct bufio_device *dev, uint64_t memory, const uint8_t *old,
 	}
 	*(result.outcome == OP_DONE ? &test.sound : &test.refused) += 1;
 	if (memcmp(io_mem_data(dev), old, size) || !access(test.journal, F_OK))
-		fail("something was written", &result);
+		fuzz_fail("something was written", &result);
 }
 
 static void one(struct rng *r, void *context)
@@ -139,16 +132,10 @@ int main(int argc, char **argv)
 	}
 	snprintf(test.journal, sizeof(test.journal), "%s/fuzz-mend.%ld.journal", folder ? folder : "/tmp", (long)getpid());
 	test.nr = (unsigned)argc - 3;
-	test.images = calloc(test.nr, sizeof(*test.images));
-	if (!test.images)
-		abort();
-	for (unsigned i = 0; i < test.nr; i++)
-		test.images[i] = fuzz_image_load(argv[3 + i]);
+	test.images = fuzz_images_load(argv + 3, test.nr);
 	if (!fuzz_loop(argv[1], argv[2], one, NULL))
 		return 99;
 	printf("# %" PRIu64 " mended, %" PRIu64 " refused, %" PRIu64 " with nothing to do\n", test.mended, test.refused, test.sound);
-	for (unsigned i = 0; i < test.nr; i++)
-		free(test.images[i].data);
-	free(test.images);
+	fuzz_images_free(test.images, test.nr);
 	return 0;
 }

@@ -23,13 +23,6 @@ static struct {
 	uint64_t whole, lossy, refused; /* cases */
 } test;
 
-__attribute__((noreturn)) static void fail(const char *what, const struct op_result *result)
-{
-	printf("%s: outcome %d, %s\n", what, result ? result->outcome : 0, result ? result->reason : "");
-	fflush(stdout);
-	abort();
-}
-
 /* What nobody has to ask for, half of the time; and then any of it. */
 static struct op_repair_choice choose(struct op_repair_args *args, struct rng *r, uint64_t blocks)
 {
@@ -83,14 +76,14 @@ static void judge_written(struct bufio_device *target, const struct op_result *r
 	if (!again)
 		abort();
 	if (!fuzz_is_clean(target))
-		fail("not clean", result);
+		fuzz_fail("not clean", result);
 	second = repair(&args, target, again, memory);
 	if (second.outcome != OP_DONE || (is_lossy(&second) && !is_lossy(result))) /* what is mapped twice still is */
-		fail("what was repaired is not whole", &second);
+		fuzz_fail("what was repaired is not whole", &second);
 	first = fuzz_sum_mappings(target);
 	sum = fuzz_sum_mappings(again);
 	if (sum.nr != first.nr || sum.value != first.value)
-		fail("a second repair has other mappings", &second);
+		fuzz_fail("a second repair has other mappings", &second);
 	bufio_device_close(again);
 	free(zeroes);
 	*(is_lossy(result) ? &test.lossy : &test.whole) += 1;
@@ -113,13 +106,13 @@ static void judge(struct bufio_device *dev, const uint8_t *old, size_t size, str
 	args.choices = &choice;
 	result = repair(&args, dev, target, memory);
 	if (memcmp(io_mem_data(dev), old, size))
-		fail("the image was changed", &result);
+		fuzz_fail("the image was changed", &result);
 	if (result.outcome == OP_DIFFERS || result.outcome == OP_INTERNAL)
-		fail("should not happen", &result);
+		fuzz_fail("should not happen", &result);
 	if (result.outcome == OP_DONE)
 		judge_written(target, &result, memory);
 	else if (result.outcome != OP_PARTLY && memcmp(io_mem_data(target), zeroes, size))
-		fail("refused, and something was written", &result);
+		fuzz_fail("refused, and something was written", &result);
 	else
 		test.refused++;
 	bufio_device_close(target);
@@ -154,17 +147,11 @@ int main(int argc, char **argv)
 		return 99;
 	}
 	test.nr = (unsigned)argc - 3;
-	test.images = calloc(test.nr, sizeof(*test.images));
-	if (!test.images)
-		abort();
-	for (unsigned i = 0; i < test.nr; i++)
-		test.images[i] = fuzz_image_load(argv[3 + i]);
+	test.images = fuzz_images_load(argv + 3, test.nr);
 	if (!fuzz_loop(argv[1], argv[2], one, NULL))
 		return 99;
 	printf("# %" PRIu64 " without a loss, %" PRIu64 " with one, %" PRIu64 " refused\n", test.whole, test.lossy,
 	       test.refused);
-	for (unsigned i = 0; i < test.nr; i++)
-		free(test.images[i].data);
-	free(test.images);
+	fuzz_images_free(test.images, test.nr);
 	return 0;
 }
