@@ -198,6 +198,13 @@ static void read_block(struct bench_worker *w, const struct step *s)
 	done(w, s, false);
 }
 
+static void overwrite(struct bench_worker *w, char *data, struct bufio_buffer *b)
+{
+	bench_fill(w, data, sizeof(uint64_t));
+	bufio_mark_buffer_dirty(b);
+	bufio_release(b);
+}
+
 /* Part of a block. */
 static void change_block(struct bench_worker *w, const struct step *s)
 {
@@ -206,9 +213,7 @@ static void change_block(struct bench_worker *w, const struct step *s)
 
 	if (!data)
 		return;
-	bench_fill(w, data, sizeof(uint64_t));
-	bufio_mark_buffer_dirty(b);
-	bufio_release(b);
+	overwrite(w, data, b);
 	done(w, s, true);
 }
 
@@ -222,9 +227,7 @@ static void mark_block(struct bench_worker *w, const struct step *s)
 		bench_note_error(w, -errno);
 		return;
 	}
-	bench_fill(w, data, sizeof(uint64_t));
-	bufio_mark_buffer_dirty(b);
-	bufio_release(b);
+	overwrite(w, data, b);
 }
 
 static void make_block(struct bench_worker *w, const struct step *s)
@@ -236,9 +239,7 @@ static void make_block(struct bench_worker *w, const struct step *s)
 		bench_note_error(w, -errno);
 		return;
 	}
-	bench_fill(w, data, sizeof(uint64_t));
-	bufio_mark_buffer_dirty(b);
-	bufio_release(b);
+	overwrite(w, data, b);
 	done(w, s, true);
 }
 
