@@ -2,9 +2,7 @@
 #include "base/statistics.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 static int compare_values(const void *a, const void *b)
 {
@@ -27,39 +25,6 @@ double statistics_quantile(const double *sorted, size_t nr, double part)
 	if (!nr)
 		return 0;
 	return i + 1 < nr ? sorted[i] + (at - below) * (sorted[i + 1] - sorted[i]) : sorted[nr - 1];
-}
-
-/* --- deviation --- */
-
-/* Distance number @which from @middle, from 0: they rise to both sides, so the two sides are merged. */
-static double distance_at(const double *sorted, size_t nr, double middle, size_t which)
-{
-	size_t above = 0, below;
-	double distance = 0;
-
-	while (above < nr && sorted[above] < middle)
-		above++;
-	below = above;
-	for (size_t i = 0; i <= which; i++) {
-		double up = above < nr ? sorted[above] - middle : INFINITY;
-		double down = below ? middle - sorted[below - 1] : INFINITY;
-
-		if (up < down)
-			above++;
-		else
-			below--;
-		distance = fmin(up, down);
-	}
-	return distance;
-}
-
-double statistics_deviation(const double *sorted, size_t nr)
-{
-	double middle = statistics_median(sorted, nr);
-
-	if (!nr)
-		return 0;
-	return (distance_at(sorted, nr, middle, (nr - 1) / 2) + distance_at(sorted, nr, middle, nr / 2)) / 2;
 }
 
 /* --- worth --- */
@@ -155,86 +120,4 @@ double statistics_compare_ranks(const struct statistics_samples *a, const struct
 	if (!(variance > 0) || distance <= 0)
 		return 1;
 	return erfc(distance / sqrt(2 * variance));
-}
-
-/* --- pairs --- */
-
-typedef double combine_fn(double of_a, double of_b); /* rises with the first, falls with the second */
-
-static double difference(double of_a, double of_b)
-{
-	return of_a - of_b;
-}
-
-static double quotient(double of_a, double of_b)
-{
-	return of_a / of_b;
-}
-
-static uint64_t count_up_to(const struct statistics_samples *a, const struct statistics_samples *b, combine_fn *combine,
-			    double most)
-{
-	uint64_t nr = 0;
-	size_t j = 0;
-
-	for (size_t i = 0; i < a->nr; i++) {
-		while (j < b->nr && combine(a->sorted[i], b->sorted[j]) > most)
-			j++;
-		nr += b->nr - j;
-	}
-	return nr;
-}
-
-/* Doubles as numbers in the same order, and back. */
-static uint64_t place_of(double value)
-{
-	uint64_t bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	return bits >> 63 ? ~bits : bits | UINT64_C(1) << 63;
-}
-
-static double value_at(uint64_t place)
-{
-	uint64_t bits = place >> 63 ? place & ~(UINT64_C(1) << 63) : ~place;
-	double value;
-
-	memcpy(&value, &bits, sizeof(value));
-	return value;
-}
-
-/* Pair number @which, from 0, by halving: the pairs themselves may be too many to list. */
-static double find_pair(const struct statistics_samples *a, const struct statistics_samples *b, combine_fn *combine,
-			uint64_t which)
-{
-	uint64_t low = place_of(combine(a->sorted[0], b->sorted[b->nr - 1]));
-	uint64_t high = place_of(combine(a->sorted[a->nr - 1], b->sorted[0]));
-
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-
-		if (count_up_to(a, b, combine, value_at(middle)) > which)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return value_at(low);
-}
-
-static double median_pair(const struct statistics_samples *a, const struct statistics_samples *b, combine_fn *combine)
-{
-	uint64_t nr = (uint64_t)a->nr * b->nr;
-	double lower = find_pair(a, b, combine, (nr - 1) / 2);
-
-	return nr % 2 ? lower : (lower + find_pair(a, b, combine, nr / 2)) / 2;
-}
-
-double statistics_shift(const struct statistics_samples *a, const struct statistics_samples *b)
-{
-	return median_pair(a, b, difference);
-}
-
-double statistics_ratio(const struct statistics_samples *a, const struct statistics_samples *b)
-{
-	return median_pair(a, b, quotient);
 }

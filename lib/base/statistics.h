@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Whether two sets of measurements differ, and by how much: ranks and medians, which a few stalls do not move, and
- * which ask for no bell shape. Nothing here allocates.
+ * Whether two sets of measurements differ: ranks and medians, which a few stalls do not move, and which ask for no bell
+ * shape. Nothing here allocates.
  *
  *	// in the order of time
  *	double worth_a = statistics_worth(a, nr_a), worth_b = statistics_worth(b, nr_b);
@@ -10,7 +10,7 @@
  *	statistics_sort(b, nr_b);
  *	struct statistics_samples x = { a, nr_a, worth_a }, y = { b, nr_b, worth_b };
  *	if (statistics_compare_ranks(&x, &y) < 0.01)
- *		printf("differ, by a factor of %g", statistics_ratio(&x, &y));
+ *		puts("differ");
  *
  * What no arithmetic can tell from one run each is how much whole runs differ from each other: of the same binary on
  * the same disk that is some percent. So a verdict needs a tolerance besides, or several runs one behind the other as
@@ -35,9 +35,6 @@ static inline double statistics_median(const double *sorted, size_t nr)
 	return statistics_quantile(sorted, nr, 0.5);
 }
 
-/* The median of the distances from the median; times 1.4826 a bell's standard deviation. 0 if there are none. */
-double statistics_deviation(const double *sorted, size_t nr);
-
 /*
  * How many independent values these are worth, which are in the order of time: neighbours that are alike (a burst, a
  * slow second half) say less than they seem to. 1 to @nr; 0 if there are none.
@@ -56,12 +53,5 @@ struct statistics_samples {
  * empty, or if all values are equal.
  */
 double statistics_compare_ranks(const struct statistics_samples *a, const struct statistics_samples *b);
-
-/*
- * By how much they differ (Hodges and Lehmann): the median of a's values less b's, of all pairs; and the same of a's
- * divided by b's, where all are above 0. Neither may be empty. Takes time for their sum, not their product.
- */
-double statistics_shift(const struct statistics_samples *a, const struct statistics_samples *b);
-double statistics_ratio(const struct statistics_samples *a, const struct statistics_samples *b);
 
 #endif

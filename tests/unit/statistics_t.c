@@ -63,30 +63,6 @@ static void quantiles(void)
 	CU_ASSERT_EQUAL(statistics_median(values, 0), 0);
 }
 
-static void deviations(void)
-{
-	double few[] = { 1, 1, 2, 2, 4, 6, 9 }, even[] = { 1, 2, 4, 1000 }, same[] = { 3, 3, 3 };
-
-	CU_ASSERT_EQUAL(statistics_deviation(few, 7), 1);
-	CU_ASSERT_EQUAL(statistics_deviation(even, 4), 1.5);
-	CU_ASSERT_EQUAL(statistics_deviation(same, 3), 0);
-	CU_ASSERT_EQUAL(statistics_deviation(same, 1), 0);
-	CU_ASSERT_EQUAL(statistics_deviation(same, 0), 0);
-}
-
-static void deviation_of_a_bell(void)
-{
-	double *values = malloc(20000 * sizeof(*values));
-
-	CU_ASSERT_PTR_NOT_NULL_FATAL(values);
-	state = 1;
-	for (unsigned i = 0; i < 20000; i++)
-		values[i] = 100 + 5 * bell();
-	statistics_sort(values, 20000);
-	CU_ASSERT(is_near(1.4826 * statistics_deviation(values, 20000), 5, 0.15));
-	free(values);
-}
-
 /* --- worth --- */
 
 static double worth_of(double likeness, size_t nr)
@@ -175,56 +151,6 @@ static void known_chance_with_ties(void)
 	CU_ASSERT(is_near(statistics_compare_ranks(&a, &b), erfc((36 - 26.5 - 0.5) / sqrt(2 * variance)), 1e-12));
 }
 
-static void known_shift(void)
-{
-	struct statistics_samples a = sorted(term, 10), b = sorted(earlier, 5);
-
-	CU_ASSERT(is_near(statistics_shift(&a, &b), 0.305, 1e-12));
-	CU_ASSERT(is_near(statistics_shift(&b, &a), -0.305, 1e-12));
-}
-
-static double slow_median(const struct statistics_samples *a, const struct statistics_samples *b, bool is_ratio)
-{
-	size_t nr = 0;
-	double *pairs = malloc(a->nr * b->nr * sizeof(*pairs)), median;
-
-	CU_ASSERT_PTR_NOT_NULL_FATAL(pairs);
-	for (size_t i = 0; i < a->nr; i++)
-		for (size_t j = 0; j < b->nr; j++)
-			pairs[nr++] = is_ratio ? a->sorted[i] / b->sorted[j] : a->sorted[i] - b->sorted[j];
-	statistics_sort(pairs, nr);
-	median = statistics_median(pairs, nr);
-	free(pairs);
-	return median;
-}
-
-static void shift_and_ratio_are_medians(void)
-{
-	double x[40], y[40];
-
-	state = 4;
-	for (unsigned n = 1; n <= 40; n += 3) {
-		struct statistics_samples a, b;
-
-		for (unsigned i = 0; i < 40; i++) {
-			x[i] = floor(100 + 10 * bell());
-			y[i] = floor(80 + 10 * bell());
-		}
-		a = sorted(x, n);
-		b = sorted(y, 41 - n);
-		CU_ASSERT(is_near(statistics_shift(&a, &b), slow_median(&a, &b, false), 1e-12));
-		CU_ASSERT(is_near(statistics_ratio(&a, &b), slow_median(&a, &b, true), 1e-12));
-	}
-}
-
-static void stalls_do_not_move_it(void)
-{
-	double x[] = { 79, 80, 80, 80, 81, 81 }, y[] = { 5, 99, 100, 100, 101, 102 };
-	struct statistics_samples a = { x, 6, 6 }, b = { y, 6, 6 };
-
-	CU_ASSERT(is_near(statistics_ratio(&a, &b), 0.8, 0.01));
-}
-
 static void nothing_to_compare(void)
 {
 	double same[] = { 2, 2, 2, 2 };
@@ -233,8 +159,6 @@ static void nothing_to_compare(void)
 	CU_ASSERT_EQUAL(statistics_compare_ranks(&a, &a), 1);
 	CU_ASSERT_EQUAL(statistics_compare_ranks(&a, &none), 1);
 	CU_ASSERT_EQUAL(statistics_compare_ranks(&none, &a), 1);
-	CU_ASSERT_EQUAL(statistics_shift(&a, &a), 0);
-	CU_ASSERT_EQUAL(statistics_ratio(&a, &a), 1);
 }
 
 /* --- many pairs of sets --- */
@@ -296,8 +220,6 @@ static void slower_runs_always_differ(void)
 
 static const struct unit_case cases[] = {
 	{ "quantiles lie between neighbours, the median in the middle", quantiles },
-	{ "the deviation is the median of distances from the median", deviations },
-	{ "of a bell it is the standard deviation, but for a factor", deviation_of_a_bell },
 	{ "independent values are worth nearly as many as they are", worth_of_independent },
 	{ "values alike their neighbours are worth what theory says", worth_of_alike },
 	{ "values that swing are not worth more than they are", worth_of_swinging },
@@ -305,9 +227,6 @@ static const struct unit_case cases[] = {
 	{ "a few values, and equal ones, have a worth too", worth_of_few },
 	{ "the chance of a known example is right", known_chance },
 	{ "and of one with ties", known_chance_with_ties },
-	{ "the shift of a known example is right", known_shift },
-	{ "shift and ratio are the medians of all pairs", shift_and_ratio_are_medians },
-	{ "a stall does not move the ratio", stalls_do_not_move_it },
 	{ "equal values, and none, do not differ", nothing_to_compare },
 	{ "of equal runs one in 20 differs by a chance of 5 %", equal_runs_seldom_differ },
 	{ "where neighbours are alike, far fewer differ than by number alone", alike_neighbours_are_allowed_for },
