@@ -102,6 +102,9 @@ cat expected expected expected | cmp -s - blocks
 is $? 0 "three times: once in each repeat"
 bench --csv --raw --replay=trace disk >output 2>messages
 is "$? $(counts | cut -d, -f1)" "0 $(sort -u expected | wc -l)" "without a cache: what was not in that of then"
+rm -f trace
+bench -q --cached -n 300 --curve --record=trace disk
+is "$(asked trace | wc -l)" 300 "a curve leaves nothing in a trace"
 rm -f none
 bench -q --raw -n 10 --record=none disk
 is "$? $(grep -c ' get ' none)" "0 0" "without a cache nothing is recorded"
