@@ -203,11 +203,9 @@ static int get_miss(struct bufio_client *c, uint64_t block, struct bufio_buffer 
 
 void *bufio_get(struct bufio_client *c, uint64_t block, struct bufio_buffer **bp)
 {
-	struct bufio_buffer *b;
-	int r;
+	struct bufio_buffer *b = hold_hit(c, block, READER);
+	int r = b ? 0 : get_miss(c, block, &b);
 
-	b = hold_hit(c, block, READER);
-	r = b ? 0 : get_miss(c, block, &b);
 	if (r)
 		return fail(r);
 	record(c, TRACE_GET, block, 1);
