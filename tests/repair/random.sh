@@ -28,6 +28,7 @@ done
 # A repair that keeps silent about losses is noticed.
 printf '#!/bin/sh\nbufio-repair "$@" | sed '"'s/\"verdict\": *\"lost\"/\"verdict\":\"complete\"/'"'\nexit 0\n' >silent
 chmod +x silent
+"$srcdir/tests/corpus/get" thin-snaps thin-snaps || exit 99 # which need not be among the images
 python3 "$damage" --seed="$seed" --count=10 --tool=./silent thin-snaps >log 2>messages
 is $? 1 "a repair that keeps silent is noticed"
 ok "$(grep -c '^	status: status 0, but' log)" "for what it is"
