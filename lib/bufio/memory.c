@@ -14,9 +14,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/huge_page.h"
 #include "bufio/bufio_int.h"
 
-#define HUGE_PAGE (UINT64_C(2) << 20)
 #define MIN_HUGE_PAGES 4 /* of less memory the last one would be too much */
 #define MIN_BUFFERS 8
 

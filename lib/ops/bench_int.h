@@ -90,6 +90,9 @@ struct bench_machine {
 
 /* --- bench_machine.c --- */
 
+/* What requests carry, for free(), or NULL. Where that is much it is one piece of memory, as the buffers of a cache are. */
+char *bench_alloc_data(size_t bytes);
+
 /* Errors: -EINVAL blocks do not suit the device; -EDOM the memory limit does not; others of the engine. */
 int bench_machine_open(struct bench_machine *m, const struct op_bench_args *args, struct bench_run_args *run);
 

@@ -5,7 +5,17 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/huge_page.h"
 #include "ops/bench_int.h"
+
+#define LARGE_DATA (HUGE_PAGE / 16)
+#define SMALL_ALIGNMENT 4096
+
+char *bench_alloc_data(size_t bytes)
+{
+	return bytes < LARGE_DATA ? aligned_alloc(SMALL_ALIGNMENT, (bytes + SMALL_ALIGNMENT - 1) / SMALL_ALIGNMENT * SMALL_ALIGNMENT)
+				  : huge_page_alloc(bytes);
+}
 
 static void close_worker(struct bench_worker *w)
 {

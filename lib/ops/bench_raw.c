@@ -22,8 +22,6 @@ struct raw {
 	unsigned nr_busy;
 };
 
-#define DATA_ALIGNMENT 4096
-
 static void raw_close(struct bench_worker *w)
 {
 	struct raw *raw = w->buffer;
@@ -41,7 +39,8 @@ static int create_slots(struct bench_worker *w, struct raw *raw)
 	const struct bench_run_args *run = w->machine->run;
 
 	raw->slots = calloc(run->depth, sizeof(*raw->slots));
-	if (!raw->slots || posix_memalign((void **)&raw->data, DATA_ALIGNMENT, (size_t)run->depth * run->block_size))
+	raw->data = bench_alloc_data((size_t)run->depth * run->block_size);
+	if (!raw->slots || !raw->data)
 		return -ENOMEM;
 	bench_fill(w, raw->data, (size_t)run->depth * run->block_size);
 	for (unsigned i = run->depth; i--;) {

@@ -15,8 +15,6 @@
 #include "ops/bench_int.h"
 #include "ops/bench_trace.h"
 
-#define DATA_ALIGNMENT 4096
-
 struct bench_trace {
 	struct text_trace text;
 	uint64_t nr; /* records at the front of text.records that count */
@@ -369,7 +367,8 @@ static int raw_open(struct bench_worker *w)
 		return -ENOMEM;
 	raw->slots = calloc(depth, sizeof(*raw->slots));
 	raw->list = calloc(depth, sizeof(*raw->list));
-	if (!raw->slots || !raw->list || posix_memalign((void **)&raw->data, DATA_ALIGNMENT, depth * BENCH_MAX_REPLAYED))
+	raw->data = bench_alloc_data(depth * BENCH_MAX_REPLAYED);
+	if (!raw->slots || !raw->list || !raw->data)
 		return -ENOMEM;
 	memset(raw->data, 0, depth * BENCH_MAX_REPLAYED);
 	for (unsigned i = 0; i < depth; i++) {

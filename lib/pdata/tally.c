@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/huge_page.h"
 #include "base/relax.h"
 
 /* A bin's piece of the counts: 2^16 of them, 16 KiB, so that where one is in its bin has 16 bits. */
@@ -15,7 +15,6 @@
 #define BIN_STRIDE (BIN_ROOM + 32) /* a cache line more: at powers of 2 all bins would want the same few lines of a cache */
 #define MAX_STAGES 64
 #define CACHE_LINE 64
-#define HUGE_PAGE (UINT64_C(2) << 20)
 #define WORTH_A_RUN 16
 #define MAX_AT_ONCE (PD_TALLY_RUNS * WORTH_A_RUN) /* that an empty stage has room for, whatever they are */
 
@@ -72,10 +71,8 @@ int pd_tally_create(struct pd_tally *t, struct pd_counts *counts)
 	pthread_mutex_init(&t->lock, NULL);
 	t->nr_bins = (unsigned)count_bins(counts->nr_bitmaps);
 	t->stages = calloc(t->nr_stages, sizeof(*t->stages));
-	t->bins = aligned_alloc(bytes < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE, bytes);
+	t->bins = bytes < HUGE_PAGE ? aligned_alloc(CACHE_LINE, bytes) : huge_page_alloc(bytes);
 	t->fill = calloc(t->nr_bins, sizeof(*t->fill));
-	if (t->bins && bytes >= HUGE_PAGE) /* they are written to at random */
-		madvise(t->bins, bytes, MADV_HUGEPAGE);
 	return t->stages && t->bins && t->fill ? 0 : -ENOMEM;
 }
 
