@@ -4,7 +4,8 @@
  *
  * A measure is better or worse only if it is so by more than the tolerance, and if chance alone is not likely to have
  * made it so: the seconds of all repeats of one side, brought nearer by the tolerance, are still on the other side (a rank
- * sum, in which seconds that are alike because they are neighbours count as fewer). All else is the same.
+ * sum, in which seconds that are alike because they are neighbours count as fewer). All else is the same. The tolerance is
+ * larger for what moves more between equal runs: some measures, and runs of less than ten seconds.
  */
 #ifndef OPS_BENCH_COMPARE_H
 #define OPS_BENCH_COMPARE_H

@@ -129,6 +129,7 @@ static const struct member run[] = {
 static const struct member result_members[] = {
 	{ "image", STRING, false, NULL },
 	{ "partial", BOOLEAN, false, NULL },
+	{ "clock_ns", AMOUNT, false, NULL },
 	{ "device", OBJECT, true, device },
 	{ "runs", ARRAY, true, run },
 	{ NULL, AMOUNT, false, NULL },

@@ -24,6 +24,7 @@ static double draw(double spread)
 
 /* --- judging --- */
 
+static const struct bench_limits limits = { 0.05, 10 };
 static double room_a[64], room_b[64];
 
 static struct bench_series series(double *room, size_t nr, double level, double spread)
@@ -40,7 +41,7 @@ static enum bench_verdict judge(unsigned metric, double ratio, double spread, si
 	struct bench_series a = series(room_a, nr, 1000, spread), b = series(room_b, nr, 1000 * ratio, spread);
 	struct bench_comparison c;
 
-	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[metric], 0.05, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[metric], &limits, &a, &b, &c), 0);
 	CU_ASSERT_DOUBLE_EQUAL(c.ratio, ratio, 1e-9);
 	return c.verdict;
 }
@@ -63,6 +64,8 @@ static void within_tolerance(void)
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.96, 0.001, 64), BENCH_SAME);
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 1.04, 0.001, 64), BENCH_SAME);
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.94, 0.001, 64), BENCH_WORSE);
+	CU_ASSERT_EQUAL(judge(METRIC_P50, 1.1, 0.001, 64), BENCH_SAME);
+	CU_ASSERT_EQUAL(judge(METRIC_P50, 1.15, 0.001, 64), BENCH_WORSE);
 	CU_ASSERT_EQUAL(judge(METRIC_P99, 1.3, 0.001, 64), BENCH_SAME);
 	CU_ASSERT_EQUAL(judge(METRIC_P99, 1.5, 0.001, 64), BENCH_WORSE);
 }
@@ -75,7 +78,7 @@ static void too_uneven(void)
 	random_state = 3;
 	a = series(room_a, NR_SECONDS, 1000, 0.9);
 	b = series(room_b, NR_SECONDS, 900, 0.9);
-	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_OPS], 0.05, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_OPS], &limits, &a, &b, &c), 0);
 	CU_ASSERT_EQUAL(c.verdict, BENCH_SAME);
 	CU_ASSERT_TRUE(c.is_beyond);
 	CU_ASSERT_TRUE(c.chance > 0.05);
@@ -92,7 +95,7 @@ static void drift(void)
 	b = series(room_b, NR_SECONDS, 930, 0.01);
 	for (unsigned i = 0; i < NR_SECONDS / 2; i++)
 		b.samples[i] *= 1.1;
-	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_OPS], 0.05, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_OPS], &limits, &a, &b, &c), 0);
 	CU_ASSERT_EQUAL(c.verdict, BENCH_SAME);
 }
 
@@ -101,9 +104,50 @@ static void few(void)
 	random_state = 5;
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.8, 0.02, 3), BENCH_WORSE);
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.8, 0.9, 3), BENCH_SAME);
+	random_state = 8;
+	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.85, 0.06, 3), BENCH_SAME);
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.9, 0, 3), BENCH_WORSE);
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.96, 0, 3), BENCH_SAME);
 	CU_ASSERT_EQUAL(judge(METRIC_OPS, 0.5, 0, 2), BENCH_SAME);
+}
+
+/* The mean of a fourth of the moments moves twice as much; for what moves more anyway that changes nothing. */
+static void shorter_runs(void)
+{
+	struct bench_series a, b;
+	struct bench_comparison c;
+
+	random_state = 9;
+	a = series(room_a, NR_SECONDS, 1000, 0.001);
+	b = series(room_b, NR_SECONDS, 920, 0.001);
+	a.ns = b.ns = 10e9;
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_OPS], &limits, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(c.factor, 1);
+	CU_ASSERT_EQUAL(c.verdict, BENCH_WORSE);
+	b.ns = 2.5e9;
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_OPS], &limits, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(c.factor, 2);
+	CU_ASSERT_EQUAL(c.verdict, BENCH_SAME);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_P99], &limits, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(c.factor, 6);
+}
+
+/* 25 to 40 is much, but two ticks of some clocks. */
+static void below_the_clock(void)
+{
+	struct bench_limits slow = { 0.05, 30 };
+	struct bench_series a, b;
+	struct bench_comparison c;
+
+	random_state = 7;
+	a = series(room_a, NR_SECONDS, 25, 0.01);
+	b = series(room_b, NR_SECONDS, 40, 0.01);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_P50], &slow, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(c.verdict, BENCH_SAME);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_P50], &limits, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(c.verdict, BENCH_WORSE);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_OPS], &slow, &a, &b, &c), 0);
+	CU_ASSERT_EQUAL(c.verdict, BENCH_BETTER);
 }
 
 static void nothing(void)
@@ -116,14 +160,14 @@ static void nothing(void)
 		room_a[i] = 0;
 		room_b[i] = 1;
 	}
-	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], 0.05, &none, &one, &c), 0);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], &limits, &none, &one, &c), 0);
 	CU_ASSERT_FALSE(c.is_there);
-	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], 0.05, &zero, &zero, &c), 0);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], &limits, &zero, &zero, &c), 0);
 	CU_ASSERT_EQUAL(c.ratio, 1);
 	CU_ASSERT_EQUAL(c.verdict, BENCH_SAME);
-	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], 0.05, &zero, &one, &c), 0);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], &limits, &zero, &one, &c), 0);
 	CU_ASSERT_EQUAL(c.verdict, BENCH_BETTER);
-	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], 0.05, &one, &zero, &c), 0);
+	CU_ASSERT_EQUAL(bench_judge(&bench_metrics[METRIC_HITS], &limits, &one, &zero, &c), 0);
 	CU_ASSERT_EQUAL(c.verdict, BENCH_WORSE);
 }
 
@@ -309,7 +353,9 @@ static const struct unit_case cases[] = {
 	{ "what is within the tolerance is the same, however sure", within_tolerance },
 	{ "what may be chance is the same, and is said to be beyond the tolerance", too_uneven },
 	{ "seconds that drift are worth few, and prove nothing", drift },
-	{ "of three seconds all of one side must be beyond all of the other, and fewer prove nothing", few },
+	{ "three seconds must be further from the others than either scatter, and fewer prove nothing", few },
+	{ "runs of less than ten seconds may differ by more", shorter_runs },
+	{ "times are the same if they differ by less than what asking for them costs", below_the_clock },
 	{ "what is not there is not compared, and zero is a value", nothing },
 	{ "equal runs that drift are the same, and those a fifth slower are worse, in 200 of 200 pairs", many_pairs },
 	{ "files are compared, and what is worse is told", files },
