@@ -12,7 +12,7 @@ enum bench_sweep { SWEEP_NONE, SWEEP_BLOCK_SIZE, SWEEP_DEPTH, SWEEP_THREADS };
 #define BENCH_MAX_SWEEP 16 /* runs: twice 256 processors are the tenth power of two */
 #define BENCH_NAME_MAX_LENGTH 96
 #define BENCH_MAX_THREADS 256
-#define BENCH_DEFAULT_TOLERANCE 0.05
+#define BENCH_DEFAULT_TOLERANCE 0.1
 
 struct bench_door {
 	struct op_bench_args args;

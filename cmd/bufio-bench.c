@@ -55,7 +55,7 @@ static const struct argp_option options[] = {
 	{ "trace-stats", KEY_TRACE_STATS, NULL, 0, "Measure nothing: what is in the trace FILE", 0 },
 	{ NULL, 0, NULL, 0, "Comparing (instead of all that):", 5 },
 	{ "compare", KEY_COMPARE, NULL, 0, "The FILEs, which --json wrote: each with the first", 0 },
-	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 5)", 0 },
+	{ "tolerance", KEY_TOLERANCE, "PERCENT", 0, "What differs by less is the same (default 10)", 0 },
 	{ "force-conditions", KEY_FORCE_CONDITIONS, NULL, 0, "Although devices, limits or workloads differ", 0 },
 	{ NULL, 0, NULL, 0, "Output:", 6 },
 	{ "json", 'J', NULL, 0, "All there is, as JSON", 0 },

@@ -263,7 +263,6 @@ static bool fill_series(const json_t *run, unsigned metric, struct bench_series 
 		if (!ok || !number_of(repeat, "ns", &ns) || !measures[metric].of_repeat(repeat, ns, &value))
 			continue;
 		ok = append(&whole, value);
-		s->ns += ns;
 		if (ok && measures[metric].of_second)
 			ok = append_seconds(s, repeat, measures[metric].of_second);
 	}

@@ -5,7 +5,7 @@
  * A measure is better or worse only if it is so by more than the tolerance, and if chance alone is not likely to have
  * made it so: the seconds of all repeats of one side, brought nearer by the tolerance, are still on the other side (a rank
  * sum, in which seconds that are alike because they are neighbours count as fewer). All else is the same. The tolerance is
- * larger for what moves more between equal runs: some measures, and runs of less than ten seconds.
+ * larger for measures that move more between equal runs.
  */
 #ifndef OPS_BENCH_COMPARE_H
 #define OPS_BENCH_COMPARE_H
@@ -18,7 +18,7 @@
 struct op_bench_compare_args {
 	const char *const *files; /* at least 2; the others are compared with the first */
 	size_t nr_files;
-	double tolerance;  /* 0 to less than 1: 0.05 is 5 percent */
+	double tolerance;  /* 0 to less than 1: 0.1 is 10 percent */
 	bool may_differ;   /* devices, limits, regions, workloads: what is there is compared */
 	bool json;
 	int out_fd;        /* -1: nothing is said */

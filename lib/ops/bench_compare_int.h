@@ -17,7 +17,7 @@ struct bench_metric {
 	const char *label; /* for people */
 	enum bench_unit unit;
 	bool is_more_better;
-	double slack; /* so many times the tolerance at least: what moves more between equal runs */
+	double slack; /* so many times the tolerance: what moves more between equal runs */
 };
 
 enum { METRIC_OPS, METRIC_BYTES, METRIC_P50, METRIC_P99, METRIC_RESPONSE_P50, METRIC_RESPONSE_P99, METRIC_HITS, METRIC_CPU,
@@ -34,7 +34,6 @@ struct bench_limits {
 /* One side: all that was measured, in the order of time; seconds, or whole repeats where there is nothing shorter. */
 struct bench_series {
 	double value; /* the median of repeats: what is shown */
-	double ns;    /* what was measured in all; 0 if that is not known */
 	double *samples;
 	size_t nr, max;
 };
@@ -42,7 +41,6 @@ struct bench_series {
 struct bench_comparison {
 	bool is_there; /* both sides have it */
 	double a, b, ratio; /* b by a; 1 if both are 0 */
-	double factor; /* so many times the tolerance */
 	enum bench_verdict verdict;
 	bool is_beyond; /* the tolerance: if it is the same all the same, that is not certain */
 	double chance;  /* that equal runs differ so much beyond the tolerance; 1 where it is not beyond */

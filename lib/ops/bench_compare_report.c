@@ -45,21 +45,10 @@ static void put_row(struct text_out *o, const struct bench_metric *metric, const
 		    format_value(metric->unit, c->b, b), c->ratio, describe(c));
 }
 
-static void put_title(struct text_out *o, const struct bench_compared_run *run, double tolerance)
+static void put_run(struct text_out *o, const struct bench_compared_run *run)
 {
-	double factor = run->rows[METRIC_OPS].factor;
-
 	text_puts(o, run->name);
-	if (!run->is_compared)
-		text_puts(o, ": not compared, as it was not measured in both");
-	else if (factor > 1)
-		text_printf(o, ": short, so the tolerance is %.1f %%", 100 * tolerance * factor);
-	text_puts(o, "\n");
-}
-
-static void put_run(struct text_out *o, const struct bench_compared_run *run, double tolerance)
-{
-	put_title(o, run, tolerance);
+	text_puts(o, run->is_compared ? "\n" : ": not compared, as it was not measured in both\n");
 	for (unsigned m = 0; m < NR_BENCH_METRICS; m++)
 		if (run->rows[m].is_there)
 			put_row(o, &bench_metrics[m], &run->rows[m]);
@@ -85,7 +74,7 @@ static void put_human(struct text_out *o, const struct op_bench_compare_args *ar
 		put_differences(o, other);
 		text_printf(o, "  %-14s %10s %10s %8s\n", "", "was", "is", "ratio");
 		for (size_t j = 0; j < other->nr_runs; j++)
-			put_run(o, &other->runs[j], args->tolerance);
+			put_run(o, &other->runs[j]);
 		text_printf(o, "%s, with a tolerance of %g %%\n", bench_verdict_name(other->verdict),
 			    100 * args->tolerance);
 	}
@@ -117,7 +106,7 @@ static void put_run_json(struct text_out *o, const struct bench_compared_run *ru
 		put_real(o, "was", c->a);
 		put_real(o, "is", c->b);
 		put_real(o, "ratio", c->ratio);
-		put_real(o, "tolerance_factor", c->factor);
+		put_real(o, "tolerance_factor", bench_metrics[m].slack);
 		put_real(o, "chance", c->chance);
 		text_printf(o, "\"is_beyond_tolerance\":%s,\"verdict\":\"%s\"}", c->is_beyond ? "true" : "false",
 			    bench_verdict_name(c->verdict));

@@ -14,8 +14,11 @@
 #include "base/statistics.h"
 #include "ops/bench_compare_int.h"
 
-/* Of both ends together: what equal runs may do by chance. */
-#define CHANCE 0.05
+/*
+ * Of both ends together: what runs may do by chance that differ by the whole tolerance. It is large, as equal ones are far
+ * from that: against the drift of whole runs there is the tolerance, this is against single seconds that are far out.
+ */
+#define CHANCE 0.3
 
 /*
  * With fewer than FEW on a side no order of them is unlikely enough: then the gap between the sides must be wider than what
@@ -24,17 +27,13 @@
 #define FEW 4
 #define LEAST 3
 
-/* Runs that are about so long are held to the tolerance itself. */
-#define LONG_NS 10e9
-#define ABOUT 0.99
-
 const struct bench_metric bench_metrics[NR_BENCH_METRICS] = {
 	[METRIC_OPS] = { "ops_per_s", "ops/s", BENCH_PER_SECOND, true, 1 },
 	[METRIC_BYTES] = { "bytes_per_s", "MiB/s", BENCH_BYTES_PER_SECOND, true, 1 },
-	[METRIC_P50] = { "p50", "p50", BENCH_NS, false, 2 },
-	[METRIC_P99] = { "p99", "p99", BENCH_NS, false, 6 },
-	[METRIC_RESPONSE_P50] = { "response_p50", "response p50", BENCH_NS, false, 2 },
-	[METRIC_RESPONSE_P99] = { "response_p99", "response p99", BENCH_NS, false, 6 },
+	[METRIC_P50] = { "p50", "p50", BENCH_NS, false, 1.5 },
+	[METRIC_P99] = { "p99", "p99", BENCH_NS, false, 3 },
+	[METRIC_RESPONSE_P50] = { "response_p50", "response p50", BENCH_NS, false, 1.5 },
+	[METRIC_RESPONSE_P99] = { "response_p99", "response p99", BENCH_NS, false, 3 },
 	[METRIC_HITS] = { "hit_ratio", "hits", BENCH_RATIO, true, 1 },
 	[METRIC_CPU] = { "cpu_ns_per_op", "CPU per op", BENCH_NS, false, 2 },
 };
@@ -96,24 +95,17 @@ static struct statistics_samples sort(struct bench_series *s)
 	return sorted;
 }
 
-/* How much more runs of @ns move than long ones: their mean is of fewer moments. */
-static double shortness(double ns)
-{
-	return ns > 0 && ns < ABOUT * LONG_NS ? sqrt(LONG_NS / ns) : 1;
-}
-
 int bench_judge(const struct bench_metric *metric, const struct bench_limits *limits, struct bench_series *a,
 		struct bench_series *b, struct bench_comparison *c)
 {
-	double factor = fmax(metric->slack, shortness(fmin(a->ns, b->ns)));
-	double by = fmin(limits->tolerance * factor, 0.99), least = metric->unit == BENCH_NS ? limits->clock_ns : 0;
+	double by = fmin(limits->tolerance * metric->slack, 0.99), least = metric->unit == BENCH_NS ? limits->clock_ns : 0;
 	bool is_lower = b->value < lower(a->value, by, least), is_higher = a->value < lower(b->value, by, least);
 	struct statistics_samples x, y;
 	double *room;
 
 	*c = (struct bench_comparison){
 		.is_there = a->nr && b->nr, .a = a->value, .b = b->value, .ratio = ratio_of(a->value, b->value),
-		.factor = factor, .chance = 1, .is_beyond = is_lower || is_higher,
+		.chance = 1, .is_beyond = is_lower || is_higher,
 	};
 	if (!c->is_there || !c->is_beyond)
 		return 0;
