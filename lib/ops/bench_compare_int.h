@@ -27,7 +27,7 @@ extern const struct bench_metric bench_metrics[NR_BENCH_METRICS];
 
 /* What two sides may differ by. */
 struct bench_limits {
-	double tolerance; /* of the larger: 0.05 is 5 percent */
+	double tolerance; /* of the larger: 0.1 is 10 percent */
 	double clock_ns;  /* and times by this: what it costs to ask for them */
 };
 

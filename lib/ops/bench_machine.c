@@ -13,8 +13,9 @@
 
 char *bench_alloc_data(size_t bytes)
 {
-	return bytes < LARGE_DATA ? aligned_alloc(SMALL_ALIGNMENT, (bytes + SMALL_ALIGNMENT - 1) / SMALL_ALIGNMENT * SMALL_ALIGNMENT)
-				  : huge_page_alloc(bytes);
+	size_t whole = (bytes + SMALL_ALIGNMENT - 1) / SMALL_ALIGNMENT * SMALL_ALIGNMENT;
+
+	return bytes < LARGE_DATA ? aligned_alloc(SMALL_ALIGNMENT, whole) : huge_page_alloc(bytes);
 }
 
 static void close_worker(struct bench_worker *w)
