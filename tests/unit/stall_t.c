@@ -403,11 +403,12 @@ static void *ask_for_ever(void *arg)
 	(void)arg;
 	while (!atomic_load(&stop)) {
 		struct bufio_stats s = rig_stats();
+		uint64_t read_ahead = bufio_get_read_ahead(rig.c); /* once: it is changed meanwhile */
 
 		wrong += s.current_bytes > s.peak_bytes && s.peak_bytes;
 		wrong += bufio_get_memory_limit(rig.c) < 8 * BLOCK || bufio_get_memory_floor(rig.c) < 8 * BLOCK;
 		wrong += bufio_get_dirty_percent(rig.c) > 100;
-		wrong += bufio_get_read_ahead(rig.c) > 300 * BLOCK && bufio_get_read_ahead(rig.c) != 8 * MIB;
+		wrong += read_ahead > 300 * BLOCK && read_ahead != 8 * MIB;
 		wrong += bufio_get_device_size(rig.c) != NR_BLOCKS || bufio_get_block_size(rig.c) != BLOCK;
 	}
 	return (void *)wrong;
