@@ -260,7 +260,7 @@ int trace_attach(struct bufio_client *c)
 
 	pthread_mutex_lock(&trace.lock);
 	r = open_named(path, NULL);
-	if (!r && path && *path) {
+	if (!r && path && *path && !c->dev->is_untraced) {
 		trace.nr_users++;
 		c->trace_number = ++trace.nr_clients;
 		put_client(c);

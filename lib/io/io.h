@@ -72,6 +72,7 @@ struct io_ops {
 struct bufio_device {
 	const struct io_ops *ops;
 	struct bufio_device_info info;
+	bool is_untraced; /* what clients ask of it is in no trace */
 };
 
 /* A first-in first-out queue of requests, linked by their next field. */

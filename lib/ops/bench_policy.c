@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bufio/bufio.h"
 #include "io/io.h"
@@ -93,31 +92,8 @@ static void nothing_init(struct nothing *n)
 		.read_only = true,
 		.engine = "nothing",
 	};
+	n->dev.is_untraced = true; /* nobody asked for what is replayed */
 	io_queue_init(&n->done);
-}
-
-/* Nobody asked for what is replayed here, so it has no place in a trace: a client is recorded if BUFIO_TRACE is there. */
-static struct bufio_client *create_client(struct nothing *nothing, unsigned block_size)
-{
-	const char *set = getenv("BUFIO_TRACE");
-	char *path = set ? strdup(set) : NULL;
-	struct bufio_client *c;
-	int error;
-
-	if (set && !path)
-		return NULL;
-	unsetenv("BUFIO_TRACE");
-	nothing_init(nothing);
-	c = bufio_client_create(&nothing->dev, block_size, 1, 0, NULL, NULL);
-	error = errno;
-	if (path && setenv("BUFIO_TRACE", path, 1)) {
-		bufio_client_destroy(c);
-		c = NULL;
-		error = ENOMEM;
-	}
-	free(path);
-	errno = error;
-	return c;
 }
 
 /* --- sizes --- */
@@ -168,7 +144,8 @@ static int ask(unsigned block_size, int (*question)(struct bufio_client *c, uint
 	struct bufio_client *c;
 	int r;
 
-	c = create_client(&nothing, block_size);
+	nothing_init(&nothing);
+	c = bufio_client_create(&nothing.dev, block_size, 1, 0, NULL, NULL);
 	if (!c)
 		return -errno;
 	r = question(c, given, answer);
@@ -237,7 +214,8 @@ int bench_policy_hits(const struct bench_accesses *accesses, unsigned buffers, c
 	struct bufio_client *c;
 	int r;
 
-	c = create_client(&nothing, REPLAY_BLOCK);
+	nothing_init(&nothing);
+	c = bufio_client_create(&nothing.dev, REPLAY_BLOCK, 1, 0, NULL, NULL);
 	if (!c)
 		return -errno;
 	r = bufio_set_minimum_buffers(c, buffers);

@@ -3,8 +3,6 @@
  * What libbufio's own replacement does with a row of accesses: they are replayed on a client over a device that has
  * nothing and is as large as can be. No disk is touched, and no data: a buffer costs its header and its place in the
  * index, some 200 bytes, whatever its block size.
- *
- * Threads: no other may run, as BUFIO_TRACE is out of the environment for a moment: these clients are in no trace.
  */
 #ifndef OPS_BENCH_POLICY_H
 #define OPS_BENCH_POLICY_H

@@ -572,7 +572,7 @@ static void get_being_read(void)
 
 	open_memory();
 	slow.below = (struct bufio_device *)bdev;
-	slow.dev = (struct bufio_device){ &ops, slow.below->info };
+	slow.dev = (struct bufio_device){ .ops = &ops, .info = slow.below->info };
 	slow.let_go = false;
 	c = dm_bufio_client_create((struct block_device *)&slow.dev, BLOCK, RESERVED, 0, NULL, NULL, 0);
 	CU_ASSERT_FATAL(!IS_ERR_OR_NULL(c));
