@@ -13,7 +13,7 @@ static const struct unit_suite *const suites[] = {
 #ifdef UNIT_RELEASE
 	&hold_suite, &misuse_suite,
 #else
-	&units_suite, &crc32c_suite, &le_suite, &list_suite, &range_set_suite, &radix_sort_suite, &table_suite,
+	&units_suite, &crc32c_suite, &le_suite, &list_suite, &range_set_suite, &radix_sort_suite, &table_suite, &huge_page_suite,
 	&io_engine_suite, &io_mem_suite, &io_threads_suite, &io_uring_suite, &io_fault_suite, &io_open_suite,
 	&io_journal_suite, &io_journal_crash_suite, &io_extent_suite, &io_pair_suite,
 	&client_suite, &hold_suite, &memory_suite, &writeback_suite, &transfer_suite,
