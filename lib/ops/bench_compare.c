@@ -277,7 +277,7 @@ static bool fill_series(const json_t *run, unsigned metric, struct bench_series 
 	return ok;
 }
 
-static bool compare_metric(struct compare *c, unsigned metric, const struct bench_limits *limits, const json_t *a,
+static bool compare_metric(struct compare *c, const struct bench_limits *limits, unsigned metric, const json_t *a,
 			   const json_t *b, struct bench_comparison *row)
 {
 	struct bench_series x = { 0 }, y = { 0 };
@@ -297,8 +297,7 @@ static void add_verdict(struct bench_compared *other, const struct bench_compari
 		other->verdict = row->verdict;
 }
 
-static bool compare_run(struct compare *c, struct bench_compared *other, const struct bench_limits *limits, const json_t *a,
-			const json_t *b)
+static bool compare_run(struct compare *c, struct bench_compared *other, const json_t *a, const json_t *b)
 {
 	struct bench_compared_run *run = &other->runs[other->nr_runs++];
 
@@ -306,7 +305,7 @@ static bool compare_run(struct compare *c, struct bench_compared *other, const s
 	if (!compare_values(c, other, run->name, run_conditions, a, b))
 		return false;
 	for (unsigned m = 0; m < NR_BENCH_METRICS; m++) {
-		if (!compare_metric(c, m, limits, a, b, &run->rows[m]))
+		if (!compare_metric(c, &other->limits, m, a, b, &run->rows[m]))
 			return false;
 		run->is_compared |= run->rows[m].is_there;
 		add_verdict(other, &run->rows[m]);
@@ -315,8 +314,7 @@ static bool compare_run(struct compare *c, struct bench_compared *other, const s
 	return true;
 }
 
-static bool compare_runs(struct compare *c, struct bench_compared *other, const struct bench_limits *limits,
-			 const json_t *ours, const json_t *theirs)
+static bool compare_runs(struct compare *c, struct bench_compared *other, const json_t *ours, const json_t *theirs)
 {
 	const json_t *run, *b;
 	size_t i;
@@ -326,7 +324,7 @@ static bool compare_runs(struct compare *c, struct bench_compared *other, const 
 		return fail_memory(c);
 	json_array_foreach (ours, i, run) {
 		b = partner(theirs, i, string_of(run, "name"));
-		if (b ? !compare_run(c, other, limits, run, b)
+		if (b ? !compare_run(c, other, run, b)
 		      : !add_difference(c, other, "%s: is not there", string_of(run, "name")))
 			return false;
 	}
@@ -348,14 +346,14 @@ static bool compare_file(struct compare *c, size_t i)
 	static const char *const whole[] = { "partial", NULL };
 	struct bench_compared *other = &c->others[i - 1];
 	const json_t *a = c->saved[0], *b = c->saved[i];
-	struct bench_limits limits = { c->args->tolerance, fmax(clock_of(a), clock_of(b)) };
 
+	other->limits = (struct bench_limits){ c->args->tolerance, fmax(clock_of(a), clock_of(b)) };
 	other->file = c->args->files[i];
 	other->image = string_of(b, "image");
 	if (!compare_values(c, other, "result", whole, a, b) ||
 	    !compare_values(c, other, "device", device_conditions, json_object_get(a, "device"),
 			    json_object_get(b, "device")) ||
-	    !compare_runs(c, other, &limits, json_object_get(a, "runs"), json_object_get(b, "runs")))
+	    !compare_runs(c, other, json_object_get(a, "runs"), json_object_get(b, "runs")))
 		return false;
 	if (other->nr_differences && !c->args->may_differ)
 		op_fail(c->result, OP_REFUSED, 0, "%s: was not measured as %s was: %s%s%s", other->file, c->args->files[0],

@@ -55,6 +55,7 @@ struct bench_compared_run {
 /* A file against the first one. */
 struct bench_compared {
 	const char *file, *image;
+	struct bench_limits limits;
 	struct bench_compared_run *runs;
 	size_t nr_runs;
 	char **differences; /* sentences: what was not alike */
